@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing, and does nothing when none is.
+#   deploy/install-deps.sh build    what programs and applications need
+#   deploy/install-deps.sh check    that, and what the tests need
+set -euo pipefail
+
+build=(
+    build-essential cmake ninja-build pkg-config
+    libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
+    uthash-dev liblapacke-dev
+    curl
+)
+check=(
+    "${build[@]}"
+    libcmocka-dev clang-14 libclang-rt-14-dev llvm-14 clang-format-14
+    python3
+)
+
+die() {
+    echo "install-deps: $*" >&2
+    exit 1
+}
+
+case "${1:-}" in
+    build) wanted=("${build[@]}") ;;
+    check) wanted=("${check[@]}") ;;
+    *) die "usage: $0 build|check" ;;
+esac
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    die "only Debian is known here; elsewhere install the equivalents of: ${wanted[*]}"
+fi
+
+missing=()
+# dpkg-query fails when it has never heard of one of them; those are missing, too.
+installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null || true)
+for package in "${wanted[@]}"; do
+    if ! grep -qxF "$package installed" <<<"$installed"; then
+        missing+=("$package")
+    fi
+done
+if ((${#missing[@]} == 0)); then
+    exit 0
+fi
+
+as_root=()
+if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+        die "these packages are missing and installing them takes root (there is no sudo):" \
+            "apt-get install ${missing[*]}"
+    as_root=(sudo)
+fi
+
+echo "install-deps: installing ${missing[*]}"
+apt() {
+    # What it prints is of interest only when it fails.
+    local output
+    if ! output=$("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" 2>&1); then
+        echo "$output" >&2
+        die "apt-get $1 failed; still missing: ${missing[*]}"
+    fi
+}
+apt update
+apt install -y --no-install-recommends "${missing[@]}"
