@@ -11,16 +11,16 @@ struct field {
     unsigned word_count;
 };
 
-static const char *const month_words[] = {"January", "February", "March",     "April",
-                                          "May",     "June",     "July",      "August",
-                                          "September", "October", "November", "December"};
+static const char *const month_words[] = {"January",   "February", "March",    "April",
+                                          "May",       "June",     "July",     "August",
+                                          "September", "October",  "November", "December"};
 static const char *const weekday_words[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                             "Thursday", "Friday", "Saturday"};
 
 static const struct field fields[] = {
-    {"second", 0, 59, NULL, 0},          {"minute", 0, 59, NULL, 0},
-    {"hour", 0, 23, NULL, 0},            {"day", 1, 31, NULL, 0},
-    {"month", 1, 12, month_words, 12},   {"weekday", 0, 7, weekday_words, 7},
+    {"second", 0, 59, NULL, 0},        {"minute", 0, 59, NULL, 0},
+    {"hour", 0, 23, NULL, 0},          {"day", 1, 31, NULL, 0},
+    {"month", 1, 12, month_words, 12}, {"weekday", 0, 7, weekday_words, 7},
 };
 
 enum { FIELDS = 6, WORD_PREFIX = 3 };
