@@ -102,6 +102,20 @@ size_t th_completions_pop(struct th_completions *queue, struct th_completion *ou
     return count;
 }
 
+void th_completions_drop_deliveries(struct th_completions *queue, uint32_t partition)
+{
+    size_t kept = queue->first;
+    for (size_t i = queue->first; i < queue->end; i++) {
+        struct th_completion *item = &queue->items[i];
+        if (item->kind == TH_DONE_DELIVER && item->partition == partition) {
+            th_completion_deinit(item);
+        } else {
+            queue->items[kept++] = *item;
+        }
+    }
+    queue->end = kept;
+}
+
 void th_completions_deinit(struct th_completions *queue)
 {
     for (size_t i = queue->first; i < queue->end; i++) {

@@ -32,6 +32,8 @@ struct th_completions {
 bool th_completions_push(struct th_completions *queue, const struct th_completion *completion);
 /* Moves up to `max` of the oldest to `out`, which then owns what they hold. */
 size_t th_completions_pop(struct th_completions *queue, struct th_completion *out, size_t max);
+/* Drops the deliveries of one inbox: after inbox_close nothing of it may come out any more. */
+void th_completions_drop_deliveries(struct th_completions *queue, uint32_t partition);
 void th_completions_deinit(struct th_completions *queue);
 
 /* Calls the provider's wake-up hook, if it has one. */
