@@ -1,0 +1,58 @@
+/*
+ * host: gives a node (node/node.h) a thread, real time and an activity pool. Commands come in from
+ * any thread through the gateway, results from the pool, wake-ups from the provider; all reach the
+ * node's thread over one queue, which it drains as a whole before each step. It sleeps until the
+ * next one or until the node's deadline.
+ *
+ * A watchdog thread fails activities whose time is over, and aborts the process when an
+ * orchestrator does not come back (with a flight recorder only, which then names the culprit).
+ */
+#pragma once
+
+#include "node/node.h"
+#include "worker/flight.h"
+#include "worker/pool.h"
+
+struct th_host;
+
+struct th_host_options {
+    const struct th_app *app;     /* NULL: serves nothing, work waits */
+    struct th_provider *provider; /* the host closes it, also when it fails to start */
+    const struct th_log *log;
+    struct th_flight *flight; /* NULL: none; stays the caller's */
+    const char *worker;       /* name in claims; NULL: made of host name and process id */
+    uint64_t seed;            /* 0: random */
+
+    unsigned activity_threads;   /* 0: 2 per processor, at least 4 */
+    int64_t function_timeout_ms; /* 0: none */
+    const struct th_pool_limit *limits;
+    size_t limit_count;
+
+    int64_t
+        episode_limit_ms; /* how long one episode may take; default 10,000; negative: for ever */
+    size_t max_warm;      /* suspended orchestrators kept; default 20,000 */
+    bool replay_always;
+
+    size_t max_instances; /* of the node, as the following; 0: its defaults */
+    size_t checkpoint_records;
+    uint32_t max_crashes;
+    size_t max_payload_bytes;
+
+    void *argument;
+    /* The process should start anew (too many lost threads); on any thread. NULL: only logged. */
+    void (*exhausted)(void *argument, const char *reason);
+};
+
+/* Claims every partition and starts. The options are copied, what they point to is not. */
+struct th_host *th_host_start(const struct th_host_options *options, struct th_error *error);
+
+/* Any thread, until th_host_stop. Callbacks run on the node's thread. */
+struct th_gateway *th_host_gateway(struct th_host *host);
+
+/* Any thread but the node's; waits for the end of the step under way. */
+void th_host_stats(struct th_host *host, struct th_node_stats *out);
+
+/* Starts nothing more, gives what runs up to `drain_ms` to become durable, answers what is left
+ * with UNAVAILABLE, closes the provider. Blocks; not on the node's thread. False: activities are
+ * still in the application's code; do not unload it, leave the process with _exit. */
+bool th_host_stop(struct th_host *host, int64_t drain_ms);
