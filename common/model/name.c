@@ -1,0 +1,150 @@
+#include "model/name.h"
+
+#include <stdint.h>
+
+static bool letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* ---- UTF-8 ---- */
+
+static bool continuation(uint8_t byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+size_t th_utf8_character(struct th_str s)
+{
+    const uint8_t *p = (const uint8_t *)s.data;
+    if (p[0] < 0x80) {
+        return 1;
+    }
+    size_t len = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+    if (len == 0 || len > s.len) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if (!continuation(p[i])) {
+            return 0;
+        }
+    }
+    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+    bool surrogate = p[0] == 0xed && p[1] >= 0xa0;
+    bool too_high = p[0] == 0xf4 && p[1] >= 0x90;
+    return overlong || surrogate || too_high ? 0 : len;
+}
+
+bool th_utf8_valid(struct th_str s)
+{
+    while (s.len > 0) {
+        size_t len = th_utf8_character(s);
+        if (len == 0) {
+            return false;
+        }
+        s = (struct th_str){s.data + len, s.len - len};
+    }
+    return true;
+}
+
+/* C0, DEL and C1. */
+static bool has_control(struct th_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t byte = (uint8_t)s.data[i];
+        bool c1 = byte == 0xc2 && i + 1 < s.len && (uint8_t)s.data[i + 1] < 0xa0;
+        if (byte < 0x20 || byte == 0x7f || c1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- names ---- */
+
+/* Such a text can neither be shown nor put into an error message as it is. */
+static bool printable(const char *what, struct th_str s, size_t longest, struct th_error *error)
+{
+    if (s.len == 0) {
+        return th_fail(error, TH_INVALID, "%s must not be empty", what);
+    }
+    if (s.len > longest) {
+        return th_fail(error, TH_INVALID, "%s has %zu bytes, %zu are allowed", what, s.len,
+                       longest);
+    }
+    if (!th_utf8_valid(s)) {
+        return th_fail(error, TH_INVALID, "%s must be UTF-8", what);
+    }
+    if (has_control(s)) {
+        return th_fail(error, TH_INVALID, "%s must not hold control characters", what);
+    }
+    return true;
+}
+
+static bool path_safe(const char *what, struct th_str s, struct th_error *error)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        if (c == '/' || c == '\\' || c == '#' || c == '?') {
+            return th_fail(error, TH_INVALID, "%s \"%.*s\" must not hold '%c'", what, TH_PRI(s), c);
+        }
+    }
+    return true;
+}
+
+/* At most 100 bytes of a text, ending with a whole character. */
+static struct th_str shortened(struct th_str s)
+{
+    size_t len = s.len > 100 ? 100 : s.len;
+    while (len < s.len && continuation((uint8_t)s.data[len])) {
+        len--;
+    }
+    return (struct th_str){s.data, len};
+}
+
+bool th_hub_name_check(struct th_str name, struct th_error *error)
+{
+    if (!printable("hub name", name, 4096, error)) {
+        return false;
+    }
+    struct th_str shown = shortened(name);
+    if (!letter(name.data[0])) {
+        return th_fail(error, TH_INVALID, "hub name \"%.*s\" must start with a letter",
+                       TH_PRI(shown));
+    }
+    for (size_t i = 0; i < name.len; i++) {
+        if (!letter(name.data[i]) && !digit(name.data[i])) {
+            return th_fail(error, TH_INVALID, "hub name \"%.*s\" must hold only letters and digits",
+                           TH_PRI(shown));
+        }
+    }
+    if (name.len < TH_HUB_NAME_MIN || name.len > TH_HUB_NAME_MAX) {
+        return th_fail(error, TH_INVALID, "hub name \"%.*s\" must have %d to %d characters",
+                       TH_PRI(shown), TH_HUB_NAME_MIN, TH_HUB_NAME_MAX);
+    }
+    return true;
+}
+
+bool th_instance_id_check(struct th_str id, struct th_error *error)
+{
+    if (!printable("instance id", id, TH_INSTANCE_ID_MAX, error)) {
+        return false;
+    }
+    if (id.data[0] == '@') {
+        return th_fail(error, TH_INVALID,
+                       "instance id \"%.*s\" must not start with '@', as the ids of entities do",
+                       TH_PRI(id));
+    }
+    return path_safe("instance id", id, error);
+}
+
+bool th_function_name_check(struct th_str name, struct th_error *error)
+{
+    return printable("function name", name, TH_FUNCTION_NAME_MAX, error) &&
+           path_safe("function name", name, error);
+}
