@@ -36,6 +36,12 @@ static struct sim_partition *partition_of(struct th_sim_world *world, const stru
 
 /* ---- submission ---- */
 
+static bool too_large(const struct th_sim_world *world, const struct sim_op *op)
+{
+    size_t limit = world->options.max_record_bytes;
+    return limit > 0 && op->blob && op->blob->len > limit;
+}
+
 static enum th_sim_event landing_event(const struct th_sim_world *world, const struct sim_op *op)
 {
     if (world->options.ordered) {
@@ -64,9 +70,9 @@ static void doom(struct sim_handle *handle, struct sim_op *op)
 static void deliver_early(struct sim_handle *handle, struct sim_op *op)
 {
     const struct th_sim_options *options = &handle->world->options;
-    bool fits = !options->max_record_bytes || op->blob->len <= options->max_record_bytes;
-    if (options->ordered && options->early_delivery && op->kind == TH_DONE_SEND && !op->trim &&
-        !op->doomed && fits) {
+    bool message = op->kind == TH_DONE_SEND && !op->trim;
+    if (options->ordered && options->early_delivery && message && !op->doomed &&
+        !too_large(handle->world, op)) {
         op->offset = truth_topic_append(&partition_of(handle->world, op)->inbox, op->blob,
                                         handle->number, false);
     }
@@ -206,12 +212,6 @@ static void apply(struct th_sim_world *world, struct sim_op *op)
     } else {
         land_project(world, op);
     }
-}
-
-static bool too_large(const struct th_sim_world *world, const struct sim_op *op)
-{
-    size_t limit = world->options.max_record_bytes;
-    return limit > 0 && op->blob && op->blob->len > limit;
 }
 
 static void try_to_land(struct sim_handle *handle, struct sim_op *op)
