@@ -4,10 +4,10 @@
  */
 #pragma once
 
+#include "base/cron.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "model/event.h"
-#include "sdk/cron.h"
 #include "sdk/taskhub.h"
 
 struct th_http_function {
@@ -19,7 +19,7 @@ struct th_http_function {
 struct th_cron_function {
     char *name;
     char *schedule;
-    struct th_cron due; /* the same, parsed; see cron.h */
+    struct th_cron due; /* the same, parsed; see base/cron.h */
     th_client_fn function;
 };
 
