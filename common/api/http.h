@@ -29,7 +29,7 @@ struct th_http_hubs {
     bool (*remove)(void *argument, const char *name, struct th_error *error);
 };
 
-/* Strings are copied; gateway, client, app, log and what `hubs` needs must outlive the server. */
+/* Strings are copied; gateway, app, log and what `hubs` needs must outlive the server. */
 struct th_http_options {
     struct th_gateway *gateway;
     struct th_client *client; /* for the application's functions; NULL: the server makes one */

@@ -202,31 +202,31 @@ static unsigned next_bit(uint64_t bits, unsigned from)
 static long time_of_day(const struct th_cron *cron, long from)
 {
     unsigned hour = (unsigned)(from / 3600), minute = (unsigned)(from / 60 % 60);
-    unsigned second = next_bit(cron->seconds, (unsigned)(from % 60));
+    unsigned second = next_bit(cron->second, (unsigned)(from % 60));
     if (second == 64) {
-        second = next_bit(cron->seconds, 0);
+        second = next_bit(cron->second, 0);
         minute++;
     }
-    unsigned wanted = next_bit(cron->minutes, minute);
+    unsigned wanted = next_bit(cron->minute, minute);
     if (wanted != minute) {
-        second = next_bit(cron->seconds, 0);
+        second = next_bit(cron->second, 0);
     }
     if (wanted == 64) {
-        wanted = next_bit(cron->minutes, 0);
+        wanted = next_bit(cron->minute, 0);
         hour++;
     }
-    unsigned wanted_hour = next_bit(cron->hours, hour);
+    unsigned wanted_hour = next_bit(cron->hour, hour);
     if (wanted_hour != hour) {
-        wanted = next_bit(cron->minutes, 0);
-        second = next_bit(cron->seconds, 0);
+        wanted = next_bit(cron->minute, 0);
+        second = next_bit(cron->second, 0);
     }
     return wanted_hour == 64 ? -1 : (long)(wanted_hour * 3600 + wanted * 60 + second);
 }
 
 static bool day_matches(const struct th_cron *cron, const struct tm *day)
 {
-    return (cron->months >> (day->tm_mon + 1) & 1) && (cron->days >> day->tm_mday & 1) &&
-           (cron->weekdays >> day->tm_wday & 1);
+    return (cron->month >> (day->tm_mon + 1) & 1) && (cron->day >> day->tm_mday & 1) &&
+           (cron->weekday >> day->tm_wday & 1);
 }
 
 th_time th_cron_next(const struct th_cron *cron, th_time after)

@@ -13,7 +13,7 @@
 
 /* One bit per value that matches. */
 struct th_cron {
-    uint64_t seconds, minutes, hours, days, months, weekdays;
+    uint64_t second, minute, hour, day, month, weekday;
 };
 
 /* False: INVALID, the error names the field and what is wrong with it. */
