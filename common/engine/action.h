@@ -1,0 +1,61 @@
+/*
+ * action: what an orchestrator asks for in one episode. Produced by an executor (the C SDK's
+ * coroutines, later a remote SDK), consumed by the engine. Numbers are those of the protocol's
+ * OrchestratorAction (contracts 2.4).
+ */
+#pragma once
+
+#include "model/event.h"
+
+enum th_action_kind {
+    TH_ACTION_SCHEDULE_TASK = 2, /* id name version data tags */
+    TH_ACTION_CREATE_CHILD = 3,  /* id name version data instance_id(absent: derived) tags */
+    TH_ACTION_CREATE_TIMER = 4,  /* id fire_at */
+    TH_ACTION_SEND_EVENT = 5,    /* id instance_id name data */
+    TH_ACTION_COMPLETE = 6,  /* status data(result, or the next input) failure version carryover */
+    TH_ACTION_TERMINATE = 7, /* id instance_id data(reason) recurse */
+    TH_ACTION_ENTITY = 8,    /* later */
+};
+
+struct th_action {
+    enum th_action_kind kind;
+    int32_t id; /* becomes the event id in history */
+    enum th_status status;
+    bool recurse;
+    th_time fire_at;
+    struct th_str name, version, data, instance_id;
+    const struct th_failure *failure;
+    struct th_tags tags;
+    const struct th_event *carryover; /* EVENT_RAISED events for the next generation */
+    size_t carryover_count;
+};
+
+/* The answer of an executor. Everything points into the arena given to the executor. */
+struct th_actions {
+    struct th_action *items;
+    size_t count;
+    size_t capacity;
+    bool has_custom_status; /* custom_status replaces the old one; present and empty is allowed */
+    struct th_str custom_status;
+};
+
+/* Appends a zeroed action (fire_at none) and returns it; valid until the next append. */
+struct th_action *th_actions_add(struct th_actions *list, struct th_arena *arena,
+                                 enum th_action_kind kind, int32_t id);
+
+/*
+ * One episode, as an executor sees it. `past` is the history before this episode; when
+ * `past_loaded` is false the caller believes the executor still holds the instance warm at
+ * `past_count` events, and an executor that does not answers TH_EXECUTOR_NEEDS_HISTORY.
+ */
+struct th_episode {
+    struct th_str instance_id;
+    struct th_str execution_id;
+    bool past_loaded;
+    const struct th_event *past;
+    size_t past_count;
+    const struct th_event *fresh; /* begins with ORCHESTRATOR_STARTED */
+    size_t fresh_count;
+};
+
+enum th_executor_result { TH_EXECUTOR_DONE, TH_EXECUTOR_NEEDS_HISTORY };

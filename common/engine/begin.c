@@ -1,0 +1,330 @@
+/*
+ * begin: decides every message that is offered to an instance. One small function per kind of
+ * message looks at the instance as the messages before it left it, and either takes the message
+ * into the episode, drops it with the answer its sender should get, parks it, or leaves it.
+ */
+#include "engine/internal.h"
+
+struct begin {
+    const struct th_engine_in *in;
+    struct th_arena *arena;
+    struct th_outcome *out;
+    struct th_instance_info info; /* as the messages taken so far leave it */
+    bool needs_code;              /* something was taken that only the orchestrator can answer */
+    bool ended;                   /* terminated, or a purge: nothing more in this episode */
+    const struct th_event *rewound;
+    bool purge;
+};
+
+static enum th_verdict drop(struct th_offer *offer, enum th_code code, const char *why)
+{
+    const struct th_str id = offer->message->instance_id;
+
+    if (code != TH_OK)
+        th_fail(&offer->error, code, "instance \"%.*s\" %s", TH_PRI(id), why);
+    return TH_VERDICT_DROPPED;
+}
+
+static enum th_verdict drop_ended(struct begin *b, struct th_offer *offer)
+{
+    th_fail(&offer->error, TH_GONE, "instance \"%.*s\" has already ended: it is %s",
+            TH_PRI(offer->message->instance_id), th_status_text(b->info.status));
+    return TH_VERDICT_DROPPED;
+}
+
+static enum th_verdict take(struct begin *b, const struct th_event *event)
+{
+    th_arena_event(b->arena, &b->out->fresh, *event);
+    th_info_apply(&b->info, event);
+    return TH_VERDICT_TAKEN;
+}
+
+static enum th_verdict take_for_code(struct begin *b, const struct th_event *event)
+{
+    b->needs_code = true;
+    return take(b, event);
+}
+
+static bool take_pending(const struct begin *b, enum th_pending_kind kind, int32_t event_id)
+{
+    return b->in->pending.take(b->in->pending.argument, kind, event_id);
+}
+
+/* ---- one function per kind of message ---- */
+
+static enum th_verdict start_new(struct begin *b, const struct th_message *message)
+{
+    struct th_event event = message->event;
+    const bool replaces = th_info_exists(&b->info) && !th_status_terminal(b->info.status) &&
+                          b->info.status != TH_STATUS_PENDING;
+
+    if (replaces) {
+        const struct th_event terminated = th_event_of(TH_EVENT_EXECUTION_TERMINATED, b->in->now);
+        th_outcome_answer_parent(b->out, b->arena, b->info.parent, TH_STATUS_TERMINATED,
+                                 TH_STR("\"replaced by a new instance\""), NULL, b->in->now);
+        th_outcome_terminate_children(b->in, b->out, b->arena, &terminated);
+    }
+    event.instance_id = message->instance_id;
+    if (!th_str_present(event.execution_id))
+        event.execution_id = b->in->new_execution_id;
+    event.request_id = message->request_id;
+    b->out->replace_history = true;
+    return take_for_code(b, &event);
+}
+
+/* A child that cannot be made fails its parent's call instead of leaving it waiting. */
+static enum th_verdict refuse_start(struct begin *b, struct th_offer *offer)
+{
+    const struct th_message *m = offer->message;
+    struct th_failure failure = {.type = TH_STR("InstanceExists"), .non_retriable = true};
+
+    th_fail(&offer->error, TH_EXISTS, "instance \"%.*s\" already exists: it is %s",
+            TH_PRI(m->instance_id), th_status_text(b->info.status));
+    failure.message = th_str_of(offer->error.message);
+    th_outcome_answer_parent(b->out, b->arena, m->event.parent, TH_STATUS_FAILED, TH_STR_ABSENT,
+                             th_failure_copy(b->arena, &failure), b->in->now);
+    return TH_VERDICT_DROPPED;
+}
+
+static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
+{
+    const struct th_message *m = offer->message;
+    const bool exists = th_info_exists(&b->info);
+    const bool same = exists && th_str_eq(m->request_id, b->info.request_id);
+    const bool due = m->event.fire_at == TH_TIME_NONE || m->event.fire_at <= b->in->now;
+
+    if (offer->parked) { /* its placeholder may have been terminated or replaced meanwhile */
+        if (!same || b->info.status != TH_STATUS_PENDING)
+            return drop(offer, TH_OK, "");
+    } else if (same && th_str_present(m->request_id)) {
+        return drop(offer, TH_OK, ""); /* the client asked twice; it is one start */
+    } else if (exists && !(m->reuse & TH_STATUS_BIT(b->info.status))) {
+        return refuse_start(b, offer);
+    }
+    if (b->out->fresh.count > 1)
+        return TH_VERDICT_LEFT; /* one execution per episode */
+    if (due)
+        return start_new(b, m);
+    offer->not_before = m->event.fire_at;
+    b->info = th_info_pending(m);
+    return TH_VERDICT_PARKED;
+}
+
+static enum th_verdict offer_raised(struct begin *b, struct th_offer *offer)
+{
+    if (!th_info_exists(&b->info))
+        return drop(offer, TH_NOT_FOUND, "does not exist");
+    if (th_status_terminal(b->info.status))
+        return drop_ended(b, offer);
+    if (b->info.status == TH_STATUS_SUSPENDED || b->info.status == TH_STATUS_PENDING)
+        return TH_VERDICT_PARKED;
+    return take_for_code(b, &offer->message->event);
+}
+
+static enum th_verdict offer_terminated(struct begin *b, struct th_offer *offer)
+{
+    struct th_event event = offer->message->event;
+
+    if (!th_info_exists(&b->info))
+        return drop(offer, TH_NOT_FOUND, "does not exist");
+    if (th_status_terminal(b->info.status))
+        return drop_ended(b, offer);
+    b->out->terminated = true;
+    b->ended = true;
+    if (event.recurse)
+        th_outcome_terminate_children(b->in, b->out, b->arena, &event);
+    return take(b, &event);
+}
+
+static enum th_verdict offer_suspended(struct begin *b, struct th_offer *offer)
+{
+    if (!th_info_exists(&b->info))
+        return drop(offer, TH_NOT_FOUND, "does not exist");
+    if (th_status_terminal(b->info.status))
+        return drop_ended(b, offer);
+    if (b->info.status == TH_STATUS_SUSPENDED)
+        return drop(offer, TH_OK, "");
+    if (b->info.status == TH_STATUS_PENDING)
+        return TH_VERDICT_PARKED;
+    b->out->suspended = true;
+    return take(b, &offer->message->event);
+}
+
+static enum th_verdict offer_resumed(struct begin *b, struct th_offer *offer)
+{
+    if (!th_info_exists(&b->info))
+        return drop(offer, TH_NOT_FOUND, "does not exist");
+    if (th_status_terminal(b->info.status))
+        return drop_ended(b, offer);
+    if (b->info.status == TH_STATUS_PENDING)
+        return TH_VERDICT_PARKED;
+    if (b->info.status != TH_STATUS_SUSPENDED)
+        return drop(offer, TH_OK, "");
+    b->out->suspended = false;
+    return take(b, &offer->message->event);
+}
+
+static enum th_verdict offer_answer(struct begin *b, struct th_offer *offer)
+{
+    const struct th_message *m = offer->message;
+    const enum th_event_kind kind = m->event.kind;
+    const enum th_pending_kind wanted =
+        kind == TH_EVENT_TIMER_FIRED                                      ? TH_PENDING_TIMER
+        : kind == TH_EVENT_TASK_COMPLETED || kind == TH_EVENT_TASK_FAILED ? TH_PENDING_TASK
+                                                                          : TH_PENDING_CHILD;
+
+    /* Late after continue-as-new, re-creation or the end: nobody waits (contracts 2.2). */
+    if (!th_info_exists(&b->info) || th_status_terminal(b->info.status) ||
+        b->out->replace_history || !th_str_eq(m->execution_id, b->in->info->execution_id))
+        return drop(offer, TH_OK, "");
+    if (b->info.status == TH_STATUS_SUSPENDED)
+        return TH_VERDICT_PARKED;
+    if (!take_pending(b, wanted, m->event.related_id))
+        return drop(offer, TH_OK, "");
+    return take_for_code(b, &m->event);
+}
+
+static enum th_verdict start_again(struct begin *b, const struct th_message *message)
+{
+    struct th_message start = *message;
+
+    start.event.kind = TH_EVENT_EXECUTION_STARTED;
+    start.event.reason = TH_STR_ABSENT;
+    return start_new(b, &start);
+}
+
+static enum th_verdict offer_rewound(struct begin *b, struct th_offer *offer)
+{
+    const struct th_message *m = offer->message;
+    const struct th_parent *parent = m->event.parent;
+
+    if (!th_info_exists(&b->info)) {
+        if (parent && th_str_present(m->event.name))
+            return start_again(b, m);
+        return drop(offer, TH_NOT_FOUND, "does not exist");
+    }
+    if (b->out->fresh.count > 1)
+        return TH_VERDICT_LEFT;
+    if (b->info.status == TH_STATUS_FAILED) {
+        b->rewound = &m->event;
+        b->ended = true;
+        return TH_VERDICT_TAKEN;
+    }
+    if (parent && th_status_terminal(b->info.status)) { /* its answer came too early: repeat it */
+        th_outcome_answer_parent(b->out, b->arena, parent, b->info.status, b->info.output,
+                                 b->info.failure, b->in->now);
+        return drop(offer, TH_OK, "");
+    }
+    if (parent)
+        return take(b, &m->event); /* still running: it answers the new execution of its parent */
+    th_fail(&offer->error, TH_PRECONDITION,
+            "instance \"%.*s\" cannot be rewound: it is %s, only Failed can",
+            TH_PRI(m->instance_id), th_status_text(b->info.status));
+    return TH_VERDICT_DROPPED;
+}
+
+static enum th_verdict offer_purge(struct begin *b, struct th_offer *offer)
+{
+    if (!th_info_exists(&b->info))
+        return drop(offer, TH_NOT_FOUND, "does not exist");
+    if (b->out->fresh.count > 1)
+        return TH_VERDICT_LEFT;
+    if (!th_status_terminal(b->info.status)) {
+        th_fail(&offer->error, TH_PRECONDITION,
+                "instance \"%.*s\" cannot be purged: it is %s, only ended instances can",
+                TH_PRI(offer->message->instance_id), th_status_text(b->info.status));
+        return TH_VERDICT_DROPPED;
+    }
+    b->purge = true;
+    b->ended = true;
+    return TH_VERDICT_TAKEN;
+}
+
+static enum th_verdict decide(struct begin *b, struct th_offer *offer)
+{
+    const struct th_message *m = offer->message;
+    const enum th_event_kind kind = m->event.kind;
+
+    if (b->ended)
+        return TH_VERDICT_LEFT;
+    switch (kind) {
+    case TH_EVENT_EXECUTION_STARTED:
+        return offer_start(b, offer);
+    case TH_EVENT_EVENT_RAISED:
+        return offer_raised(b, offer);
+    case TH_EVENT_EXECUTION_TERMINATED:
+        return offer_terminated(b, offer);
+    case TH_EVENT_EXECUTION_SUSPENDED:
+        return offer_suspended(b, offer);
+    case TH_EVENT_EXECUTION_RESUMED:
+        return offer_resumed(b, offer);
+    case TH_EVENT_EXECUTION_REWOUND:
+        return offer_rewound(b, offer);
+    case TH_EVENT_PURGE_REQUESTED:
+        return offer_purge(b, offer);
+    case TH_EVENT_TASK_COMPLETED:
+    case TH_EVENT_TASK_FAILED:
+    case TH_EVENT_CHILD_COMPLETED:
+    case TH_EVENT_CHILD_FAILED:
+    case TH_EVENT_TIMER_FIRED:
+        return offer_answer(b, offer);
+    default:
+        th_fail(&offer->error, TH_INVALID, "a message of kind %s is not for orchestrations",
+                th_event_kind_text(kind));
+        return TH_VERDICT_DROPPED;
+    }
+}
+
+/* The first events of an execution that continue-as-new left waiting. */
+static void begin_continued(struct begin *b)
+{
+    struct th_event started = th_event_of(TH_EVENT_EXECUTION_STARTED, b->in->now);
+    struct th_events carried = {0};
+    struct th_reader reader = th_reader_of(b->info.carryover, b->arena, NULL);
+
+    started.name = b->info.name;
+    started.version = b->info.version;
+    started.data = b->info.input;
+    started.instance_id = b->info.instance_id;
+    started.execution_id = b->info.execution_id;
+    started.parent = b->info.parent;
+    started.tags = b->info.tags;
+    started.trace = b->info.trace;
+    started.request_id = b->info.request_id;
+    b->out->replace_history = true;
+    th_decode_events(&reader, &carried);
+    take_for_code(b, &started);
+    for (size_t i = 0; i < carried.count; i++)
+        take_for_code(b, &carried.items[i]);
+    th_events_deinit(&carried);
+}
+
+enum th_begin th_engine_begin(const struct th_engine_in *in, struct th_offer *offers, size_t count,
+                              struct th_arena *arena, struct th_outcome *out)
+{
+    struct begin b = {.in = in, .arena = arena, .out = out, .info = *in->info};
+    const struct th_event turn = th_event_of(TH_EVENT_ORCHESTRATOR_STARTED, in->now);
+    size_t decided;
+
+    th_arena_event(arena, &out->fresh, turn);
+    if (in->info->starting)
+        begin_continued(&b);
+    for (size_t i = 0; i < count; i++) {
+        offers[i].error = (struct th_error){.code = TH_OK};
+        offers[i].not_before = TH_TIME_NONE;
+        offers[i].verdict = decide(&b, &offers[i]);
+    }
+    out->execution_id = b.info.execution_id;
+    decided = out->fresh.count - 1;
+    if (b.purge)
+        return out->begin = TH_BEGIN_PURGE;
+    if (b.rewound) {
+        if (!in->past)
+            return out->begin = TH_BEGIN_HISTORY;
+        th_engine_rewind(in, b.rewound, arena, out);
+        return out->begin = TH_BEGIN_RUN;
+    }
+    if (decided == 0)
+        return out->begin = TH_BEGIN_NOTHING;
+    return out->begin = b.needs_code && !out->terminated ? TH_BEGIN_RUN : TH_BEGIN_DECIDED;
+}

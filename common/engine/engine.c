@@ -1,0 +1,300 @@
+/*
+ * engine: the second half of an episode. Each action of the orchestrator becomes an event of the
+ * history and, where it reaches beyond the instance, a message (contracts 2.4).
+ */
+#include "engine/engine.h"
+
+#include "engine/internal.h"
+
+void *th_arena_grow(struct th_arena *arena, void *items, size_t count, size_t *capacity,
+                    size_t size)
+{
+    void *larger;
+
+    if (count < *capacity)
+        return items;
+    *capacity = *capacity ? *capacity * 2 : 8;
+    larger = th_arena_alloc(arena, *capacity * size);
+    if (count > 0)
+        memcpy(larger, items, count * size);
+    return larger;
+}
+
+void th_arena_event(struct th_arena *arena, struct th_events *list, struct th_event event)
+{
+    list->items =
+        th_arena_grow(arena, list->items, list->count, &list->capacity, sizeof(*list->items));
+    list->items[list->count++] = event;
+}
+
+struct th_action *th_actions_add(struct th_actions *list, struct th_arena *arena,
+                                 enum th_action_kind kind, int32_t id)
+{
+    struct th_action *action;
+
+    list->items =
+        th_arena_grow(arena, list->items, list->count, &list->capacity, sizeof(*list->items));
+    action = &list->items[list->count++];
+    *action = (struct th_action){.kind = kind, .id = id, .fire_at = TH_TIME_NONE};
+    return action;
+}
+
+struct th_outgoing *th_outcome_send(struct th_outcome *out, struct th_arena *arena,
+                                    struct th_str instance_id)
+{
+    struct th_outgoing *sent;
+
+    out->outgoing = th_arena_grow(arena, out->outgoing, out->outgoing_count,
+                                  &out->outgoing_capacity, sizeof(*out->outgoing));
+    sent = &out->outgoing[out->outgoing_count++];
+    *sent = (struct th_outgoing){.not_before = TH_TIME_NONE};
+    sent->message.instance_id = instance_id;
+    return sent;
+}
+
+void th_outcome_answer_parent(struct th_outcome *out, struct th_arena *arena,
+                              const struct th_parent *parent, enum th_status status,
+                              struct th_str output, const struct th_failure *failure, th_time now)
+{
+    static const struct th_failure ended_otherwise = {
+        .type = {"Terminated", 10},
+        .message = {"the sub-orchestration was terminated", 36},
+    };
+    struct th_message *answer;
+
+    if (!parent)
+        return;
+    answer = &th_outcome_send(out, arena, parent->instance_id)->message;
+    answer->execution_id = parent->execution_id;
+    if (status == TH_STATUS_COMPLETED) {
+        answer->event = th_event_of(TH_EVENT_CHILD_COMPLETED, now);
+        answer->event.data = output;
+    } else {
+        answer->event = th_event_of(TH_EVENT_CHILD_FAILED, now);
+        answer->event.failure = failure ? failure : &ended_otherwise;
+    }
+    answer->event.related_id = parent->task_id;
+}
+
+void th_outcome_terminate_children(const struct th_engine_in *in, struct th_outcome *out,
+                                   struct th_arena *arena, const struct th_event *terminated)
+{
+    struct th_str child;
+
+    for (size_t i = 0; in->pending.child(in->pending.argument, i, &child); i++) {
+        struct th_message *message = &th_outcome_send(out, arena, child)->message;
+        message->event = *terminated;
+        message->event.timestamp = in->now;
+        message->event.recurse = true;
+    }
+}
+
+/* ---- actions ---- */
+
+struct finish {
+    const struct th_engine_in *in;
+    struct th_arena *arena;
+    struct th_outcome *out;
+    struct th_instance_info info; /* with the fresh events applied */
+    bool ended;
+};
+
+static void produce(struct finish *f, struct th_event event)
+{
+    th_arena_event(f->arena, &f->out->produced, event);
+}
+
+static struct th_event event_of_action(const struct finish *f, enum th_event_kind kind,
+                                       const struct th_action *action)
+{
+    struct th_event event = th_event_of(kind, f->in->now);
+
+    event.id = action->id;
+    event.name = action->name;
+    event.version = action->version;
+    event.data = action->data;
+    event.instance_id = action->instance_id;
+    event.fire_at = action->fire_at;
+    event.tags = action->tags;
+    return event;
+}
+
+static void schedule_task(struct finish *f, const struct th_action *action)
+{
+    struct th_event event = event_of_action(f, TH_EVENT_TASK_SCHEDULED, action);
+
+    event.instance_id = TH_STR_ABSENT;
+    if (!th_str_present(event.version))
+        event.version = f->info.version;
+    produce(f, event);
+}
+
+static void create_child(struct finish *f, const struct th_action *action)
+{
+    struct th_event event = event_of_action(f, TH_EVENT_CHILD_CREATED, action);
+    struct th_parent *parent = TH_ARENA_NEW(f->arena, struct th_parent);
+    struct th_message *start;
+
+    if (!th_str_present(event.instance_id) || event.instance_id.len == 0)
+        event.instance_id = th_arena_format(f->arena, "%.*s:%04x", TH_PRI(f->info.execution_id),
+                                            (unsigned)action->id);
+    if (!th_str_present(event.version))
+        event.version = f->info.version;
+    produce(f, event);
+
+    *parent = (struct th_parent){.instance_id = f->info.instance_id,
+                                 .execution_id = f->info.execution_id,
+                                 .name = f->info.name,
+                                 .version = f->info.version,
+                                 .task_id = action->id};
+    start = &th_outcome_send(f->out, f->arena, event.instance_id)->message;
+    start->reuse = TH_REUSE_TERMINAL; /* a retry uses the id again (contracts 2.2) */
+    start->event = th_event_of(TH_EVENT_EXECUTION_STARTED, f->in->now);
+    start->event.name = event.name;
+    start->event.version = event.version;
+    start->event.data = event.data;
+    start->event.instance_id = event.instance_id;
+    start->event.parent = parent;
+    start->event.tags = event.tags;
+    start->event.trace = f->info.trace;
+}
+
+static void create_timer(struct finish *f, const struct th_action *action)
+{
+    struct th_event event = event_of_action(f, TH_EVENT_TIMER_CREATED, action);
+
+    event.name = event.version = event.data = event.instance_id = TH_STR_ABSENT;
+    produce(f, event);
+}
+
+static void send_event(struct finish *f, const struct th_action *action)
+{
+    struct th_message *message;
+
+    produce(f, event_of_action(f, TH_EVENT_EVENT_SENT, action));
+    message = &th_outcome_send(f->out, f->arena, action->instance_id)->message;
+    message->event = th_event_of(TH_EVENT_EVENT_RAISED, f->in->now);
+    message->event.name = action->name;
+    message->event.data = action->data;
+}
+
+static void terminate_other(struct finish *f, const struct th_action *action)
+{
+    struct th_message *message = &th_outcome_send(f->out, f->arena, action->instance_id)->message;
+
+    message->event = th_event_of(TH_EVENT_EXECUTION_TERMINATED, f->in->now);
+    message->event.data = action->data;
+    message->event.recurse = action->recurse;
+}
+
+static void continue_as_new(struct finish *f, const struct th_action *action)
+{
+    struct th_instance_info *next = &f->out->next;
+    struct th_buffer carried = {0};
+
+    *next = f->info;
+    next->execution_id = f->in->new_execution_id;
+    next->status = TH_STATUS_RUNNING;
+    next->input = action->data;
+    if (th_str_present(action->version))
+        next->version = action->version;
+    next->output = TH_STR_ABSENT;
+    next->failure = NULL;
+    next->updated = f->in->now;
+    next->generation++;
+    next->event_count = 0;
+    next->starting = true;
+    th_encode_events(&carried, action->carryover, action->carryover_count);
+    next->carryover = th_arena_str(f->arena, th_buffer_view(&carried));
+    th_buffer_deinit(&carried);
+    f->out->continued = true;
+    f->ended = true;
+}
+
+static void complete(struct finish *f, enum th_status status, struct th_str result,
+                     const struct th_failure *failure)
+{
+    struct th_event event = th_event_of(TH_EVENT_EXECUTION_COMPLETED, f->in->now);
+
+    event.status = status;
+    event.data = result;
+    event.failure = failure;
+    produce(f, event);
+    th_outcome_answer_parent(f->out, f->arena, f->info.parent, status, result, failure, f->in->now);
+    f->ended = true;
+}
+
+static void apply_action(struct finish *f, const struct th_action *action)
+{
+    switch (action->kind) {
+    case TH_ACTION_SCHEDULE_TASK:
+        schedule_task(f, action);
+        break;
+    case TH_ACTION_CREATE_CHILD:
+        create_child(f, action);
+        break;
+    case TH_ACTION_CREATE_TIMER:
+        create_timer(f, action);
+        break;
+    case TH_ACTION_SEND_EVENT:
+        send_event(f, action);
+        break;
+    case TH_ACTION_TERMINATE:
+        terminate_other(f, action);
+        break;
+    case TH_ACTION_COMPLETE:
+        if (f->ended)
+            break;
+        if (action->status == TH_STATUS_CONTINUED_AS_NEW)
+            continue_as_new(f, action);
+        else
+            complete(f, action->status, action->data, action->failure);
+        break;
+    case TH_ACTION_ENTITY:
+        break;
+    }
+}
+
+static struct finish finish_of(const struct th_engine_in *in, struct th_arena *arena,
+                               struct th_outcome *out)
+{
+    struct finish f = {.in = in, .arena = arena, .out = out, .info = *in->info};
+
+    for (size_t i = 0; i < out->past.count; i++)
+        th_info_apply(&f.info, &out->past.items[i]);
+    for (size_t i = 0; i < out->fresh.count; i++)
+        th_info_apply(&f.info, &out->fresh.items[i]);
+    return f;
+}
+
+static void close_turn(struct finish *f)
+{
+    produce(f, th_event_of(TH_EVENT_ORCHESTRATOR_COMPLETED, f->in->now));
+}
+
+void th_engine_finish(const struct th_engine_in *in, const struct th_actions *actions,
+                      struct th_arena *arena, struct th_outcome *out)
+{
+    struct finish f = finish_of(in, arena, out);
+
+    if (out->terminated) {
+        const struct th_event *last = &out->fresh.items[out->fresh.count - 1];
+        complete(&f, TH_STATUS_TERMINATED, last->data, NULL);
+    } else if (actions) {
+        for (size_t i = 0; i < actions->count; i++)
+            apply_action(&f, &actions->items[i]);
+        if (out->continued && actions->has_custom_status)
+            out->next.custom_status = actions->custom_status;
+    }
+    close_turn(&f);
+}
+
+void th_engine_fail(const struct th_engine_in *in, struct th_str type, struct th_str message,
+                    struct th_arena *arena, struct th_outcome *out)
+{
+    const struct th_failure failure = {.type = type, .message = message, .non_retriable = true};
+    struct finish f = finish_of(in, arena, out);
+
+    complete(&f, TH_STATUS_FAILED, TH_STR_ABSENT, th_failure_copy(arena, &failure));
+    close_turn(&f);
+}

@@ -1,0 +1,239 @@
+/*
+ * info: what is known of an instance besides its history, as a fold of the history's events, and
+ * its codec. The encoding is a map of field numbers, as for events.
+ */
+#include "engine/engine.h"
+
+static void apply_started(struct th_instance_info *info, const struct th_event *event)
+{
+    if (!info->starting) { /* a new start; continue-as-new keeps its age */
+        info->created = event->timestamp;
+        info->generation = 0;
+        info->custom_status = TH_STR_ABSENT;
+    }
+    info->instance_id = event->instance_id;
+    info->execution_id = event->execution_id;
+    info->name = event->name;
+    info->version = event->version;
+    info->input = event->data;
+    info->scheduled = event->fire_at;
+    info->parent = event->parent;
+    info->tags = event->tags;
+    info->trace = event->trace;
+    info->request_id = event->request_id;
+    info->status = TH_STATUS_RUNNING;
+    info->output = TH_STR_ABSENT;
+    info->failure = NULL;
+    info->completed = TH_TIME_NONE;
+    info->starting = false;
+    info->carryover = TH_STR_ABSENT;
+}
+
+static void apply_completed(struct th_instance_info *info, const struct th_event *event)
+{
+    info->status = event->status;
+    info->output = event->data;
+    info->failure = event->failure;
+    info->completed = event->timestamp;
+}
+
+void th_info_apply(struct th_instance_info *info, const struct th_event *event)
+{
+    info->event_count++;
+    switch (event->kind) {
+    case TH_EVENT_ORCHESTRATOR_STARTED:
+        info->updated = event->timestamp;
+        break;
+    case TH_EVENT_EXECUTION_STARTED:
+        apply_started(info, event);
+        break;
+    case TH_EVENT_EXECUTION_COMPLETED:
+        apply_completed(info, event);
+        break;
+    case TH_EVENT_EXECUTION_SUSPENDED:
+        info->status = TH_STATUS_SUSPENDED;
+        break;
+    case TH_EVENT_EXECUTION_RESUMED:
+        info->status = TH_STATUS_RUNNING;
+        break;
+    case TH_EVENT_EXECUTION_REWOUND: /* a running child learns its parent's new execution */
+        if (event->parent)
+            info->parent = event->parent;
+        break;
+    default:
+        break;
+    }
+}
+
+struct th_instance_info th_info_pending(const struct th_message *start)
+{
+    struct th_instance_info info = {.status = TH_STATUS_PENDING,
+                                    .instance_id = start->instance_id,
+                                    .name = start->event.name,
+                                    .version = start->event.version,
+                                    .input = start->event.data,
+                                    .created = start->event.timestamp,
+                                    .updated = start->event.timestamp,
+                                    .completed = TH_TIME_NONE,
+                                    .scheduled = start->event.fire_at,
+                                    .parent = start->event.parent,
+                                    .tags = start->event.tags,
+                                    .trace = start->event.trace,
+                                    .request_id = start->request_id};
+    return info;
+}
+
+/* number, name, kind of copy and coding; input and output are handled apart */
+#define INFO_STRINGS(X) \
+    X(1, instance_id)   \
+    X(2, execution_id)  \
+    X(3, name)          \
+    X(4, version)       \
+    X(5, custom_status) \
+    X(6, request_id)    \
+    X(7, trace)         \
+    X(8, carryover)
+
+#define INFO_PAYLOADS(X) \
+    X(9, input)          \
+    X(10, output)
+
+#define INFO_TIMES(X) \
+    X(11, created)    \
+    X(12, updated)    \
+    X(13, completed)  \
+    X(14, scheduled)
+
+enum { INFO_STATUS = 15, INFO_GENERATION, INFO_EVENT_COUNT, INFO_STARTING, INFO_NESTED };
+
+struct th_instance_info th_info_copy(struct th_arena *arena, const struct th_instance_info *info)
+{
+    struct th_instance_info copy = *info;
+    struct th_event nested = th_event_of(TH_EVENT_GENERIC, 0);
+
+#define X(number, field) copy.field = th_arena_str(arena, info->field);
+    INFO_STRINGS(X)
+    INFO_PAYLOADS(X)
+#undef X
+    nested.failure = info->failure;
+    nested.parent = info->parent;
+    nested.tags = info->tags;
+    nested = th_event_copy(arena, &nested);
+    copy.failure = nested.failure;
+    copy.parent = nested.parent;
+    copy.tags = nested.tags;
+    return copy;
+}
+
+static uint32_t count_fields(const struct th_instance_info *info, bool payloads)
+{
+    uint32_t n = 5; /* status and the three counters, nested */
+
+#define X(number, field) n += th_str_present(info->field);
+    INFO_STRINGS(X)
+    if (payloads) {
+        INFO_PAYLOADS(X)
+    }
+#undef X
+#define X(number, field) n += info->field != TH_TIME_NONE;
+    INFO_TIMES(X)
+#undef X
+    return n;
+}
+
+void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, bool payloads)
+{
+    struct th_event nested = th_event_of(TH_EVENT_GENERIC, 0);
+
+    th_write_map(out, count_fields(info, payloads));
+#define X(number, field)                \
+    if (th_str_present(info->field)) {  \
+        th_write_u64(out, number);      \
+        th_write_str(out, info->field); \
+    }
+    INFO_STRINGS(X)
+    if (payloads) {
+        INFO_PAYLOADS(X)
+    }
+#undef X
+#define X(number, field)                \
+    if (info->field != TH_TIME_NONE) {  \
+        th_write_u64(out, number);      \
+        th_write_i64(out, info->field); \
+    }
+    INFO_TIMES(X)
+#undef X
+    th_write_u64(out, INFO_STATUS);
+    th_write_u64(out, info->status);
+    th_write_u64(out, INFO_GENERATION);
+    th_write_u64(out, info->generation);
+    th_write_u64(out, INFO_EVENT_COUNT);
+    th_write_u64(out, info->event_count);
+    th_write_u64(out, INFO_STARTING);
+    th_write_bool(out, info->starting);
+    /* failure, parent and tags ride in an event, whose codec knows them */
+    nested.failure = info->failure;
+    nested.parent = info->parent;
+    nested.tags = info->tags;
+    th_write_u64(out, INFO_NESTED);
+    th_encode_event(out, &nested);
+}
+
+static void decode_field(struct th_reader *in, uint64_t number, struct th_instance_info *out)
+{
+    struct th_event nested;
+
+    switch (number) {
+#define X(number, field)              \
+    case number:                      \
+        out->field = th_read_str(in); \
+        break;
+        INFO_STRINGS(X)
+        INFO_PAYLOADS(X)
+#undef X
+#define X(number, field)              \
+    case number:                      \
+        out->field = th_read_i64(in); \
+        break;
+        INFO_TIMES(X)
+#undef X
+    case INFO_STATUS:
+        out->status = (enum th_status)th_read_u64(in);
+        if (out->status > TH_STATUS_SUSPENDED)
+            th_read_fail(in, "unknown status %d", (int)out->status);
+        break;
+    case INFO_GENERATION:
+        out->generation = (uint32_t)th_read_u64(in);
+        break;
+    case INFO_EVENT_COUNT:
+        out->event_count = (uint32_t)th_read_u64(in);
+        break;
+    case INFO_STARTING:
+        out->starting = th_read_bool(in);
+        break;
+    case INFO_NESTED:
+        if (th_decode_event(in, &nested)) {
+            out->failure = nested.failure;
+            out->parent = nested.parent;
+            out->tags = nested.tags;
+        }
+        break;
+    default:
+        th_read_skip(in);
+    }
+}
+
+bool th_decode_info(struct th_reader *in, struct th_instance_info *out)
+{
+    uint32_t pairs = th_read_map(in);
+
+    *out = (struct th_instance_info){.created = TH_TIME_NONE,
+                                     .updated = TH_TIME_NONE,
+                                     .completed = TH_TIME_NONE,
+                                     .scheduled = TH_TIME_NONE};
+    for (; pairs > 0 && !in->failed; pairs--) {
+        const uint64_t number = th_read_u64(in);
+        decode_field(in, number, out);
+    }
+    return !in->failed;
+}

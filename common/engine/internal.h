@@ -1,0 +1,28 @@
+/* internal: what the engine's files share and nobody else sees. */
+#pragma once
+
+#include "engine/engine.h"
+
+/* Adds an outgoing message and returns it; zeroed but for its target. */
+struct th_outgoing *th_outcome_send(struct th_outcome *out, struct th_arena *arena,
+                                    struct th_str instance_id);
+
+/* Tells a waiting parent how its sub-orchestration ended; nothing when there is no parent. */
+void th_outcome_answer_parent(struct th_outcome *out, struct th_arena *arena,
+                              const struct th_parent *parent, enum th_status status,
+                              struct th_str output, const struct th_failure *failure, th_time now);
+
+/* Sends the end of this execution on to the sub-orchestrations it waits for. */
+void th_outcome_terminate_children(const struct th_engine_in *in, struct th_outcome *out,
+                                   struct th_arena *arena, const struct th_event *terminated);
+
+/* Builds the mended history of a failed instance in out->past and tells its children. */
+void th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewound,
+                      struct th_arena *arena, struct th_outcome *out);
+
+/* An array in an arena grows by doubling; the old copy is left to the arena. */
+void *th_arena_grow(struct th_arena *arena, void *items, size_t count, size_t *capacity,
+                    size_t size);
+
+/* As th_events_add, with the list's memory in the arena. */
+void th_arena_event(struct th_arena *arena, struct th_events *list, struct th_event event);

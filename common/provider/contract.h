@@ -1,0 +1,191 @@
+/*
+ * contract: what the hub's node needs from storage and transport. One implementation per folder:
+ * sqlite/ (embedded), simulated/ (tests), kafka/ (the fleet), faulty/ (wraps any of them). All
+ * pass one conformance suite (tests/contract).
+ *
+ * The pieces, per partition p (architecture sections 1 and 3):
+ *   log L[p]    append-only records, each with an offset; the lock of the partition
+ *   inbox I[p]  messages for instances, each with an offset
+ *   projection  rows of instances for cold loads and queries, at a watermark
+ *
+ * Shape: submissions go in, completions come out.
+ *   - Every submission function is called on the node's thread only, never blocks on I/O, copies
+ *     or references what it needs (blobs are referenced), and always leads to exactly one
+ *     completion carrying the caller's `tag`, unless it says otherwise.
+ *   - th_provider_poll hands out completions on the node's thread. The provider calls the wake-up
+ *     hook from any thread when poll has something new after being empty.
+ *   - Order: appends of one partition are written, and completed, in submission order; so are
+ *     sends of one source partition to one destination; deliveries of an inbox are in offset
+ *     order. Nothing else is ordered, except where `ordered` below says more.
+ *   - After a failed append of an epoch, every later append of that epoch fails too: a suffix may
+ *     be lost, never a middle.
+ *   - An error is a th_code and a sentence in the completion. Codes: UNAVAILABLE (try again),
+ *     IO (this storage is broken: disk full, …), TOO_LARGE, CORRUPT, FENCED, NOT_FOUND.
+ */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "model/message.h"
+
+struct th_provider;
+
+/* What this provider is, fixed at opening. */
+struct th_provider_traits {
+    const char *name;        /* "sqlite" */
+    size_t max_record_bytes; /* larger records and messages are written in parts; 0: no limit */
+    bool durable_projection; /* a projected row is as durable as the log: the log below the
+                                watermark is not needed to rebuild instances */
+    bool ordered;            /* all submissions take effect in submission order, each durable
+                                no later than the next */
+};
+
+/* What a hub is. `incarnation` is random per creation: a re-created hub has another. */
+struct th_hub_record {
+    char name[64];
+    uint64_t incarnation;
+    uint32_t partitions;
+    th_time created;
+};
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+/*
+ * One instance's row. Columns are what queries filter by; `info` is the encoded
+ * th_instance_info (partition/record.h) without input and output, which are large and read only
+ * when asked for; `state` is what the partition core needs to take the instance up again.
+ * `last` is the log sequence of the record it reflects: folding skips what is at or below.
+ */
+struct th_row {
+    struct th_str instance_id;
+    uint64_t last;
+    bool deleted; /* purged: drop row and history */
+    enum th_status status;
+    th_time created, updated, completed; /* completed: TH_TIME_NONE while it runs */
+    struct th_str name;
+    struct th_blob *info;
+    struct th_blob *state;
+    struct th_blob *input;          /* NULL: absent */
+    struct th_blob *output;         /* NULL: absent */
+    bool replace_history;           /* drop the stored chunks before adding these */
+    struct th_blob *const *history; /* chunks to add (model/codec.h events), in order */
+    size_t history_count;
+};
+
+/* A position in a log that the projection has reached: valid records up to here are in it. */
+struct th_watermark {
+    int64_t offset; /* of the last record; -1: nothing yet */
+    uint64_t epoch; /* that record's */
+    uint64_t sequence;
+};
+
+struct th_projection {
+    uint32_t partition;
+    struct th_watermark previous, next; /* refused as FENCED unless `previous` is what is stored */
+    const struct th_row *rows;          /* consumed during the call: copy or reference */
+    size_t count;
+};
+
+/* What a query asks. All given conditions must hold. Sorted by (created, instance id). */
+struct th_query {
+    uint32_t statuses;                    /* bits TH_STATUS_BIT; 0: any */
+    th_time from, to;                     /* created in [from, to); TH_TIME_NONE: open */
+    th_time completed_from, completed_to; /* the same for the end */
+    struct th_str id_prefix;              /* absent: any */
+    struct th_str name;                   /* absent: any; without regard to case */
+    uint32_t limit;                       /* rows per page, 1-1000 */
+    struct th_str continuation;           /* of the previous page; absent: the first */
+    bool payloads;                        /* fill input and output */
+};
+
+/* ---- completions ---------------------------------------------------------------------------- */
+
+enum th_completion_kind {
+    TH_DONE_CLAIM,   /* offset = epoch of the claim */
+    TH_DONE_READ,    /* records; `offset` = where to go on; `last` when at the requested end */
+    TH_DONE_APPEND,  /* offset of the record */
+    TH_DONE_SEND,    /* the message is durable in the destination's inbox */
+    TH_DONE_DELIVER, /* spontaneous: blob = message at offset */
+    TH_DONE_PROJECT,
+    TH_DONE_LOAD,  /* row (absent instance: code NOT_FOUND) */
+    TH_DONE_QUERY, /* rows, continuation */
+    TH_DONE_STATE, /* watermark and ends of a partition, see th_provider_state */
+};
+
+struct th_log_record {
+    int64_t offset;
+    struct th_blob *bytes;
+};
+
+struct th_completion {
+    enum th_completion_kind kind;
+    uint32_t partition;
+    uint64_t tag;
+    struct th_error error; /* code TH_OK: done */
+    int64_t offset;
+    bool last;
+    struct th_blob *blob;
+    struct th_log_record *records;
+    size_t record_count;
+    struct th_row *rows; /* LOAD: one, with history if asked; QUERY: without history */
+    size_t row_count;
+    char *continuation; /* NULL: no further page */
+    struct th_watermark watermark;
+    int64_t log_start, log_end; /* STATE: first retained offset, offset of the next append */
+    int64_t inbox_start, inbox_end;
+};
+
+/* Frees what a completion holds (its blobs' references included) and clears it. */
+void th_completion_deinit(struct th_completion *completion);
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+struct th_provider_ops {
+    struct th_provider_traits (*traits)(struct th_provider *);
+
+    /* Appends `record` (an encoded claim) to L[p] whoever owns it now; its offset is the epoch.
+     * From then on appends of older epochs may still land; readers ignore them. */
+    void (*claim)(struct th_provider *, uint32_t partition, struct th_blob *record, uint64_t tag);
+
+    /* Reads L[p] from `from` (below the start: from the start) up to but not including `to`, in
+     * one or more completions; the next one is asked for with another read. */
+    void (*read)(struct th_provider *, uint32_t partition, int64_t from, int64_t to, uint64_t tag);
+
+    /* Appends to L[p]. `epoch` is the claim under which the caller writes; a provider that can
+     * tell refuses a fenced one, others append and leave it to the readers. */
+    void (*append)(struct th_provider *, uint32_t partition, uint64_t epoch, struct th_blob *record,
+                   uint64_t tag);
+
+    /* Puts a message into I[destination]. */
+    void (*send)(struct th_provider *, uint32_t source, uint32_t destination,
+                 struct th_blob *message, uint64_t tag);
+
+    /* Starts deliveries of I[p] from `from`; they stop at inbox_close or on the next inbox_open.
+     * No completion of their own. After inbox_close returns nothing of it is delivered. */
+    void (*inbox_open)(struct th_provider *, uint32_t partition, int64_t from);
+    void (*inbox_close)(struct th_provider *, uint32_t partition);
+
+    void (*project)(struct th_provider *, const struct th_projection *batch, uint64_t tag);
+    /* `history`: with the stored chunks; without, only the columns (cheap for long histories). */
+    void (*load)(struct th_provider *, uint32_t partition, struct th_str instance_id, bool history,
+                 uint64_t tag);
+    void (*query)(struct th_provider *, const struct th_query *query, uint64_t tag);
+    void (*state)(struct th_provider *, uint32_t partition, uint64_t tag);
+
+    /* Drops what lies below an offset. No completion; may be done late or not at all. */
+    void (*trim_log)(struct th_provider *, uint32_t partition, int64_t below);
+    void (*trim_inbox)(struct th_provider *, uint32_t partition, int64_t below);
+
+    /* Up to `max` completions, oldest first; 0 when there are none. The caller deinits each. */
+    size_t (*poll)(struct th_provider *, struct th_completion *out, size_t max);
+
+    /* Completes or drops what is under way and frees. Blocks. */
+    void (*close)(struct th_provider *);
+};
+
+struct th_provider {
+    const struct th_provider_ops *ops;
+    struct th_hub_record hub;
+    void (*wake)(void *argument); /* set by the node's owner before the first submission */
+    void *wake_argument;
+};
