@@ -1,0 +1,356 @@
+/*
+ * fold: what a record does to the state. The writer folds its own record right after submitting
+ * it; recovery folds what the log holds. Two things differ, and only these: live, the inbox's
+ * slots already moved; in recovery, rows may already hold what a record says about its instance.
+ */
+#include "partition/internal.h"
+
+struct fold {
+    struct th_partition *p;
+    const struct th_record *r;
+    struct th_blob *blob;
+    uint64_t stamp;
+    bool live;
+};
+
+/* ---- marks ---- */
+
+static void early_add(struct th_partition *p, int64_t offset)
+{
+    size_t n = p->early_count;
+
+    p->early = th_grow(p->early, &p->early_capacity, n + 1, sizeof(*p->early));
+    for (; n > 0 && p->early[n - 1] > offset; n--)
+        p->early[n] = p->early[n - 1];
+    if (n > 0 && p->early[n - 1] == offset) { /* folded before: close the hole again */
+        memmove(p->early + n, p->early + n + 1, (p->early_count - n) * sizeof(*p->early));
+        return;
+    }
+    p->early[n] = offset;
+    p->early_count++;
+}
+
+static void early_drop_below(struct th_partition *p, int64_t position)
+{
+    size_t n = 0;
+
+    while (n < p->early_count && p->early[n] < position)
+        n++;
+    p->early_count -= n;
+    memmove(p->early, p->early + n, p->early_count * sizeof(*p->early));
+}
+
+static void fold_marks(struct fold *f)
+{
+    struct th_partition *p = f->p;
+    const struct th_record *r = f->r;
+
+    if (r->position > p->position)
+        p->position = r->position;
+    if (r->sent > p->sent)
+        p->sent = r->sent;
+    for (uint32_t n = 0; n < r->vector_count; n++)
+        if (r->vector[n].partition < p->options.count)
+            p->vector_position[r->vector[n].partition] = r->vector[n];
+    for (uint32_t n = 0; n < r->consumed_count && !MUTANT(p, FORGET_MARKS); n++)
+        early_add(p, r->consumed[n]);
+    early_drop_below(p, p->position);
+}
+
+void fold_consumed_local(struct th_partition *p, struct th_local_ref ref)
+{
+    struct letter *l;
+
+    HASH_FIND(hh, p->locals, &ref, sizeof(ref), l);
+    if (l)
+        letter_free(l);
+}
+
+static void fold_closed_tasks(struct fold *f)
+{
+    for (uint32_t n = 0; n < f->r->closed_task_count; n++) {
+        const struct th_closed_task *c = &f->r->closed_tasks[n];
+        struct th_instance *i = instance_find(f->p, c->instance_id);
+        struct pending *d = i ? pending_find(i, c->execution_id, c->event_id) : NULL;
+
+        if (d)
+            pending_close(d);
+    }
+}
+
+/* ---- messages ---- */
+
+static void note_answered(struct letter *l)
+{
+    const enum th_event_kind kind = l->message.event.kind;
+    struct pending *d;
+
+    if (kind != TH_EVENT_TASK_COMPLETED && kind != TH_EVENT_TASK_FAILED)
+        return;
+    d = pending_find(l->instance, l->message.execution_id, l->message.event.related_id);
+    if (d)
+        d->answered = d->answer_parked = true;
+}
+
+static void mark_changed(struct fold *f, struct th_instance *i)
+{
+    i->last = f->stamp;
+    instance_dirty(i);
+}
+
+/* A start that waits for its time leaves a placeholder: the hub shows it as Pending. */
+static void fold_placeholder(struct fold *f, struct letter *l)
+{
+    const struct th_instance_info info = th_info_pending(&l->message);
+    struct th_instance *i = l->instance;
+
+    if (l->message.event.kind != TH_EVENT_EXECUTION_STARTED || !i->known || i->row >= f->stamp)
+        return;
+    instance_drop_chunks(i);
+    i->whole = true;
+    i->replace_stored = true;
+    i->purged = false;
+    instance_set_info(i, &info);
+    mark_changed(f, i);
+}
+
+static void fold_local(struct fold *f, uint32_t index)
+{
+    const struct th_record_message *m = &f->r->messages[index];
+    struct letter *l = letter_new(f->p, LETTER_LOCAL);
+
+    l->local = (struct th_local_ref){.sequence = f->r->sequence, .index = index};
+    if (!letter_decode(l, f->blob, m->bytes, NULL)) {
+        th_blob_unref(l->blob); /* a record of ours that decodes but holds no message: skip it */
+        th_arena_deinit(&l->nested);
+        f->p->letter_count--;
+        free(l);
+        return;
+    }
+    HASH_ADD(hh, f->p->locals, local, sizeof(l->local), l);
+    letter_deliver(l, instance_get(f->p, l->message.instance_id));
+    if (m->parked) {
+        fold_placeholder(f, l);
+        note_answered(l);
+        letter_park(l, m->not_before);
+    } else if (f->live) {
+        instance_ready(l->instance);
+    }
+}
+
+static void fold_messages(struct fold *f)
+{
+    for (uint32_t n = 0; n < f->r->message_count; n++) {
+        const struct th_record_message *m = &f->r->messages[n];
+
+        if (m->destination == f->p->options.index)
+            fold_local(f, n);
+        else
+            outbox_add(f->p, f->r->sequence, n, m->destination, m->bytes);
+    }
+}
+
+/* ---- episodes: pending answers ---- */
+
+static void open_pending(struct fold *f, struct th_instance *i, enum th_pending_kind kind,
+                         const struct th_event *event)
+{
+    struct pending *d;
+
+    HASH_FIND_INT(i->pending, &event->id, d);
+    if (d)
+        pending_close(d);
+    d = pending_open(i, kind, event, f->r->execution_id, f->blob, f->stamp);
+    if (kind == TH_PENDING_TIMER)
+        heap_add(f->p, d->fire_at, d->token, NULL);
+    if (kind == TH_PENDING_TASK && f->live)
+        effect_hold(f->p, TH_EFFECT_ACTIVITY, f->stamp)->token = d->token;
+}
+
+static void close_pending(struct th_instance *i, int32_t event_id)
+{
+    struct pending *d;
+
+    HASH_FIND_INT(i->pending, &event_id, d);
+    if (d)
+        pending_close(d);
+}
+
+static void fold_pending_event(struct fold *f, struct th_instance *i, const struct th_event *event)
+{
+    switch (event->kind) {
+    case TH_EVENT_TASK_SCHEDULED:
+        open_pending(f, i, TH_PENDING_TASK, event);
+        break;
+    case TH_EVENT_CHILD_CREATED:
+        open_pending(f, i, TH_PENDING_CHILD, event);
+        break;
+    case TH_EVENT_TIMER_CREATED:
+        open_pending(f, i, TH_PENDING_TIMER, event);
+        break;
+    case TH_EVENT_TASK_COMPLETED:
+    case TH_EVENT_TASK_FAILED:
+    case TH_EVENT_CHILD_COMPLETED:
+    case TH_EVENT_CHILD_FAILED:
+    case TH_EVENT_TIMER_FIRED:
+        close_pending(i, event->related_id);
+        break;
+    case TH_EVENT_EXECUTION_COMPLETED:
+        pending_close_all(i, event->status == TH_STATUS_TERMINATED, f->stamp);
+        if (event->status == TH_STATUS_TERMINATED)
+            pending_cancel_orphans(i, f->stamp);
+        break;
+    default:
+        break;
+    }
+}
+
+static void fold_pending(struct fold *f, struct th_instance *i, const struct th_events *events)
+{
+    if (f->r->replace_history)
+        pending_close_all(i, true, 0);
+    for (size_t n = 0; n < events->count; n++)
+        fold_pending_event(f, i, &events->items[n]);
+    if (th_str_present(f->r->next))
+        pending_close_all(i, false, 0);
+}
+
+/* ---- episodes: the instance ---- */
+
+/* Whether applying this event makes info point at strings of the event. */
+static bool changes_strings(const struct th_event *event)
+{
+    return event->kind == TH_EVENT_EXECUTION_STARTED ||
+           event->kind == TH_EVENT_EXECUTION_COMPLETED || event->kind == TH_EVENT_EXECUTION_REWOUND;
+}
+
+static void fold_history(struct fold *f, struct th_instance *i, const struct th_events *events)
+{
+    struct th_instance_info info = i->info;
+    bool strings = f->r->has_custom_status;
+
+    if (f->r->replace_history) {
+        instance_drop_chunks(i);
+        i->whole = true;
+        i->replace_stored = true;
+        info.event_count = 0;
+    }
+    instance_add_chunk(i, f->blob, f->r->events, f->stamp);
+    for (size_t n = 0; n < events->count; n++) {
+        th_info_apply(&info, &events->items[n]);
+        strings |= changes_strings(&events->items[n]);
+    }
+    if (f->r->has_custom_status)
+        info.custom_status = f->r->custom_status;
+    if (strings)
+        instance_set_info(i, &info);
+    else
+        i->info = info;
+}
+
+static void fold_continued(struct fold *f, struct th_instance *i)
+{
+    struct th_instance_info next;
+    struct th_reader reader = th_reader_of(f->r->next, &f->p->fold_arena, NULL);
+
+    if (!th_decode_info(&reader, &next))
+        return;
+    instance_drop_chunks(i);
+    i->whole = true;
+    i->replace_stored = true;
+    instance_set_info(i, &next);
+}
+
+static void tell_change(struct fold *f, struct th_instance *i, enum th_status was)
+{
+    const bool ended = th_status_terminal(i->info.status);
+    const bool began = was == TH_STATUS_PENDING && i->info.status != TH_STATUS_PENDING;
+
+    if (f->live && (ended || began))
+        effect_hold(f->p, TH_EFFECT_CHANGED, f->stamp)->id = th_str_dup(instance_id(i));
+}
+
+static void fold_episode(struct fold *f)
+{
+    struct th_instance *i = instance_get(f->p, f->r->instance_id);
+    const bool existed = th_info_exists(&i->info);
+    const enum th_status was = existed ? i->info.status : TH_STATUS_PENDING;
+    struct th_events events = {0};
+    struct th_reader reader = th_reader_of(f->r->events, &f->p->fold_arena, NULL);
+
+    if (th_str_present(f->r->events))
+        th_decode_events(&reader, &events);
+    fold_pending(f, i, &events);
+    i->crashes = 0;
+    /* A row that is ahead of the log already holds this; a delta without a base is skipped. */
+    if ((i->row < f->stamp || MUTANT(f->p, FOLD_TWICE)) && (existed || f->r->replace_history)) {
+        i->known = true;
+        i->purged = false;
+        if (th_str_present(f->r->next))
+            fold_continued(f, i);
+        else
+            fold_history(f, i, &events);
+        mark_changed(f, i);
+        tell_change(f, i, was);
+    }
+    th_events_deinit(&events);
+    if (i->info.status != TH_STATUS_SUSPENDED && i->info.status != TH_STATUS_PENDING)
+        instance_unpark(i); /* to be taken, or dropped if it ended */
+}
+
+static void fold_purge(struct fold *f)
+{
+    struct th_instance *i = instance_get(f->p, f->r->instance_id);
+
+    pending_close_all(i, true, 0);
+    pending_cancel_orphans(i, 0);
+    if (i->row >= f->stamp)
+        return;
+    instance_forget_info(i);
+    i->known = true;
+    i->purged = true;
+    i->replace_stored = true;
+    mark_changed(f, i);
+}
+
+static void fold_crash(struct fold *f)
+{
+    struct th_instance *i = instance_get(f->p, f->r->instance_id);
+    struct pending *d;
+
+    if (f->r->task_id < 0) {
+        i->crashes = f->r->crashes;
+        return;
+    }
+    d = pending_find(i, f->r->execution_id, f->r->task_id);
+    if (d)
+        d->crashes = f->r->crashes;
+}
+
+void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
+                 bool live)
+{
+    struct fold f = {
+        .p = p, .r = record, .blob = blob, .stamp = record->sequence + 1, .live = live};
+
+    if (!live)
+        fold_marks(&f);
+    for (uint32_t n = 0; n < record->consumed_local_count; n++)
+        fold_consumed_local(p, record->consumed_local[n]);
+    fold_closed_tasks(&f);
+    switch (record->kind) {
+    case TH_RECORD_EPISODE:
+        fold_episode(&f);
+        break;
+    case TH_RECORD_PURGE:
+        fold_purge(&f);
+        break;
+    case TH_RECORD_CRASH:
+        fold_crash(&f);
+        break;
+    default:
+        break;
+    }
+    fold_messages(&f);
+    th_arena_reset(&p->fold_arena);
+}

@@ -1,0 +1,355 @@
+/*
+ * internal: the state of a partition and what its files share.
+ *
+ *   table.c     instances, letters, pending answers, the timer heap: plain bookkeeping
+ *   fold.c      a record changes the state; the only way it changes for good
+ *   write.c     builds records from turns and marks, appends and folds them
+ *   turn.c      episodes: which letters, what the engine says, what it becomes
+ *   release.c   acknowledgements, gaps, held effects, the outbox
+ *   recover.c   claim, reading the log, rows, activation; checkpoints
+ *   project.c   rows for the projection, eviction
+ *
+ * A stamp is a sequence plus one, so that 0 means "before every record".
+ */
+#pragma once
+
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "partition/partition.h"
+
+#define MUTANT(p, name) ((p)->options.mutation == TH_MUTATION_##name)
+
+/* Where a letter came from, that is, what its consumption has to record. */
+enum letter_from {
+    LETTER_INBOX,  /* offset of I[p] */
+    LETTER_LOCAL,  /* a record of this log */
+    LETTER_ANSWER, /* a pending task or timer of this partition: its event in history is the record
+                    */
+};
+
+/* A message waiting for its instance. */
+struct letter {
+    struct letter *prev, *next; /* in the instance's mailbox or its parked list */
+    struct th_message message;  /* points into `blob` and `nested` */
+    struct th_blob *blob;
+    struct th_arena nested;
+    enum letter_from from;
+    int64_t offset;            /* INBOX */
+    struct th_local_ref local; /* LOCAL; its key in p->locals */
+    UT_hash_handle hh;         /* p->locals */
+    bool parked;               /* in the parked list: until due or resumed */
+    bool was_parked;           /* and is offered again */
+    bool offered;              /* part of the turn under way */
+    th_time not_before;
+    th_time arrived;
+    struct th_instance *instance;
+};
+
+/* An answer an execution waits for; for tasks also the work itself. */
+struct pending {
+    UT_hash_handle hh;           /* instance->pending, by event_id */
+    UT_hash_handle hh_token;     /* p->tokens */
+    struct pending *prev, *next; /* instance->orphans */
+    uint64_t token;
+    enum th_pending_kind kind;
+    int32_t event_id;
+    struct th_instance *instance;
+    char execution_id[33 + 8];
+    struct th_blob *blob; /* what name, version, data, tags point into */
+    struct th_arena nested;
+    struct th_str name, version, data, child_id;
+    struct th_tags tags;
+    th_time fire_at;
+    uint64_t stamp; /* of the record that opened it */
+    uint32_t crashes;
+    bool orphan;         /* its execution is over: run it, ignore the result */
+    bool dispatched;     /* the caller was told to start it */
+    bool answered;       /* its answer is a letter */
+    bool answer_parked;  /* a durable one */
+    uint64_t taken_turn; /* see th_pending_view.take */
+};
+
+/* A piece of an instance's history, as encoded in a record or a row. */
+struct chunk {
+    struct th_blob *blob;
+    struct th_str bytes;
+    uint64_t stamp; /* record it came with; 0: from the projection */
+};
+
+/* One episode under way. */
+struct turn {
+    struct turn *next_free;
+    struct th_arena arena;
+    struct th_offer *offers;
+    struct letter **letters;
+    size_t count;
+    uint64_t id;
+    struct th_engine_in in;
+    struct th_outcome outcome;
+    struct th_events past;
+    const struct th_actions *actions;
+    char execution_id[33];
+};
+
+struct th_instance {
+    UT_hash_handle hh; /* p->instances */
+    struct th_partition *partition;
+    char *id;
+    size_t id_len;
+    bool known;   /* info is complete; otherwise only pending answers and letters are in memory */
+    bool loading; /* a LOAD is under way */
+    bool queued;  /* in p->runnable */
+    bool busy;    /* an episode is with the executor */
+    bool hold;    /* no new episode until its records are acknowledged: it waits to be projected */
+    struct th_instance *next_runnable; /* in p->runnable or p->deferred */
+
+    struct th_instance_info info;
+    struct th_arena memory; /* what info points into */
+    uint64_t last;          /* stamp of the last record that touched it */
+    uint64_t row;           /* stamp its projected row reflects */
+    uint32_t crashes;       /* processes lost in a row by its episodes */
+
+    struct letter *mailbox; /* utlist DL, in order of arrival */
+    struct letter *parked;
+    struct pending *pending; /* of the current execution, by event id */
+    struct pending *orphans;
+    size_t open_tasks;
+
+    struct chunk *chunks;
+    size_t chunk_count, chunk_capacity;
+    bool whole;          /* chunks hold the history from its start */
+    bool replace_stored; /* stored chunks are out of date as a whole */
+    bool purged;
+
+    struct th_instance *dirty_prev, *dirty_next; /* p->dirty */
+    bool dirty, projecting;
+    uint64_t projecting_stamp;
+    th_time dirty_since;
+    struct th_instance *lru_prev, *lru_next; /* p->idle: may leave memory */
+    bool idle;
+    struct turn *turn;
+};
+
+/* An inbox offset at or above the position. */
+struct slot {
+    bool consumed;
+    bool accepted; /* its origin counts for the vector */
+    struct th_origin origin;
+    struct letter *letter;
+    th_time arrived;
+};
+
+struct outgoing {
+    struct outgoing *prev, *next;
+    uint64_t tag;
+    uint64_t sequence;
+    uint32_t index;
+    uint32_t destination;
+    struct th_blob *blob;
+    bool released;
+};
+
+/* An append not yet acknowledged. */
+struct flight {
+    uint64_t sequence;
+    int64_t offset; /* -1: not acknowledged; set while a gap before it is being read */
+};
+
+struct due {
+    th_time when;
+    uint64_t token;        /* a timer … */
+    struct letter *letter; /* … or a parked letter (removed from the heap when it goes) */
+};
+
+/* Consumption that no episode recorded yet. */
+struct marks {
+    int64_t *consumed;
+    size_t consumed_count, consumed_capacity;
+    struct th_local_ref *local;
+    size_t local_count, local_capacity;
+    struct th_closed_task *closed;
+    size_t closed_count, closed_capacity;
+    struct th_record_message *messages;
+    size_t message_count, message_capacity;
+    struct th_effect *replies;
+    size_t reply_count, reply_capacity;
+    struct th_arena arena; /* what the above point into */
+};
+
+struct loaded_record {
+    int64_t offset;
+    struct th_blob *blob;
+    struct th_record record;
+};
+
+struct wanted {
+    UT_hash_handle hh;
+    char *id;
+};
+
+struct th_partition {
+    struct th_partition_options options;
+    struct th_random random;
+    uint64_t epoch;
+    uint64_t next_sequence;
+    uint64_t next_token;
+    uint64_t next_tag;
+    uint64_t next_turn;
+    bool active, fenced, paused;
+    th_time now;
+
+    struct th_instance *instances;
+    struct letter *locals;
+    struct pending *tokens;
+    size_t letter_count, task_count, timer_count;
+    struct due *heap;
+    size_t heap_count, heap_capacity;
+    struct th_instance *runnable, **runnable_last;
+    struct th_instance *deferred; /* run again after an acknowledgement */
+
+    /* inbox: slots[i] is offset position + i */
+    int64_t position, recorded_position;
+    struct slot *slots;
+    size_t slot_first, slot_count, slot_capacity;
+    struct th_vector_entry *vector_read, *vector_position, *vector_recorded; /* by source */
+    int64_t *early; /* sorted offsets at or above the position that recovery found consumed */
+    size_t early_count, early_capacity;
+
+    /* log */
+    struct flight *flights;
+    size_t flight_first, flight_count, flight_capacity;
+    int64_t expected_offset;
+    bool reading_gap;
+    uint64_t acked; /* stamp of the last durable record */
+    int64_t acked_offset;
+    struct th_buffer scratch;
+
+    struct th_effect *effects; /* ring: ready and held, in order */
+    size_t effect_first, effect_count, effect_capacity;
+    struct th_effect *ready;
+    size_t ready_first, ready_count, ready_capacity;
+
+    struct outgoing *outbox;
+    size_t outbox_count;
+    uint64_t sent; /* every message of records below this sequence is sent */
+
+    struct marks marks;
+    struct turn *free_turns;
+
+    /* checkpoints */
+    size_t records_since_checkpoint, bytes_since_checkpoint, last_checkpoint_bytes;
+    uint64_t checkpoint_first; /* sequence of its first part, while it is not acknowledged */
+    uint64_t checkpoint_stamp; /* 0: none waits to be used for trimming */
+    int64_t checkpoint_offset; /* -1: not acknowledged */
+    int64_t log_start;
+    int64_t trimmed_inbox;
+
+    /* projection */
+    struct th_instance *dirty;
+    bool projecting, projecting_all;
+    struct th_row *rows;
+    size_t row_count, row_capacity;
+    struct th_watermark watermark, next_watermark;
+    struct th_instance *idle;
+    size_t idle_count;
+
+    /* recovery */
+    struct th_validity validity;
+    struct loaded_record *loaded;
+    size_t loaded_count, loaded_capacity;
+    struct th_arena load_arena, fold_arena;
+    struct th_buffer parts;
+    uint32_t parts_next;
+    struct wanted *wanted_by_id, **wanted;
+    size_t wanted_count, wanted_capacity;
+
+    struct th_partition_stats stats;
+};
+
+/* ---- table.c ---- */
+struct th_instance *instance_find(struct th_partition *p, struct th_str id);
+struct th_instance *instance_get(struct th_partition *p, struct th_str id); /* made when missing */
+struct th_str instance_id(const struct th_instance *i);
+void instance_set_info(struct th_instance *i, const struct th_instance_info *info);
+void instance_forget_info(struct th_instance *i); /* back to a stub */
+void instance_drop_chunks(struct th_instance *i);
+void instance_add_chunk(struct th_instance *i, struct th_blob *blob, struct th_str bytes,
+                        uint64_t stamp);
+void instance_free(struct th_instance *i);
+void instance_free_if_empty(struct th_instance *i);
+void instance_touch(struct th_instance *i); /* idle or not, after any change */
+void instance_ready(struct th_instance *i); /* queue it when it can run */
+void instance_unpark(struct th_instance *i);
+
+struct letter *letter_new(struct th_partition *p, enum letter_from from);
+bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
+                   struct th_error *error);
+void letter_deliver(struct letter *l, struct th_instance *i);
+void letter_park(struct letter *l, th_time not_before);
+void letter_free(struct letter *l);
+
+struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
+                             const struct th_event *event, struct th_str execution_id,
+                             struct th_blob *blob, uint64_t stamp);
+struct pending *pending_find(struct th_instance *i, struct th_str execution_id, int32_t event_id);
+void pending_close(struct pending *d);
+void pending_close_all(struct th_instance *i, bool cancel_tasks, uint64_t keep_stamp);
+void pending_cancel_orphans(struct th_instance *i, uint64_t keep_stamp);
+struct pending *pending_by_token(struct th_partition *p, uint64_t token);
+
+void heap_add(struct th_partition *p, th_time when, uint64_t token, struct letter *letter);
+void heap_remove_letter(struct th_partition *p, const struct letter *letter);
+bool heap_due(struct th_partition *p, th_time now, struct due *out);
+th_time heap_next(const struct th_partition *p);
+
+/* ---- fold.c ---- */
+void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
+                 bool live);
+void fold_consumed_local(struct th_partition *p, struct th_local_ref ref);
+
+/* ---- write.c ---- */
+void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t);
+void write_purge(struct th_partition *p, struct th_instance *i, struct turn *t);
+void write_marks(struct th_partition *p);
+void write_crash(struct th_partition *p, struct th_instance *i, struct th_str execution_id,
+                 int32_t task_id, uint32_t crashes, struct th_str reason);
+void write_checkpoint(struct th_partition *p, struct th_str body);
+/* Records the verdicts of a turn that changed no instance among the marks. */
+void marks_settle(struct th_partition *p, struct turn *t);
+/* Adds the messages of an outcome to those of the next record. */
+void marks_outgoing(struct th_partition *p, const struct th_outcome *outcome);
+void marks_close_task(struct th_partition *p, const struct pending *d);
+/* Moves the position over what is consumed. */
+void slots_advance(struct th_partition *p);
+void slot_consume(struct th_partition *p, int64_t offset);
+
+/* ---- turn.c ---- */
+bool turn_can_run(const struct th_instance *i);
+void turn_run(struct th_partition *p, struct th_instance *i);
+struct turn *turn_new(struct th_partition *p);
+void turn_free(struct th_partition *p, struct turn *t);
+
+/* ---- release.c ---- */
+struct th_effect *effect_hold(struct th_partition *p, enum th_effect_kind kind, uint64_t stamp);
+struct th_effect *effect_now(struct th_partition *p, enum th_effect_kind kind);
+void effects_release(struct th_partition *p);
+void flight_add(struct th_partition *p, uint64_t sequence);
+void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint32_t destination,
+                struct th_str bytes);
+void outbox_release(struct th_partition *p);
+void outbox_free(struct th_partition *p);
+void fence(struct th_partition *p, enum th_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- recover.c ---- */
+void checkpoint_maybe(struct th_partition *p);
+void checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob);
+void trim_log_maybe(struct th_partition *p);
+
+/* ---- project.c ---- */
+void instance_dirty(struct th_instance *i);
+void instance_undirty(struct th_instance *i);
+void evict_idle(struct th_partition *p);

@@ -1,0 +1,200 @@
+/*
+ * partition: pure core 2. Everything the owner of one partition decides: mailboxes,
+ * de-duplication, timers, dispatch, outbox, what to append to the log, and what may leave when an
+ * append is acknowledged. Inputs are function calls that carry the time; results are effects,
+ * which the caller takes one by one and carries out. It reads no clock, socket or global, logs
+ * nothing, and its only randomness is a seed. One thread at a time.
+ *
+ * The state is a fold of the valid records of L[p] (architecture 3.7): live, a record is encoded,
+ * appended and folded; after a crash the same fold runs over what the log holds. Folding is
+ * speculative until the append is acknowledged; effects that leave the partition are held until
+ * then (I2).
+ */
+#pragma once
+
+#include "engine/engine.h"
+#include "partition/record.h"
+#include "provider/contract.h"
+
+struct th_partition;
+struct th_instance; /* an instance in memory; a handle for the calls below */
+
+/* Deliberate defects, for the simulation to prove that it would notice each (tests/sim). */
+#define TH_MUTATIONS(X)                                                                       \
+    X(NONE, "")                                                                               \
+    X(RELEASE_BEFORE_ACK, "effects leave before the record they follow from is acknowledged") \
+    X(SKIP_GAP_CHECK, "an acknowledgement behind a foreign claim is believed")                \
+    X(IGNORE_SEQUENCE, "recovery accepts records out of sequence")                            \
+    X(SKIP_DEDUPLICATION, "messages of other partitions are accepted twice")                  \
+    X(VECTOR_AHEAD, "the vector is stored as of the last read, not as of the position")       \
+    X(POSITION_AHEAD, "the position passes messages that are not consumed")                   \
+    X(FORGET_MARKS, "recovery forgets what was consumed above the position")                  \
+    X(FORGET_LOCAL, "recovery forgets unconsumed local messages")                             \
+    X(FORGET_OUTBOX, "recovery does not resend what was not acknowledged")                    \
+    X(FORGET_PENDING, "recovery does not dispatch pending activities again")                  \
+    X(FORGET_TIMERS, "recovery forgets timers")                                               \
+    X(ACCEPT_STALE, "answers for an earlier execution are accepted")                          \
+    X(TRIM_LOG_EARLY, "the log is trimmed before the projection holds it")                    \
+    X(TRIM_INBOX_EARLY, "the inbox is trimmed up to what was read")                           \
+    X(FOLD_TWICE, "recovery folds into a row what the row already holds")                     \
+    X(CHECKPOINT_WITHOUT_TIMERS, "checkpoints leave the timers out")                          \
+    X(CHECKPOINT_WITHOUT_PENDING, "checkpoints leave pending activities out")
+
+enum th_mutation {
+#define X(name, text) TH_MUTATION_##name,
+    TH_MUTATIONS(X)
+#undef X
+};
+
+struct th_partition_options {
+    uint32_t index, count;
+    uint64_t incarnation;
+    struct th_provider_traits traits;
+    uint64_t seed;
+    const char *worker;
+    size_t max_instances;      /* in memory before idle ones leave */
+    size_t checkpoint_records; /* a checkpoint after at least so many records … */
+    size_t checkpoint_bytes; /* … and so many bytes (at least twice the last checkpoint's size) */
+    size_t max_unacked;      /* records in flight before no new episode begins */
+    uint32_t max_crashes;
+    th_time park_after; /* a message that cannot run for so long is parked */
+    enum th_mutation mutation;
+};
+
+enum th_effect_kind {
+    TH_EFFECT_APPEND,     /* blob; acknowledge with th_partition_acked(tag) */
+    TH_EFFECT_SEND,       /* blob to partition `destination`; then th_partition_sent(tag) */
+    TH_EFFECT_ACTIVITY,   /* start it: th_partition_activity(token) */
+    TH_EFFECT_CANCEL,     /* its result is no longer wanted: token */
+    TH_EFFECT_REPLY,      /* reply_to, error, id */
+    TH_EFFECT_CHANGED,    /* id: it started or ended, durably */
+    TH_EFFECT_RUN,        /* run an episode of `instance`, then th_partition_ran */
+    TH_EFFECT_FORGET,     /* id: the executor may drop it */
+    TH_EFFECT_LOAD,       /* id, with history; then th_partition_loaded */
+    TH_EFFECT_READ,       /* the log in [from, to): th_partition_gap */
+    TH_EFFECT_TRIM_INBOX, /* below `to` */
+    TH_EFFECT_TRIM_LOG,   /* below `to` */
+    TH_EFFECT_FENCED,     /* the lease is lost: drop this object; error says why */
+};
+
+struct th_effect {
+    enum th_effect_kind kind;
+    uint32_t destination;
+    uint64_t tag;
+    uint64_t token;
+    struct th_instance *instance;
+    struct th_blob *blob;
+    char *id;
+    char *reply_to;
+    struct th_error *error; /* REPLY, FENCED; NULL: no error */
+    int64_t from, to;
+    uint64_t stamp; /* internal: held until this many records are acknowledged */
+};
+
+void th_effect_deinit(struct th_effect *effect);
+
+struct th_partition *th_partition_new(const struct th_partition_options *options);
+void th_partition_free(struct th_partition *p);
+
+/* ---- recovery: claim → read → rows → activate --------------------------------------------- */
+
+/* The claim to append, with a nonce from the seed. The caller unrefs it. */
+struct th_blob *th_partition_claim(struct th_partition *p, th_time now);
+
+/* Feeds one record of the log, in order, up to (not including) the own claim at `epoch`. `first`
+ * marks the first retained record of a log that does not start at offset 0. False: corrupt. */
+bool th_partition_feed(struct th_partition *p, int64_t offset, struct th_blob *bytes, bool first,
+                       struct th_error *error);
+
+/* After the last record: the instances whose rows the fold needs, by index; absent at the end. */
+struct th_str th_partition_wanted(const struct th_partition *p, size_t index);
+/* A row of a wanted instance, NULL when the projection has none. */
+bool th_partition_base(struct th_partition *p, struct th_str instance_id, const struct th_row *row,
+                       struct th_error *error);
+
+/* Folds, takes up what was under way, and returns the inbox offset to go on from. `stored` is the
+ * projection's watermark. */
+int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
+                              const struct th_watermark *stored, th_time now);
+
+/* ---- inputs -------------------------------------------------------------------------------- */
+
+void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob *message,
+                          th_time now);
+/* Appends are acknowledged in order. A failed one ends the lease. */
+void th_partition_acked(struct th_partition *p, uint64_t tag, int64_t offset, th_time now);
+void th_partition_append_failed(struct th_partition *p, const struct th_error *error);
+/* What stands where an acknowledgement skipped offsets. */
+void th_partition_gap(struct th_partition *p, const struct th_log_record *records, size_t count,
+                      th_time now);
+void th_partition_sent(struct th_partition *p, uint64_t tag);
+/* The row of an instance asked for by LOAD, with history; NULL: there is none. */
+void th_partition_loaded(struct th_partition *p, struct th_str instance_id,
+                         const struct th_row *row, th_time now);
+/* The result of an activity; unknown tokens are ignored. */
+void th_partition_answer(struct th_partition *p, uint64_t token, struct th_str data,
+                         const struct th_failure *failure, th_time now);
+/* An earlier process died running this: an episode (task_id -1) or an activity. */
+void th_partition_crashed(struct th_partition *p, struct th_str instance_id, int32_t task_id,
+                          struct th_str reason, th_time now);
+
+/* Fires timers, runs what can run, writes marks and checkpoints. Returns when it has to be called
+ * again at the latest; TH_TIME_NONE: on the next input. */
+th_time th_partition_work(struct th_partition *p, th_time now);
+
+/* The next effect that may be carried out now; the caller deinits it. */
+bool th_partition_effect(struct th_partition *p, struct th_effect *out);
+
+/* ---- episodes ------------------------------------------------------------------------------- */
+
+/* What the executor needs for the RUN of `instance`; valid until th_partition_ran. `history`:
+ * decode the past, if it is in memory; false when it has to be loaded first (a LOAD follows, and
+ * RUN comes again). */
+bool th_partition_episode(struct th_partition *p, struct th_instance *instance, bool history,
+                          struct th_episode *out);
+struct th_arena *th_partition_arena(struct th_instance *instance); /* for the actions */
+void th_partition_ran(struct th_partition *p, struct th_instance *instance,
+                      const struct th_actions *actions, th_time now);
+
+/* ---- views ---------------------------------------------------------------------------------- */
+
+struct th_partition_task {
+    struct th_str instance_id, execution_id, name, version, input;
+    struct th_tags tags;
+    int32_t task_id;
+    uint32_t crashes;
+};
+/* False: no longer wanted. Strings live until the next input. */
+bool th_partition_activity(struct th_partition *p, uint64_t token, struct th_partition_task *out);
+
+enum th_view_state {
+    TH_VIEW_UNKNOWN, /* not in memory: ask the projection */
+    TH_VIEW_ABSENT,  /* does not exist, durably known */
+    TH_VIEW_PRESENT, /* `info` */
+};
+/* `durable` is false when `info` rests on records not yet acknowledged: ask again later. */
+enum th_view_state th_partition_view(struct th_partition *p, struct th_str instance_id,
+                                     const struct th_instance_info **info, bool *durable);
+
+struct th_partition_stats {
+    uint64_t epoch, episodes, records, activities, messages, loads, evictions, checkpoints;
+    size_t instances, letters, pending_tasks, timers, unacked, outbox;
+    int64_t position, next_offset, log_start;
+    th_time oldest; /* arrival of the oldest unconsumed message */
+};
+void th_partition_get_stats(const struct th_partition *p, struct th_partition_stats *out);
+/* Nothing runs, nothing waits to be acknowledged, sent or projected. */
+bool th_partition_quiet(const struct th_partition *p);
+/* Stops beginning episodes and starting activities. */
+void th_partition_pause(struct th_partition *p);
+
+/* ---- projection ------------------------------------------------------------------------------ */
+
+bool th_partition_dirty(const struct th_partition *p);
+th_time th_partition_dirty_since(const struct th_partition *p); /* oldest unprojected change */
+/* Rows of what changed; at most one batch under way. False: nothing can be projected now. The
+ * rows live until th_partition_projected. */
+bool th_partition_project(struct th_partition *p, struct th_projection *out);
+/* `error` NULL or TH_OK: done. Otherwise the rows stay dirty; FENCED means that the stored
+ * watermark is another one. */
+void th_partition_projected(struct th_partition *p, const struct th_error *error);

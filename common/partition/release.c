@@ -1,0 +1,288 @@
+/*
+ * release: I2. Effects that leave the partition are held until the record they follow from is
+ * acknowledged and known valid. Acknowledgements carry offsets: an expected one says that nobody
+ * wrote in between; a skipped one is read back before it is believed (architecture 3.3).
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "partition/internal.h"
+
+/* ---- rings of effects ---- */
+
+static struct th_effect *ring_push(struct th_effect **items, size_t *first, size_t *count,
+                                   size_t *capacity)
+{
+    struct th_effect *added;
+
+    if (*first > 0 && *first + *count == *capacity) {
+        memmove(*items, *items + *first, *count * sizeof(**items));
+        *first = 0;
+    }
+    *items = th_grow(*items, capacity, *first + *count + 1, sizeof(**items));
+    added = &(*items)[*first + (*count)++];
+    memset(added, 0, sizeof(*added));
+    return added;
+}
+
+struct th_effect *effect_hold(struct th_partition *p, enum th_effect_kind kind, uint64_t stamp)
+{
+    struct th_effect *e =
+        ring_push(&p->effects, &p->effect_first, &p->effect_count, &p->effect_capacity);
+
+    e->kind = kind;
+    e->stamp = MUTANT(p, RELEASE_BEFORE_ACK) ? 0 : stamp;
+    return e;
+}
+
+struct th_effect *effect_now(struct th_partition *p, enum th_effect_kind kind)
+{
+    struct th_effect *e =
+        ring_push(&p->ready, &p->ready_first, &p->ready_count, &p->ready_capacity);
+
+    e->kind = kind;
+    return e;
+}
+
+void effects_release(struct th_partition *p)
+{
+    while (p->effect_count > 0 && p->effects[p->effect_first].stamp <= p->acked) {
+        struct th_effect *e =
+            ring_push(&p->ready, &p->ready_first, &p->ready_count, &p->ready_capacity);
+
+        *e = p->effects[p->effect_first++];
+        p->effect_count--;
+    }
+    if (p->effect_count == 0)
+        p->effect_first = 0;
+}
+
+bool th_partition_effect(struct th_partition *p, struct th_effect *out)
+{
+    effects_release(p);
+    if (p->ready_count == 0) {
+        p->ready_first = 0;
+        return false;
+    }
+    *out = p->ready[p->ready_first++];
+    p->ready_count--;
+    return true;
+}
+
+void th_effect_deinit(struct th_effect *effect)
+{
+    th_blob_unref(effect->blob);
+    free(effect->id);
+    free(effect->reply_to);
+    free(effect->error);
+    memset(effect, 0, sizeof(*effect));
+}
+
+void fence(struct th_partition *p, enum th_code code, const char *format, ...)
+{
+    struct th_effect *e;
+    va_list arguments;
+
+    if (p->fenced)
+        return;
+    p->fenced = true;
+    p->active = false;
+    /* Nothing speculative may leave any more. */
+    while (p->effect_count > 0) {
+        th_effect_deinit(&p->effects[p->effect_first++]);
+        p->effect_count--;
+    }
+    e = effect_now(p, TH_EFFECT_FENCED);
+    e->error = TH_NEW(struct th_error);
+    e->error->code = code;
+    va_start(arguments, format);
+    vsnprintf(e->error->message, sizeof(e->error->message), format, arguments);
+    va_end(arguments);
+}
+
+/* ---- the outbox ---- */
+
+void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint32_t destination,
+                struct th_str bytes)
+{
+    struct outgoing *o = TH_NEW(struct outgoing);
+
+    o->tag = ++p->next_tag;
+    o->sequence = sequence;
+    o->index = index;
+    o->destination = destination;
+    o->blob = th_blob_new(bytes.data, bytes.len);
+    DL_APPEND(p->outbox, o);
+    p->outbox_count++;
+}
+
+/* In log order, each once per lease. */
+void outbox_release(struct th_partition *p)
+{
+    struct outgoing *o;
+
+    if (p->outbox_count == 0)
+        return;
+    for (o = p->outbox->prev; !o->released && o != p->outbox; o = o->prev)
+        ;
+    for (; o; o = o->next) {
+        struct th_effect *e;
+
+        if (o->released)
+            continue;
+        if (o->sequence >= p->acked && !MUTANT(p, RELEASE_BEFORE_ACK))
+            break;
+        o->released = true;
+        e = effect_now(p, TH_EFFECT_SEND);
+        e->destination = o->destination;
+        e->tag = o->tag;
+        e->blob = th_blob_ref(o->blob);
+    }
+}
+
+static void outgoing_free(struct th_partition *p, struct outgoing *o)
+{
+    DL_DELETE(p->outbox, o);
+    th_blob_unref(o->blob);
+    free(o);
+    p->outbox_count--;
+}
+
+void th_partition_sent(struct th_partition *p, uint64_t tag)
+{
+    struct outgoing *o;
+
+    DL_SEARCH_SCALAR(p->outbox, o, tag, tag);
+    if (o)
+        outgoing_free(p, o);
+}
+
+void outbox_free(struct th_partition *p)
+{
+    while (p->outbox)
+        outgoing_free(p, p->outbox);
+}
+
+/* ---- acknowledgements ---- */
+
+void flight_add(struct th_partition *p, uint64_t sequence)
+{
+    if (p->flight_first > 1024 && p->flight_first > p->flight_count) {
+        memmove(p->flights, p->flights + p->flight_first, p->flight_count * sizeof(*p->flights));
+        p->flight_first = 0;
+    }
+    p->flights = th_grow(p->flights, &p->flight_capacity, p->flight_first + p->flight_count + 1,
+                         sizeof(*p->flights));
+    p->flights[p->flight_first + p->flight_count++] =
+        (struct flight){.sequence = sequence, .offset = -1};
+}
+
+static void run_deferred(struct th_partition *p)
+{
+    struct th_instance *i = p->deferred;
+
+    p->deferred = NULL;
+    while (i) {
+        struct th_instance *next = i->next_runnable;
+        i->queued = false;
+        instance_ready(i);
+        i = next;
+    }
+}
+
+static void acknowledge(struct th_partition *p, const struct flight *f)
+{
+    p->acked = f->sequence + 1;
+    p->acked_offset = f->offset;
+    p->expected_offset = f->offset + 1;
+    if (p->checkpoint_stamp > 0 && f->sequence == p->checkpoint_first)
+        p->checkpoint_offset = f->offset;
+}
+
+static void take_acknowledgements(struct th_partition *p)
+{
+    while (p->flight_count > 0 && !p->reading_gap && !p->fenced) {
+        const struct flight f = p->flights[p->flight_first];
+        struct th_effect *e;
+
+        if (f.offset < 0)
+            break;
+        if (f.offset < p->expected_offset) {
+            fence(p, TH_CORRUPT,
+                  "the log of partition %u lost its end: an append came to stand at %lld, expected "
+                  "%lld or later",
+                  p->options.index, (long long)f.offset, (long long)p->expected_offset);
+            return;
+        }
+        if (f.offset > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK)) {
+            p->reading_gap = true;
+            e = effect_now(p, TH_EFFECT_READ);
+            e->from = p->expected_offset;
+            e->to = f.offset;
+            return;
+        }
+        p->flight_first++;
+        p->flight_count--;
+        acknowledge(p, &f);
+    }
+    if (p->flight_count == 0)
+        p->flight_first = 0;
+}
+
+static void after_acknowledgement(struct th_partition *p)
+{
+    if (p->fenced)
+        return;
+    effects_release(p);
+    outbox_release(p);
+    run_deferred(p);
+    trim_log_maybe(p);
+}
+
+void th_partition_acked(struct th_partition *p, uint64_t tag, int64_t offset, th_time now)
+{
+    p->now = now > p->now ? now : p->now;
+    for (size_t n = 0; n < p->flight_count; n++) {
+        struct flight *f = &p->flights[p->flight_first + n];
+
+        if (f->sequence != tag)
+            continue;
+        f->offset = offset;
+        break;
+    }
+    take_acknowledgements(p);
+    after_acknowledgement(p);
+}
+
+void th_partition_append_failed(struct th_partition *p, const struct th_error *error)
+{
+    fence(p, error->code, "an append to partition %u failed: %s", p->options.index, error->message);
+}
+
+void th_partition_gap(struct th_partition *p, const struct th_log_record *records, size_t count,
+                      th_time now)
+{
+    struct th_record record;
+
+    p->now = now > p->now ? now : p->now;
+    for (size_t n = 0; n < count; n++) {
+        struct th_error error = {.code = TH_OK};
+        struct th_reader reader =
+            th_reader_of(th_blob_view(records[n].bytes), &p->fold_arena, &error);
+
+        if (!th_decode_record(&reader, &record)) {
+            fence(p, TH_CORRUPT, "record %lld of partition %u: %s", (long long)records[n].offset,
+                  p->options.index, error.message);
+        } else if (record.kind == TH_RECORD_CLAIM) {
+            fence(p, TH_FENCED, "worker \"%.*s\" claimed partition %u at offset %lld",
+                  TH_PRI(record.worker), p->options.index, (long long)records[n].offset);
+        }
+    }
+    th_arena_reset(&p->fold_arena);
+    p->reading_gap = false;
+    if (p->fenced || p->flight_count == 0)
+        return;
+    p->expected_offset = p->flights[p->flight_first].offset;
+    take_acknowledgements(p);
+    after_acknowledgement(p);
+}

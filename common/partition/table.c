@@ -1,0 +1,414 @@
+/* table: instances, letters, pending answers and the timer heap. Bookkeeping without decisions. */
+#include "partition/internal.h"
+
+/* ---- instances ---- */
+
+struct th_str instance_id(const struct th_instance *i)
+{
+    return th_str_n(i->id, i->id_len);
+}
+
+struct th_instance *instance_find(struct th_partition *p, struct th_str id)
+{
+    struct th_instance *i;
+
+    HASH_FIND(hh, p->instances, id.data, id.len, i);
+    return i;
+}
+
+static struct th_instance_info info_none(struct th_str id)
+{
+    return (struct th_instance_info){.instance_id = id,
+                                     .created = TH_TIME_NONE,
+                                     .updated = TH_TIME_NONE,
+                                     .completed = TH_TIME_NONE,
+                                     .scheduled = TH_TIME_NONE};
+}
+
+struct th_instance *instance_get(struct th_partition *p, struct th_str id)
+{
+    struct th_instance *i = instance_find(p, id);
+
+    if (i)
+        return i;
+    i = TH_NEW(struct th_instance);
+    i->partition = p;
+    i->id = th_str_dup(id);
+    i->id_len = id.len;
+    i->info = info_none(instance_id(i));
+    HASH_ADD_KEYPTR(hh, p->instances, i->id, i->id_len, i);
+    return i;
+}
+
+void instance_set_info(struct th_instance *i, const struct th_instance_info *info)
+{
+    struct th_arena old = i->memory;
+
+    i->memory = (struct th_arena){0};
+    i->info = th_info_copy(&i->memory, info);
+    i->info.instance_id = instance_id(i);
+    th_arena_deinit(&old);
+}
+
+void instance_drop_chunks(struct th_instance *i)
+{
+    for (size_t n = 0; n < i->chunk_count; n++)
+        th_blob_unref(i->chunks[n].blob);
+    i->chunk_count = 0;
+}
+
+void instance_add_chunk(struct th_instance *i, struct th_blob *blob, struct th_str bytes,
+                        uint64_t stamp)
+{
+    i->chunks = th_grow(i->chunks, &i->chunk_capacity, i->chunk_count + 1, sizeof(*i->chunks));
+    i->chunks[i->chunk_count++] =
+        (struct chunk){.blob = th_blob_ref(blob), .bytes = bytes, .stamp = stamp};
+}
+
+void instance_forget_info(struct th_instance *i)
+{
+    instance_drop_chunks(i);
+    free(i->chunks);
+    i->chunks = NULL;
+    i->chunk_capacity = 0;
+    i->whole = false;
+    i->known = false;
+    i->info = info_none(instance_id(i));
+    th_arena_deinit(&i->memory);
+}
+
+static void idle_remove(struct th_instance *i)
+{
+    if (!i->idle)
+        return;
+    DL_DELETE2(i->partition->idle, i, lru_prev, lru_next);
+    i->partition->idle_count--;
+    i->idle = false;
+}
+
+void instance_free(struct th_instance *i)
+{
+    struct th_partition *p = i->partition;
+    struct letter *l, *next_letter;
+
+    idle_remove(i);
+    instance_undirty(i);
+    if (i->turn)
+        turn_free(p, i->turn);
+    pending_close_all(i, false, 0);
+    while (i->orphans)
+        pending_close(i->orphans);
+    DL_FOREACH_SAFE(i->mailbox, l, next_letter)
+        letter_free(l);
+    DL_FOREACH_SAFE(i->parked, l, next_letter)
+        letter_free(l);
+    HASH_DELETE(hh, p->instances, i);
+    instance_forget_info(i);
+    free(i->id);
+    free(i);
+}
+
+void instance_free_if_empty(struct th_instance *i)
+{
+    if (!i->known && !i->loading && !i->queued && !i->busy && !i->dirty && !i->projecting &&
+        !i->mailbox && !i->parked && !i->pending && !i->orphans && !i->turn)
+        instance_free(i);
+}
+
+void instance_touch(struct th_instance *i)
+{
+    const bool idle = i->known && !i->dirty && !i->projecting && !i->busy && !i->queued &&
+                      !i->loading && !i->mailbox && !i->turn;
+
+    idle_remove(i);
+    if (!idle)
+        return;
+    DL_APPEND2(i->partition->idle, i, lru_prev, lru_next);
+    i->partition->idle_count++;
+    i->idle = true;
+}
+
+void instance_ready(struct th_instance *i)
+{
+    struct th_partition *p = i->partition;
+
+    if (!i->known && !i->loading && i->mailbox && p->active) {
+        if (i->mailbox->message.fresh) {
+            i->known = true; /* the id was generated for this start: nothing can be stored */
+        } else {
+            i->loading = true;
+            p->stats.loads++;
+            effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
+        }
+    }
+    if (i->queued || !turn_can_run(i))
+        return;
+    i->queued = true;
+    i->next_runnable = NULL;
+    *p->runnable_last = i;
+    p->runnable_last = &i->next_runnable;
+}
+
+void instance_unpark(struct th_instance *i)
+{
+    struct letter *l, *next, *back = NULL;
+
+    DL_FOREACH_SAFE(i->parked, l, next) {
+        if (l->not_before != TH_TIME_NONE)
+            continue;
+        DL_DELETE(i->parked, l);
+        DL_APPEND(back, l);
+        l->parked = false;
+    }
+    if (!back)
+        return;
+    DL_CONCAT(back, i->mailbox);
+    i->mailbox = back;
+    instance_ready(i);
+}
+
+/* ---- letters ---- */
+
+struct letter *letter_new(struct th_partition *p, enum letter_from from)
+{
+    struct letter *l = TH_NEW(struct letter);
+
+    l->from = from;
+    l->not_before = TH_TIME_NONE;
+    l->arrived = p->now;
+    p->letter_count++;
+    return l;
+}
+
+bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
+                   struct th_error *error)
+{
+    struct th_reader reader = th_reader_of(bytes, &l->nested, error);
+
+    l->blob = th_blob_ref(blob);
+    return th_decode_message(&reader, &l->message);
+}
+
+void letter_deliver(struct letter *l, struct th_instance *i)
+{
+    l->instance = i;
+    DL_APPEND(i->mailbox, l);
+}
+
+void letter_park(struct letter *l, th_time not_before)
+{
+    struct th_instance *i = l->instance;
+
+    DL_DELETE(i->mailbox, l);
+    DL_APPEND(i->parked, l);
+    l->parked = l->was_parked = true;
+    l->offered = false;
+    l->not_before = not_before;
+    if (not_before != TH_TIME_NONE)
+        heap_add(i->partition, not_before, 0, l);
+}
+
+void letter_free(struct letter *l)
+{
+    struct th_instance *i = l->instance;
+    struct th_partition *p = i->partition;
+
+    if (l->parked && l->not_before != TH_TIME_NONE)
+        heap_remove_letter(p, l);
+    if (l->parked)
+        DL_DELETE(i->parked, l);
+    else
+        DL_DELETE(i->mailbox, l);
+    if (l->from == LETTER_LOCAL)
+        HASH_DELETE(hh, p->locals, l);
+    th_blob_unref(l->blob);
+    th_arena_deinit(&l->nested);
+    p->letter_count--;
+    free(l);
+}
+
+/* ---- pending answers ---- */
+
+struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
+                             const struct th_event *event, struct th_str execution_id,
+                             struct th_blob *blob, uint64_t stamp)
+{
+    struct th_partition *p = i->partition;
+    struct pending *d = TH_NEW(struct pending);
+    const struct th_event copy = th_event_copy(&d->nested, &(struct th_event){.tags = event->tags});
+    const size_t id_len =
+        execution_id.len < sizeof(d->execution_id) ? execution_id.len : sizeof(d->execution_id) - 1;
+
+    d->kind = kind;
+    d->event_id = event->id;
+    d->instance = i;
+    memcpy(d->execution_id, execution_id.data ? execution_id.data : "", id_len);
+    d->blob = th_blob_ref(blob);
+    d->name = event->name;
+    d->version = event->version;
+    d->data = kind == TH_PENDING_TASK ? event->data : TH_STR_ABSENT;
+    d->child_id = kind == TH_PENDING_CHILD ? event->instance_id : TH_STR_ABSENT;
+    d->tags = copy.tags;
+    d->fire_at = event->fire_at;
+    d->stamp = stamp;
+    d->token = ++p->next_token;
+    HASH_ADD_INT(i->pending, event_id, d);
+    HASH_ADD(hh_token, p->tokens, token, sizeof(d->token), d);
+    i->open_tasks += kind == TH_PENDING_TASK;
+    p->task_count += kind == TH_PENDING_TASK;
+    p->timer_count += kind == TH_PENDING_TIMER;
+    return d;
+}
+
+struct pending *pending_by_token(struct th_partition *p, uint64_t token)
+{
+    struct pending *d;
+
+    HASH_FIND(hh_token, p->tokens, &token, sizeof(token), d);
+    return d;
+}
+
+struct pending *pending_find(struct th_instance *i, struct th_str execution_id, int32_t event_id)
+{
+    struct pending *d;
+
+    HASH_FIND_INT(i->pending, &event_id, d);
+    if (d && th_str_eq(execution_id, th_str_of(d->execution_id)))
+        return d;
+    DL_FOREACH(i->orphans, d)
+        if (d->event_id == event_id && th_str_eq(execution_id, th_str_of(d->execution_id)))
+            return d;
+    return NULL;
+}
+
+void pending_close(struct pending *d)
+{
+    struct th_instance *i = d->instance;
+    struct th_partition *p = i->partition;
+
+    if (d->orphan) {
+        DL_DELETE(i->orphans, d);
+    } else {
+        HASH_DEL(i->pending, d);
+        i->open_tasks -= d->kind == TH_PENDING_TASK;
+    }
+    p->task_count -= d->kind == TH_PENDING_TASK;
+    p->timer_count -= d->kind == TH_PENDING_TIMER;
+    HASH_DELETE(hh_token, p->tokens, d);
+    th_blob_unref(d->blob);
+    th_arena_deinit(&d->nested);
+    free(d);
+}
+
+static void cancel(struct pending *d)
+{
+    struct th_partition *p = d->instance->partition;
+
+    if (d->kind == TH_PENDING_TASK && d->dispatched)
+        effect_hold(p, TH_EFFECT_CANCEL, p->next_sequence)->token = d->token;
+    pending_close(d);
+}
+
+/* The execution is over. Tasks it scheduled run on unless they are cancelled; those opened by the
+ * record with `keep_stamp` are its last wish and always run. */
+void pending_close_all(struct th_instance *i, bool cancel_tasks, uint64_t keep_stamp)
+{
+    struct pending *d, *next;
+
+    HASH_ITER(hh, i->pending, d, next) {
+        if (d->kind != TH_PENDING_TASK) {
+            pending_close(d);
+        } else if (cancel_tasks && d->stamp != keep_stamp) {
+            cancel(d);
+        } else {
+            HASH_DEL(i->pending, d);
+            i->open_tasks--;
+            d->orphan = true;
+            DL_APPEND(i->orphans, d);
+        }
+    }
+}
+
+void pending_cancel_orphans(struct th_instance *i, uint64_t keep_stamp)
+{
+    struct pending *d, *next;
+
+    DL_FOREACH_SAFE(i->orphans, d, next)
+        if (d->stamp != keep_stamp)
+            cancel(d);
+}
+
+/* ---- timers: a binary heap by time; entries of closed timers are skipped when they come up ----
+ */
+
+static bool before(const struct due *a, const struct due *b)
+{
+    return a->when < b->when || (a->when == b->when && a->token < b->token);
+}
+
+static void sift_up(struct th_partition *p, size_t n)
+{
+    for (; n > 0 && before(&p->heap[n], &p->heap[(n - 1) / 2]); n = (n - 1) / 2) {
+        const struct due swap = p->heap[n];
+        p->heap[n] = p->heap[(n - 1) / 2];
+        p->heap[(n - 1) / 2] = swap;
+    }
+}
+
+static void sift_down(struct th_partition *p, size_t n)
+{
+    for (;;) {
+        size_t least = n;
+        struct due swap;
+
+        for (size_t child = 2 * n + 1; child <= 2 * n + 2 && child < p->heap_count; child++)
+            if (before(&p->heap[child], &p->heap[least]))
+                least = child;
+        if (least == n)
+            return;
+        swap = p->heap[n];
+        p->heap[n] = p->heap[least];
+        p->heap[least] = swap;
+        n = least;
+    }
+}
+
+void heap_add(struct th_partition *p, th_time when, uint64_t token, struct letter *letter)
+{
+    p->heap = th_grow(p->heap, &p->heap_capacity, p->heap_count + 1, sizeof(*p->heap));
+    p->heap[p->heap_count] = (struct due){.when = when, .token = token, .letter = letter};
+    sift_up(p, p->heap_count++);
+}
+
+static void heap_remove_at(struct th_partition *p, size_t n)
+{
+    p->heap[n] = p->heap[--p->heap_count];
+    if (n < p->heap_count) {
+        sift_up(p, n);
+        sift_down(p, n);
+    }
+}
+
+void heap_remove_letter(struct th_partition *p, const struct letter *letter)
+{
+    for (size_t n = 0; n < p->heap_count; n++) {
+        if (p->heap[n].letter == letter) {
+            heap_remove_at(p, n);
+            return;
+        }
+    }
+}
+
+bool heap_due(struct th_partition *p, th_time now, struct due *out)
+{
+    if (p->heap_count == 0 || p->heap[0].when > now)
+        return false;
+    *out = p->heap[0];
+    heap_remove_at(p, 0);
+    return true;
+}
+
+th_time heap_next(const struct th_partition *p)
+{
+    return p->heap_count > 0 ? p->heap[0].when : TH_TIME_NONE;
+}

@@ -1,0 +1,354 @@
+/*
+ * turn: one episode of one instance, from the letters in its mailbox to the record. Also the
+ * partition's work loop: timers that are due, instances that can run, marks, checkpoints.
+ */
+#include "base/uuid.h"
+#include "partition/internal.h"
+
+/* Letters offered in one episode at the most, by number and by bytes. */
+#define MAX_OFFERS      4096
+#define MAX_OFFER_BYTES (32u << 20)
+
+/* Below this many open activities an episode follows each result; above it results gather while
+ * the last record travels, so that a fan-out of n costs far fewer than n episodes. */
+#define GATHER_ABOVE 8
+
+struct turn *turn_new(struct th_partition *p)
+{
+    struct turn *t = p->free_turns;
+
+    if (t)
+        p->free_turns = t->next_free;
+    else
+        t = TH_NEW(struct turn);
+    t->id = ++p->next_turn;
+    return t;
+}
+
+void turn_free(struct th_partition *p, struct turn *t)
+{
+    th_arena_reset(&t->arena);
+    th_events_deinit(&t->past);
+    *t = (struct turn){.arena = t->arena, .next_free = p->free_turns};
+    p->free_turns = t;
+}
+
+static bool has_offer(const struct th_instance *i)
+{
+    const struct letter *l;
+
+    DL_FOREACH(i->mailbox, l)
+        if (!l->offered)
+            return true;
+    return false;
+}
+
+bool turn_can_run(const struct th_instance *i)
+{
+    return i->known && !i->busy && !i->loading && !i->turn && i->partition->active &&
+           (i->info.starting || has_offer(i));
+}
+
+/* ---- what the engine asks ---- */
+
+struct view {
+    struct th_instance *instance;
+    uint64_t turn;
+};
+
+static bool take_pending(void *argument, enum th_pending_kind kind, int32_t event_id)
+{
+    struct view *v = argument;
+    struct pending *d;
+
+    HASH_FIND_INT(v->instance->pending, &event_id, d);
+    if (MUTANT(v->instance->partition, ACCEPT_STALE))
+        return true;
+    if (!d || d->kind != kind || d->taken_turn == v->turn)
+        return false;
+    d->taken_turn = v->turn;
+    return true;
+}
+
+static bool child_at(void *argument, size_t index, struct th_str *id)
+{
+    struct view *v = argument;
+    struct pending *d, *next;
+
+    HASH_ITER(hh, v->instance->pending, d, next) {
+        if (d->kind != TH_PENDING_CHILD || index-- > 0)
+            continue;
+        *id = d->child_id;
+        return true;
+    }
+    return false;
+}
+
+static void collect(struct th_instance *i, struct turn *t)
+{
+    size_t count = 0, bytes = 0;
+    struct letter *l;
+
+    DL_FOREACH(i->mailbox, l)
+        count += !l->offered;
+    if (count > MAX_OFFERS)
+        count = MAX_OFFERS;
+    t->offers = TH_ARENA_ARRAY(&t->arena, struct th_offer, count);
+    t->letters = TH_ARENA_ARRAY(&t->arena, struct letter *, count);
+    DL_FOREACH(i->mailbox, l) {
+        if (l->offered)
+            continue;
+        if (t->count == count || bytes > MAX_OFFER_BYTES)
+            break;
+        bytes += l->message.event.data.len;
+        l->offered = true;
+        t->letters[t->count] = l;
+        t->offers[t->count++] = (struct th_offer){.message = &l->message, .parked = l->was_parked};
+    }
+}
+
+static void prepare(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    struct view *v = TH_ARENA_NEW(&t->arena, struct view);
+
+    *v = (struct view){.instance = i, .turn = t->id};
+    th_id_hex(th_random_next(&p->random), th_random_next(&p->random), t->execution_id);
+    t->in = (struct th_engine_in){
+        .info = &i->info,
+        .pending = {.argument = v, .take = take_pending, .child = child_at},
+        .now = p->now > i->info.updated ? p->now : i->info.updated,
+        .new_execution_id = th_str_n(t->execution_id, 32),
+    };
+}
+
+/* ---- history from memory ---- */
+
+static bool decode_past(struct th_instance *i, struct turn *t)
+{
+    for (size_t n = 0; n < i->chunk_count; n++) {
+        struct th_reader reader = th_reader_of(i->chunks[n].bytes, &t->arena, NULL);
+
+        if (!th_decode_events(&reader, &t->past))
+            return false;
+    }
+    return true;
+}
+
+static void ask_for_history(struct th_partition *p, struct th_instance *i)
+{
+    i->loading = true;
+    p->stats.loads++;
+    effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
+}
+
+/* The offers of a turn that cannot go on yet. */
+static void take_back(struct turn *t)
+{
+    for (size_t n = 0; n < t->count; n++)
+        t->letters[n]->offered = false;
+}
+
+/* ---- the turn ---- */
+
+static void end_turn(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    i->busy = false;
+    i->turn = NULL;
+    turn_free(p, t);
+    instance_ready(i);
+    instance_touch(i);
+}
+
+static void free_settled(struct turn *t)
+{
+    for (size_t n = 0; n < t->count; n++)
+        if (t->letters[n] && t->letters[n]->from != LETTER_LOCAL)
+            letter_free(t->letters[n]);
+}
+
+static void fail_crashed(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    const struct th_str message = th_arena_format(
+        &t->arena, "the process died %u times running this orchestrator; it is not tried again",
+        i->crashes);
+
+    (void)p;
+    th_engine_fail(&t->in, TH_STR("OrchestratorCrashed"), message, &t->arena, &t->outcome);
+}
+
+static void run_code(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    if (i->crashes >= p->options.max_crashes) {
+        fail_crashed(p, i, t);
+        write_turn(p, i, t);
+        end_turn(p, i, t);
+        return;
+    }
+    i->busy = true;
+    i->turn = t;
+    effect_now(p, TH_EFFECT_RUN)->instance = i;
+}
+
+void turn_run(struct th_partition *p, struct th_instance *i)
+{
+    struct turn *t = turn_new(p);
+    enum th_begin begin;
+
+    prepare(p, i, t);
+    collect(i, t);
+    begin = th_engine_begin(&t->in, t->offers, t->count, &t->arena, &t->outcome);
+    if (begin == TH_BEGIN_HISTORY) {
+        if (!i->whole) {
+            take_back(t);
+            turn_free(p, t);
+            ask_for_history(p, i);
+            return;
+        }
+        decode_past(i, t);
+        t->in.past = t->past.items;
+        t->in.past_count = t->past.count;
+        t->outcome = (struct th_outcome){0};
+        begin = th_engine_begin(&t->in, t->offers, t->count, &t->arena, &t->outcome);
+    }
+    switch (begin) {
+    case TH_BEGIN_RUN:
+        run_code(p, i, t);
+        return;
+    case TH_BEGIN_DECIDED:
+        th_engine_finish(&t->in, NULL, &t->arena, &t->outcome);
+        write_turn(p, i, t);
+        break;
+    case TH_BEGIN_PURGE:
+        write_purge(p, i, t);
+        break;
+    case TH_BEGIN_NOTHING:
+    case TH_BEGIN_HISTORY:
+        marks_settle(p, t);
+        marks_outgoing(p, &t->outcome); /* a refused child still owes its parent an answer */
+        free_settled(t);
+        break;
+    }
+    end_turn(p, i, t);
+}
+
+bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool history,
+                          struct th_episode *out)
+{
+    struct turn *t = i->turn;
+    const bool begins = t->outcome.replace_history;
+
+    *out = (struct th_episode){.instance_id = instance_id(i),
+                               .execution_id = t->outcome.execution_id,
+                               .past_loaded = begins,
+                               .past = t->outcome.past.items,
+                               .past_count = begins ? t->outcome.past.count : i->info.event_count,
+                               .fresh = t->outcome.fresh.items,
+                               .fresh_count = t->outcome.fresh.count};
+    if (begins || !history)
+        return true;
+    if (!i->whole) {
+        ask_for_history(p, i);
+        return false;
+    }
+    if (t->past.count == 0)
+        decode_past(i, t);
+    out->past_loaded = true;
+    out->past = t->past.items;
+    out->past_count = t->past.count;
+    return true;
+}
+
+struct th_arena *th_partition_arena(struct th_instance *i)
+{
+    return &i->turn->arena;
+}
+
+void th_partition_ran(struct th_partition *p, struct th_instance *i,
+                      const struct th_actions *actions, th_time now)
+{
+    struct turn *t = i->turn;
+
+    p->now = now > p->now ? now : p->now;
+    t->actions = actions;
+    th_engine_finish(&t->in, actions, &t->arena, &t->outcome);
+    write_turn(p, i, t);
+    end_turn(p, i, t);
+}
+
+/* ---- the work loop ---- */
+
+static void fire_timer(struct th_partition *p, struct pending *d)
+{
+    struct letter *l = letter_new(p, LETTER_ANSWER);
+
+    d->answered = true;
+    l->message.instance_id = instance_id(d->instance);
+    l->message.execution_id = th_arena_str(&l->nested, th_str_of(d->execution_id));
+    l->message.event = th_event_of(TH_EVENT_TIMER_FIRED, p->now);
+    l->message.event.related_id = d->event_id;
+    l->message.event.fire_at = d->fire_at;
+    letter_deliver(l, d->instance);
+    instance_ready(d->instance);
+    instance_touch(d->instance);
+}
+
+static void fire_due(struct th_partition *p)
+{
+    struct due due;
+
+    while (heap_due(p, p->now, &due)) {
+        if (due.letter) {
+            due.letter->not_before = TH_TIME_NONE;
+            instance_unpark(due.letter->instance);
+        } else {
+            struct pending *d = pending_by_token(p, due.token);
+            if (d && !d->answered)
+                fire_timer(p, d);
+        }
+    }
+}
+
+/* Whether the next episode should wait for an acknowledgement. */
+static bool should_wait(const struct th_partition *p, const struct th_instance *i)
+{
+    return i->hold || (i->last > p->acked && i->open_tasks > GATHER_ABOVE);
+}
+
+static void run_ready(struct th_partition *p)
+{
+    while (p->runnable && !p->paused && p->flight_count < p->options.max_unacked) {
+        struct th_instance *i = p->runnable;
+
+        p->runnable = i->next_runnable;
+        if (!p->runnable)
+            p->runnable_last = &p->runnable;
+        if (should_wait(p, i)) {
+            i->next_runnable = p->deferred;
+            p->deferred = i;
+            continue;
+        }
+        i->queued = false;
+        if (turn_can_run(i))
+            turn_run(p, i);
+        else
+            instance_touch(i);
+    }
+}
+
+th_time th_partition_work(struct th_partition *p, th_time now)
+{
+    p->now = now > p->now ? now : p->now;
+    if (!p->active)
+        return TH_TIME_NONE;
+    fire_due(p);
+    run_ready(p);
+    write_marks(p);
+    checkpoint_maybe(p);
+    evict_idle(p);
+    return heap_next(p);
+}
+
+void th_partition_pause(struct th_partition *p)
+{
+    p->paused = true;
+}
