@@ -1,0 +1,390 @@
+/*
+ * The command, the hub it measures on, the closed loops and the report.
+ */
+#include "cli/bench.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cli/run.h"
+
+#define WARM_UP         (TH_SECOND / 2)
+#define DEFAULT_SECONDS 10
+#define DEFAULT_CLIENTS 64
+
+/* ---- the hub --------------------------------------------------------------------------------- */
+
+static bool choose_database(struct bench *b, struct th_error *error)
+{
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
+    if (b->options->db) {
+        snprintf(b->database, sizeof b->database, "%s", b->options->db);
+        return true;
+    }
+    snprintf(b->directory, sizeof b->directory, "%.200s/taskhub-bench-XXXXXX", base);
+    if (!mkdtemp(b->directory))
+        return th_fail(error, TH_IO, "cannot make a directory in %s", base);
+    snprintf(b->database, sizeof b->database, "%s/hub.db", b->directory);
+    return true;
+}
+
+static void remove_database(struct bench *b)
+{
+    if (!*b->directory)
+        return;
+    DIR *directory = opendir(b->directory);
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory)))
+        if (entry->d_name[0] != '.')
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    if (directory)
+        closedir(directory);
+    rmdir(b->directory);
+}
+
+bool bench_open(struct bench *b, struct th_error *error)
+{
+    const struct cli_options *options = b->options;
+    struct th_embedded_options embedded = {
+        .database = b->database,
+        .hub = "Bench",
+        .partitions = options->partitions == CLI_NOT_GIVEN ? 1 : (uint32_t)options->partitions,
+        .fsync_delay_us =
+            options->fsync_delay == CLI_NOT_GIVEN ? 0 : (uint32_t)options->fsync_delay * 1000,
+        .host = {.app = b->app, .log = &b->log},
+    };
+    b->hub = th_embedded_start(&embedded, error);
+    return b->hub != NULL;
+}
+
+bool bench_close(struct bench *b)
+{
+    bool ended = th_embedded_stop(b->hub, 10000);
+    b->hub = NULL;
+    return ended;
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+void bench_sample(struct bench *b, int64_t microseconds)
+{
+    b->samples = th_grow(b->samples, &b->sample_capacity, b->sample_count + 1, sizeof *b->samples);
+    b->samples[b->sample_count++] = microseconds;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_percentile_ms(struct bench *b, double share)
+{
+    if (b->sample_count == 0)
+        return 0;
+    qsort(b->samples, b->sample_count, sizeof *b->samples, by_size);
+    size_t at = (size_t)(share * (double)(b->sample_count - 1) + 0.5);
+    return (double)b->samples[at] / 1000;
+}
+
+/* ---- clients --------------------------------------------------------------------------------- */
+
+static void leave(struct bench *b)
+{
+    if (--b->outstanding == 0)
+        th_queue_wake(&b->wake);
+}
+
+static void note_failure(struct bench *b, const char *words)
+{
+    b->failed++;
+    if (!*b->trouble)
+        snprintf(b->trouble, sizeof b->trouble, "%s", words);
+}
+
+static void note_end(struct bench_client *client, const struct th_instance_info *info)
+{
+    struct bench *b = client->bench;
+    if (info->status != TH_STATUS_COMPLETED) {
+        char words[400];
+        struct th_str why = info->failure ? info->failure->message : info->output;
+        snprintf(words, sizeof words, "an instance ended as %s: %.*s", th_status_text(info->status),
+                 TH_PRI(why));
+        note_failure(b, words);
+    } else if (b->measuring) {
+        b->completed++;
+        bench_sample(b, client->due == TH_TIME_NONE ? th_monotonic() - client->began
+                                                    : th_now() - client->due);
+    }
+}
+
+static void begin_round(struct bench_client *client);
+
+static void on_ended(void *argument, const struct th_reply *reply)
+{
+    struct bench_client *client = argument;
+    struct bench *b = client->bench;
+    if (reply->error.code != TH_OK)
+        note_failure(b, reply->error.message);
+    else
+        note_end(client, reply->info);
+    if (reply->error.code == TH_OK && !client->once && !b->stopping)
+        begin_round(client);
+    else
+        leave(b);
+}
+
+static void on_started(void *argument, const struct th_reply *reply)
+{
+    struct bench_client *client = argument;
+    struct bench *b = client->bench;
+    struct th_gateway *gateway = th_embedded_gateway(b->hub);
+    if (reply->error.code != TH_OK) {
+        note_failure(b, reply->error.message);
+        leave(b);
+        return;
+    }
+    struct th_command command = {.kind = TH_COMMAND_WAIT,
+                                 .instance_id = reply->instance_id,
+                                 .start_at = TH_TIME_NONE,
+                                 .deadline = TH_TIME_NONE};
+    gateway->submit(gateway, &command, on_ended, client);
+}
+
+static void begin_round(struct bench_client *client)
+{
+    struct th_gateway *gateway = th_embedded_gateway(client->bench->hub);
+    struct th_command command = {
+        .kind = TH_COMMAND_START,
+        .name = th_str_of(client->orchestrator),
+        .data = client->input ? th_str_n(client->input, client->input_len) : TH_STR_ABSENT,
+        .start_at = TH_TIME_NONE,
+        .deadline = TH_TIME_NONE,
+    };
+    client->began = th_monotonic();
+    gateway->submit(gateway, &command, on_started, client);
+}
+
+void bench_client_start(struct bench_client *client)
+{
+    client->bench->outstanding++;
+    begin_round(client);
+}
+
+void bench_sleep_until(struct bench *b, th_time deadline)
+{
+    while (th_monotonic() < deadline && b->outstanding > 0)
+        th_queue_wait(&b->wake, deadline);
+}
+
+bool bench_wait_all(struct bench *b, th_time deadline)
+{
+    while (b->outstanding > 0 && th_monotonic() < deadline)
+        th_queue_wait(&b->wake, deadline);
+    return b->outstanding == 0;
+}
+
+/* ---- hello5, call5, fanout, big-payload ------------------------------------------------------ */
+
+static int64_t given(int64_t option, int64_t otherwise)
+{
+    return option == CLI_NOT_GIVEN ? otherwise : option;
+}
+
+static int64_t default_clients(const char *workload)
+{
+    if (strcmp(workload, "fanout") == 0)
+        return 1;
+    return strcmp(workload, "big-payload") == 0 ? 2 : DEFAULT_CLIENTS;
+}
+
+static const char *orchestrator_of(const char *workload)
+{
+    return strcmp(workload, "big-payload") == 0 ? "big_payload" : workload;
+}
+
+static void add_activity_rate(struct bench *b, int64_t activities)
+{
+    json_object_set_new(b->extra, "activities", json_integer(activities));
+    json_object_set_new(b->extra, "activities_per_second",
+                        json_real((double)(b->completed * activities) / b->seconds));
+}
+
+bool bench_loop(struct bench *b)
+{
+    char input[32] = "";
+    size_t clients = (size_t)given(b->options->clients, default_clients(b->workload));
+    int64_t activities = given(b->options->activities, 1000);
+    bool is_fanout = strcmp(b->workload, "fanout") == 0;
+    if (is_fanout)
+        snprintf(input, sizeof input, "%" PRId64, activities);
+    TH_AUTOFREE struct bench_client *all = th_alloc(clients * sizeof *all + 1);
+    for (size_t i = 0; i < clients; i++) {
+        all[i] = (struct bench_client){.bench = b,
+                                       .orchestrator = orchestrator_of(b->workload),
+                                       .input = *input ? input : NULL,
+                                       .input_len = strlen(input),
+                                       .due = TH_TIME_NONE};
+        bench_client_start(&all[i]);
+    }
+    bench_sleep_until(b, th_monotonic() + WARM_UP);
+    th_time began = th_monotonic();
+    b->measuring = true;
+    bench_sleep_until(b, began + given(b->options->seconds, DEFAULT_SECONDS) * TH_SECOND);
+    b->measuring = false;
+    b->seconds = (double)(th_monotonic() - began) / TH_SECOND;
+    b->stopping = true;
+    bool ended = bench_wait_all(b, th_monotonic() + 60 * TH_SECOND);
+    if (is_fanout)
+        add_activity_rate(b, activities);
+    return ended;
+}
+
+/* ---- report ---------------------------------------------------------------------------------- */
+
+static double max_rss_mb(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024;
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static json_t *rounded(double value)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.3f", value);
+    return json_real(strtod(text, NULL));
+}
+
+static json_t *result_of(struct bench *b)
+{
+    json_t *result = json_object();
+    int64_t clients = given(b->options->clients, default_clients(b->workload));
+    json_object_set_new(result, "workload", json_string(b->workload));
+    json_object_set_new(result, "provider", json_string("sqlite"));
+    json_object_set_new(result, "clients", json_integer(clients));
+    json_object_set_new(result, "seconds", rounded(b->seconds));
+    json_object_set_new(result, "completed", json_integer(b->completed));
+    json_object_set_new(result, "per_second",
+                        rounded(b->seconds > 0 ? (double)b->completed / b->seconds : 0));
+    json_object_set_new(result, "p50_ms", rounded(bench_percentile_ms(b, 0.50)));
+    json_object_set_new(result, "p99_ms", rounded(bench_percentile_ms(b, 0.99)));
+    json_object_set_new(result, "max_rss_mb", rounded(max_rss_mb()));
+    json_object_set_new(result, "cpu_seconds", rounded(cpu_seconds()));
+    json_object_set_new(result, "failed", json_integer(b->failed));
+    json_object_update(result, b->extra);
+    return result;
+}
+
+static void report(struct bench *b)
+{
+    const char *key;
+    json_t *value;
+    json_t *result = result_of(b);
+    if (b->options->json) {
+        json_dumpf(result, stdout, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    } else {
+        json_object_foreach(result, key, value) {
+            printf("%-22s", key);
+            if (json_is_string(value))
+                puts(json_string_value(value));
+            else if (json_is_integer(value))
+                printf("%lld\n", (long long)json_integer_value(value));
+            else
+                printf("%.3f\n", json_real_value(value));
+        }
+    }
+    if (*b->trouble)
+        fprintf(stderr, "taskhub bench: %s\n", b->trouble);
+    json_decref(result);
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    bool (*run)(struct bench *b);
+} workloads[] = {
+    {"hello5", bench_loop},      {"call5", bench_loop},    {"fanout", bench_loop},
+    {"big-payload", bench_loop}, {"timers", bench_timers}, {"long-history", bench_long_history},
+};
+
+static bool check(struct bench *b)
+{
+    const struct cli_options *options = b->options;
+    if (options->provider && strcmp(options->provider, "sqlite") != 0) {
+        fprintf(stderr, "taskhub bench: there is no provider \"%s\" here, only sqlite\n",
+                options->provider);
+        return false;
+    }
+    if (options->clients == 0 || options->clients > 1000000 || options->partitions == 0 ||
+        options->partitions > 1024 || options->fsync_delay > 60000 || options->seconds == 0) {
+        fprintf(stderr, "taskhub bench: --clients, --seconds or --partitions is out of range\n");
+        return false;
+    }
+    b->log = (struct th_log){.level = TH_LOG_WARN, .fd = STDERR_FILENO};
+    return !options->log_level || th_level_parse(th_str_of(options->log_level), &b->log.level);
+}
+
+static int measure(struct bench *b, bool (*workload)(struct bench *b))
+{
+    struct th_error error = {.code = TH_OK};
+    bool ok = choose_database(b, &error);
+    b->app = ok ? th_app_from(bench_register, &error) : NULL;
+    ok = b->app && bench_open(b, &error);
+    if (!ok) {
+        fprintf(stderr, "taskhub bench: %s\n", error.message);
+        th_app_free(b->app);
+        remove_database(b);
+        return CLI_ERROR;
+    }
+    bool ended = workload(b);
+    report(b);
+    ended = bench_close(b) && ended;
+    remove_database(b);
+    if (!ended) { /* something still holds a thread or a client: leave without touching it */
+        fprintf(stderr, "taskhub bench: not everything ended in time\n");
+        fflush(NULL);
+        _exit(CLI_TIMEOUT);
+    }
+    th_app_free(b->app);
+    return b->failed || b->completed == 0 ? CLI_FAILED : CLI_OK;
+}
+
+int cli_bench(const struct cli_options *options)
+{
+    struct bench b = {.options = options, .workload = options->arguments[0]};
+    if (!check(&b))
+        return CLI_USAGE;
+    for (size_t i = 0; i < TH_COUNT(workloads); i++) {
+        if (strcmp(b.workload, workloads[i].name) != 0)
+            continue;
+        mallopt(M_ARENA_MAX, 2);
+        b.extra = json_object();
+        th_queue_init(&b.wake);
+        int code = measure(&b, workloads[i].run);
+        th_queue_deinit(&b.wake);
+        json_decref(b.extra);
+        free(b.samples);
+        return code;
+    }
+    fprintf(stderr, "taskhub bench: there is no workload \"%s\"; see taskhub bench --help\n",
+            b.workload);
+    return CLI_USAGE;
+}

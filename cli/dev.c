@@ -1,0 +1,276 @@
+/*
+ * `taskhub dev`: the supervisor is this process, everything else its child: the application is
+ * loaded there, so that not even its loading can take the supervisor down.
+ */
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cli/run.h"
+#include "model/settings.h"
+#include "worker/hub.h"
+#include "worker/supervisor.h"
+
+#define DEFAULT_PORT     7071
+#define DEFAULT_DRAIN_MS 10000
+#define EXIT_RESTART     75 /* the child asks for a fresh process */
+
+struct dev {
+    const struct cli_options *options;
+    struct th_log log;
+    struct th_settings settings;
+    struct th_app *app;
+    char *hub_name;
+    char *default_version;
+    char *route_prefix;
+    bool supervised;
+};
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static bool set_level(struct dev *dev)
+{
+    static const enum th_level levels[] = {
+        [TH_LOG_LEVEL_TRACE] = TH_LOG_DEBUG,      [TH_LOG_LEVEL_DEBUG] = TH_LOG_DEBUG,
+        [TH_LOG_LEVEL_INFORMATION] = TH_LOG_INFO, [TH_LOG_LEVEL_WARNING] = TH_LOG_WARN,
+        [TH_LOG_LEVEL_ERROR] = TH_LOG_ERROR,      [TH_LOG_LEVEL_CRITICAL] = TH_LOG_ERROR,
+        [TH_LOG_LEVEL_NONE] = TH_LOG_ERROR};
+    const char *text = dev->options->log_level;
+    dev->log.level = levels[dev->settings.log_level];
+    if (!text || th_level_parse(th_str_of(text), &dev->log.level))
+        return true;
+    fprintf(stderr, "taskhub dev: --log-level is error, warn, info or debug, not \"%s\"\n", text);
+    return false;
+}
+
+static bool load_settings(struct dev *dev)
+{
+    struct th_error error = {.code = TH_OK};
+    TH_AUTOFREE char *path = th_str_dup(th_str_of(dev->options->arguments[0]));
+    struct th_settings_source source = {
+        .directory = dev->options->host_json ? dev->options->host_json : dirname(path),
+        .environment = th_settings_getenv,
+    };
+    if (!th_settings_load(&source, &dev->settings, &error)) {
+        fprintf(stderr, "taskhub dev: %s\n", error.message);
+        return false;
+    }
+    dev->hub_name = dev->options->hub ? th_str_dup(th_str_of(dev->options->hub))
+                                      : th_str_dup(dev->settings.hub_name);
+    dev->default_version = th_str_dup(dev->settings.default_version);
+    dev->route_prefix = th_str_dup(dev->settings.route_prefix);
+    return set_level(dev);
+}
+
+static void warn_of_settings(const struct dev *dev)
+{
+    for (size_t i = 0; i < dev->settings.warning_count; i++)
+        th_log(&dev->log, TH_LOG_WARN, "settings", "%.*s", TH_PRI(dev->settings.warnings[i]));
+}
+
+static bool fits(const char *name, int64_t value, int64_t most)
+{
+    if (value <= most)
+        return true;
+    fprintf(stderr, "taskhub dev: --%s is at most %" PRId64 "\n", name, most);
+    return false;
+}
+
+static bool check_options(const struct cli_options *options)
+{
+    return fits("port", options->port, 65535) && fits("partitions", options->partitions, 1024) &&
+           fits("activities", options->activities, 10000);
+}
+
+static int64_t given(int64_t option, int64_t otherwise)
+{
+    return option == CLI_NOT_GIVEN ? otherwise : option;
+}
+
+static int64_t port_of(const struct dev *dev)
+{
+    int64_t port = dev->settings.local_http_port ? dev->settings.local_http_port : DEFAULT_PORT;
+    return given(dev->options->port, port);
+}
+
+static const char *database_of(const struct dev *dev)
+{
+    return dev->options->db ? dev->options->db : "taskhub.db";
+}
+
+static const char *key_of(const struct dev *dev)
+{
+    return dev->options->key ? dev->options->key : getenv("TASKHUB_KEY");
+}
+
+/* ---- what the user sees ---------------------------------------------------------------------- */
+
+static void print_names(const char *title, char *names)
+{
+    if (names && *names)
+        printf("  %-15s%s\n", title, names);
+    free(names);
+}
+
+static void print_routes(const struct dev *dev, const char *url)
+{
+    const char *prefix = dev->route_prefix ? dev->route_prefix : "api";
+    for (size_t i = 0; i < th_app_http_count(dev->app); i++) {
+        const struct th_http_function *http = th_app_http(dev->app, i);
+        printf("  %-15s%s %s%s%s/%s\n", i ? "" : "HTTP functions", http->methods, url,
+               *prefix ? "/" : "", prefix, http->route);
+    }
+    for (size_t i = 0; i < th_app_cron_count(dev->app); i++)
+        printf("  %-15s%s at \"%s\"\n", i ? "" : "cron functions", th_app_cron(dev->app, i)->name,
+               th_app_cron(dev->app, i)->schedule);
+}
+
+static void print_try(const struct dev *dev, const char *url)
+{
+    TH_AUTOFREE char *names = th_app_orchestrator_names(dev->app);
+    size_t n = names ? strcspn(names, ",") : 0;
+    if (n == 0)
+        return;
+    bool other_port = port_of(dev) != DEFAULT_PORT;
+    printf("\nTry, in another terminal:\n"
+           "  curl -X POST %s/runtime/webhooks/durabletask/orchestrators/%.*s\n"
+           "  curl %s/runtime/webhooks/durabletask/instances/INSTANCE_ID   # the id it answered\n"
+           "  taskhub start %.*s --wait%s%s\n",
+           url, (int)n, names, url, (int)n, names, other_port ? " --url " : "",
+           other_port ? url : "");
+}
+
+static void print_banner(const struct dev *dev, struct th_embedded *hub)
+{
+    char path[PATH_MAX];
+    const struct th_hub_record *record = th_embedded_record(hub);
+    const char *url = th_http_url(th_embedded_http(hub));
+    printf("Taskhub " TASKHUB_VERSION " runs %s\n", dev->options->arguments[0]);
+    printf("  %-15s%s, %" PRIu32 " partition%s\n", "hub", record->name, record->partitions,
+           record->partitions == 1 ? "" : "s");
+    printf("  %-15s%s\n", "database", realpath(database_of(dev), path) ? path : database_of(dev));
+    printf("  %-15s%s\n", "API", url);
+    print_names("orchestrators", th_app_orchestrator_names(dev->app));
+    print_names("activities", th_app_activity_names(dev->app));
+    print_routes(dev, url);
+    print_try(dev, url);
+    printf("\nStop with Ctrl-C; what is under way goes on at the next start.\n");
+    fflush(stdout);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static void on_exhausted(void *argument, const char *reason)
+{
+    const struct dev *dev = argument;
+    if (dev->supervised)
+        _exit(EXIT_RESTART);
+}
+
+static struct th_embedded_options embedded_options(struct dev *dev)
+{
+    const struct cli_options *options = dev->options;
+    const struct th_settings *settings = &dev->settings;
+    int64_t timeout =
+        settings->function_timeout == TH_DURATION_NONE ? 0 : settings->function_timeout;
+    return (struct th_embedded_options){
+        .database = database_of(dev),
+        .hub = dev->hub_name,
+        .partitions = (uint32_t)given(options->partitions, 0),
+        .new_partitions =
+            settings->given[TH_SETTING_partitions] ? (uint32_t)settings->partitions : 1,
+        .flight = true,
+        .default_version = dev->default_version,
+        .reuse = th_settings_reuse(settings),
+        .host = {.app = dev->app,
+                 .log = &dev->log,
+                 .activity_threads = (unsigned)given(options->activities, settings->max_activities),
+                 .function_timeout_ms = given(options->function_timeout, timeout),
+                 .episode_limit_ms = given(options->episode_limit, 0),
+                 .replay_always = options->replay_always,
+                 .argument = dev,
+                 .exhausted = on_exhausted},
+        .serve = true,
+        .http = {.address = options->address,
+                 .port = (int)port_of(dev),
+                 .api_key = key_of(dev),
+                 .route_prefix = dev->route_prefix,
+                 .trust_forwarded = settings->forwarded_host},
+    };
+}
+
+static int fail(const struct th_error *error)
+{
+    fprintf(stderr, "taskhub dev: %s\n", error->message);
+    return error->code == TH_UNAVAILABLE ? CLI_UNAVAILABLE
+           : error->code == TH_NOT_FOUND ? CLI_NOT_FOUND
+                                         : CLI_ERROR;
+}
+
+static int stop(struct dev *dev, struct th_embedded *hub)
+{
+    int64_t drain = given(dev->options->drain, DEFAULT_DRAIN_MS);
+    th_log(&dev->log, TH_LOG_INFO, "dev", "stopping; activities that run get up to %" PRId64 " ms",
+           drain);
+    if (!th_embedded_stop(hub, drain)) {
+        th_log(&dev->log, TH_LOG_WARN, "dev",
+               "stopped while activities were running; they run again at the next start");
+        fflush(NULL);
+        _exit(CLI_OK);
+    }
+    return CLI_OK;
+}
+
+static int run(void *argument, struct th_supervised *self, unsigned restarts)
+{
+    struct dev *dev = argument;
+    struct th_error error = {.code = TH_OK};
+    mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more memory than it saves time */
+    dev->app = th_app_load(dev->options->arguments[0], &error);
+    if (!dev->app)
+        return fail(&error);
+    struct th_embedded_options options = embedded_options(dev);
+    struct th_embedded *hub = th_embedded_start(&options, &error);
+    if (!hub) {
+        th_app_free(dev->app);
+        return fail(&error);
+    }
+    th_supervised_ready(self);
+    if (restarts == 0)
+        print_banner(dev, hub);
+    th_supervised_wait(self);
+    int code = stop(dev, hub);
+    th_app_free(dev->app);
+    return code;
+}
+
+static int supervise(struct dev *dev)
+{
+    if (!dev->supervised) {
+        th_supervised_block();
+        return run(dev, NULL, 0);
+    }
+    struct th_supervisor_options options = {.log = &dev->log, .run = run, .argument = dev};
+    return th_supervise(&options);
+}
+
+int cli_dev(const struct cli_options *options)
+{
+    struct dev dev = {.options = options, .supervised = !options->no_supervisor};
+    dev.log = (struct th_log){.level = TH_LOG_INFO, .fd = STDERR_FILENO, .json = options->log_json};
+    int code = CLI_USAGE;
+    if (check_options(options) && load_settings(&dev)) {
+        warn_of_settings(&dev);
+        code = supervise(&dev);
+    }
+    free(dev.hub_name);
+    free(dev.default_version);
+    free(dev.route_prefix);
+    th_settings_deinit(&dev.settings);
+    return code;
+}

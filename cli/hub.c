@@ -1,0 +1,229 @@
+/*
+ * `taskhub hub`: over the API of a running hub, or, with --db, in the file itself while nobody
+ * runs it.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "cli/http.h"
+#include "cli/print.h"
+#include "cli/remote.h"
+#include "coordinator/provisioning.h"
+
+struct hub_call {
+    const struct cli_options *options;
+    const char *name; /* NULL: none given */
+};
+
+/* ---- in the file ----------------------------------------------------------------------------- */
+
+static int refused(const struct th_error *error)
+{
+    fprintf(stderr, "taskhub: %s\n", error->message);
+    switch (error->code) {
+    case TH_NOT_FOUND:
+        return CLI_NOT_FOUND;
+    case TH_EXISTS:
+    case TH_PRECONDITION:
+        return CLI_CONFLICT;
+    case TH_UNAVAILABLE:
+        return CLI_UNAVAILABLE;
+    default:
+        return CLI_ERROR;
+    }
+}
+
+static void show_hub(const struct cli_options *options, json_t *hub)
+{
+    if (options->json) {
+        cli_print_json(hub);
+    } else {
+        char partitions[24];
+        snprintf(partitions, sizeof partitions, "%lld",
+                 (long long)json_integer_value(json_object_get(hub, "partitions")));
+        cli_print_field("Hub", json_string_value(json_object_get(hub, "name")));
+        cli_print_field("Partitions", partitions);
+        cli_print_field("Created", json_string_value(json_object_get(hub, "created")));
+        cli_print_field("Incarnation", json_string_value(json_object_get(hub, "incarnation")));
+    }
+    json_decref(hub);
+}
+
+static void show_hubs(const struct cli_options *options, const json_t *list)
+{
+    static const char *const titles[] = {"HUB", "PARTITIONS", "CREATED"};
+    struct cli_table table = {.columns = TH_COUNT(titles), .titles = titles};
+    size_t i;
+    json_t *hub;
+    if (options->json) {
+        cli_print_json(list);
+        return;
+    }
+    json_array_foreach(list, i, hub) {
+        cli_table_cell(&table, json_string_value(json_object_get(hub, "name")));
+        cli_table_json_cell(&table, json_object_get(hub, "partitions"));
+        cli_table_cell(&table, json_string_value(json_object_get(hub, "created")));
+    }
+    cli_table_print(&table);
+}
+
+static uint32_t partitions_of(const struct cli_options *options)
+{
+    return options->partitions == CLI_NOT_GIVEN       ? 4
+           : options->partitions > (int64_t)INT32_MAX ? UINT32_MAX
+                                                      : (uint32_t)options->partitions;
+}
+
+static int file_create(const struct hub_call *call)
+{
+    struct th_error error;
+    struct th_hub_record hub;
+    if (!th_provision_create(call->options->db, call->name, partitions_of(call->options), &hub,
+                             &error))
+        return refused(&error);
+    show_hub(call->options, th_provision_json(&hub));
+    return CLI_OK;
+}
+
+static int file_list(const struct hub_call *call)
+{
+    struct th_error error;
+    struct th_hub_record *hubs = NULL;
+    size_t count = 0;
+    if (!th_provision_list(call->options->db, &hubs, &count, &error))
+        return refused(&error);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, th_provision_json(&hubs[i]));
+    show_hubs(call->options, list);
+    json_decref(list);
+    free(hubs);
+    return CLI_OK;
+}
+
+static int say_deleted(const struct hub_call *call)
+{
+    if (call->options->json)
+        printf("{\"name\": \"%s\", \"done\": \"deleted\"}\n", call->name);
+    else
+        printf("hub %s deleted\n", call->name);
+    return CLI_OK;
+}
+
+static int file_delete(const struct hub_call *call)
+{
+    struct th_error error;
+    if (!th_provision_delete(call->options->db, call->name, &error))
+        return refused(&error);
+    return say_deleted(call);
+}
+
+static int file_show(const struct hub_call *call)
+{
+    struct th_error error;
+    struct th_hub_record hub;
+    if (!th_provision_show(call->options->db, call->name, &hub, &error))
+        return refused(&error);
+    show_hub(call->options, th_provision_json(&hub));
+    return CLI_OK;
+}
+
+/* ---- over the API ---------------------------------------------------------------------------- */
+
+static int send_hub(const struct hub_call *call, const char *method, const char *base,
+                    const char *body, struct cli_response *out)
+{
+    char subject[128];
+    TH_BUFFER path = {NULL, 0, 0};
+    cli_path(&path, base, call->name);
+    TH_AUTOFREE char *text = th_buffer_take(&path);
+    struct cli_request request = {
+        .method = method, .path = text, .body = body, .timeout_ms = 60000};
+    cli_send(call->options, &request, out);
+    snprintf(subject, sizeof subject, "hub %s", call->name ? call->name : "list");
+    return cli_judge(call->options, out, subject);
+}
+
+static int api_create(const struct hub_call *call)
+{
+    char body[64];
+    CLI_RESPONSE response = {.status = 0};
+    snprintf(body, sizeof body, "{\"partitions\": %" PRIu32 "}", partitions_of(call->options));
+    int code = send_hub(call, "POST", "/hubs/", body, &response);
+    if (code == CLI_OK)
+        show_hub(call->options, json_incref(response.json));
+    return code;
+}
+
+static int api_list(const struct hub_call *call)
+{
+    CLI_RESPONSE response = {.status = 0};
+    int code = send_hub(call, "GET", "/hubs", NULL, &response);
+    if (code == CLI_OK)
+        show_hubs(call->options, response.json);
+    return code;
+}
+
+static int api_delete(const struct hub_call *call)
+{
+    CLI_RESPONSE response = {.status = 0};
+    int code = send_hub(call, "DELETE", "/hubs/", NULL, &response);
+    return code == CLI_OK ? say_deleted(call) : code;
+}
+
+/* The running hub's view has what a person wants to see first; all of it is in --json. */
+static int api_show(const struct hub_call *call)
+{
+    CLI_RESPONSE response = {.status = 0};
+    const char *key;
+    json_t *value;
+    int code = send_hub(call, "GET", call->name ? "/hubs/" : "/hub", NULL, &response);
+    if (code != CLI_OK)
+        return code;
+    if (call->options->json) {
+        cli_print_json(response.json);
+        return CLI_OK;
+    }
+    json_object_foreach(response.json, key, value) {
+        if (json_is_array(value) && json_array_size(value) == 0)
+            continue;
+        printf("%-22s ", key);
+        json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+        putchar('\n');
+    }
+    return CLI_OK;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static const struct {
+    const char *verb;
+    bool needs_name, needs_name_in_file;
+    int (*over_api)(const struct hub_call *call);
+    int (*in_file)(const struct hub_call *call);
+} verbs[] = {
+    {"create", true, true, api_create, file_create},
+    {"list", false, false, api_list, file_list},
+    {"delete", true, true, api_delete, file_delete},
+    {"show", false, true, api_show, file_show},
+};
+
+int cli_hub(const struct cli_options *options)
+{
+    struct hub_call call = {.options = options,
+                            .name = options->argument_count > 1 ? options->arguments[1] : NULL};
+    for (size_t i = 0; i < TH_COUNT(verbs); i++) {
+        if (strcmp(options->arguments[0], verbs[i].verb) != 0)
+            continue;
+        if (!call.name && (options->db ? verbs[i].needs_name_in_file : verbs[i].needs_name)) {
+            fprintf(stderr, "taskhub hub %s: needs the hub's name\n", verbs[i].verb);
+            return CLI_USAGE;
+        }
+        return options->db ? verbs[i].in_file(&call) : verbs[i].over_api(&call);
+    }
+    fprintf(stderr, "taskhub hub: \"%s\" is none of create, list, delete, show\n",
+            options->arguments[0]);
+    return CLI_USAGE;
+}
