@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/buffer.h"
+#include "base/cron.h"
 #include "base/memory.h"
 
 #define ENTRY_POINT "th_application_register"
@@ -191,9 +192,9 @@ void th_http_route(struct th_app *app, const char *methods, const char *route,
 
 void th_cron(struct th_app *app, const char *name, const char *schedule, th_client_fn function)
 {
-    struct th_cron due;
+    struct th_cron unused;
     if (!sound(app) || !name_is_good(app, "a cron function", name) ||
-        !th_cron_parse(th_str_of(schedule ? schedule : ""), &due, &app->wrong)) {
+        !th_cron_parse(th_str_of(schedule ? schedule : ""), &unused, &app->wrong)) {
         return;
     }
     for (size_t i = 0; i < app->cron_count; i++) {
@@ -206,7 +207,6 @@ void th_cron(struct th_app *app, const char *name, const char *schedule, th_clie
     app->cron[app->cron_count++] =
         (struct th_cron_function){.name = th_str_dup(th_str_of(name)),
                                   .schedule = th_str_dup(th_str_of(schedule)),
-                                  .due = due,
                                   .function = function};
 }
 

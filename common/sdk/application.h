@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include "base/cron.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "model/event.h"
@@ -19,7 +18,6 @@ struct th_http_function {
 struct th_cron_function {
     char *name;
     char *schedule;
-    struct th_cron due; /* the same, parsed; see base/cron.h */
     th_client_fn function;
 };
 
