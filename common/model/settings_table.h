@@ -1,6 +1,6 @@
 /*
  * settings_table: the options of settings.h as rows that code can walk. Private to model; shared
- * by the reader (settings.c) and what prints options (settings_text.c).
+ * by the reader (settings.c, settings_value.c) and what prints options (settings_text.c).
  */
 #pragma once
 
@@ -38,6 +38,11 @@ extern const struct th_option th_options[TH_SETTING_COUNT];
 struct th_settings th_settings_defaults(void);
 
 struct th_choices th_option_choices(enum th_option_type type); /* none for other types */
+
+/* Reads `text` into the option's field; false when it is nothing that this option can be. */
+bool th_option_set(struct th_settings *out, const struct th_option *option, struct th_str text);
+/* The same for a choice that stands elsewhere: an enum at `at`. */
+bool th_option_choose(enum th_option_type type, struct th_str text, void *at);
 
 /* What is allowed: "must be a whole number from 1 to 1024". */
 void th_option_rule(struct th_buffer *out, const struct th_option *option);

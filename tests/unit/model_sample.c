@@ -11,8 +11,8 @@ static bool chance(struct th_random *random, uint64_t one_in)
 static size_t sample_len(struct th_random *random)
 {
     static const size_t edges[] = {0, 1, 31, 32, 255, 256, 65535, 65536};
-    return chance(random, 8) ? edges[th_random_below(random, TH_COUNT(edges))]
-                             : th_random_below(random, 24);
+    return chance(random, 40) ? edges[th_random_below(random, TH_COUNT(edges))]
+                              : th_random_below(random, 24);
 }
 
 struct th_str sample_str(struct th_random *random, struct th_arena *arena)
