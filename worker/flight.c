@@ -165,8 +165,8 @@ static void mark_own_slot(int number)
     if (!slot || guard.file->pid != getpid())
         return;
     uint32_t busy = BUSY;
-    slot->signal = number;
-    atomic_compare_exchange_strong(&slot->state, &busy, CULPRIT);
+    if (atomic_compare_exchange_strong(&slot->state, &busy, CULPRIT))
+        slot->signal = number;
 }
 
 static void on_crash(int number, siginfo_t *info, void *context)
@@ -281,10 +281,11 @@ bool th_flight_mark_stuck(struct th_flight *flight, th_time began_before, th_tim
         if (began >= began_before)
             continue;
         uint32_t busy = BUSY;
+        if (!atomic_compare_exchange_strong(&slot->state, &busy, CULPRIT))
+            continue;
         slot->signal = SIGNAL_STUCK;
         slot->stuck_ms = (int32_t)((now - began) / TH_MILLISECOND);
-        if (atomic_compare_exchange_strong(&slot->state, &busy, CULPRIT))
-            return true;
+        return true;
     }
     return false;
 }

@@ -37,7 +37,8 @@ struct item {
     _Atomic bool canceled;
     _Atomic int64_t alive; /* monotonic: start or last heartbeat */
     struct th_str instance_id, execution_id, name, version, input;
-    char bytes[];
+    struct th_tags tags;
+    _Alignas(struct th_tag) char bytes[]; /* what these point to */
 };
 
 struct worker {
@@ -79,12 +80,33 @@ static struct th_str append(char **at, struct th_str s)
     return copy;
 }
 
-static struct item *item_new(const struct th_activity_work *work)
+static size_t bytes_of(const struct th_activity_work *work)
 {
     size_t bytes = work->instance_id.len + work->execution_id.len + work->name.len +
-                   work->version.len + work->input.len;
-    struct item *item = th_alloc(sizeof *item + bytes);
+                   work->version.len + work->input.len + work->tags.count * sizeof(struct th_tag);
+    for (size_t i = 0; i < work->tags.count; i++)
+        bytes += work->tags.items[i].key.len + work->tags.items[i].value.len;
+    return bytes;
+}
+
+static struct th_tags append_tags(char **at, struct th_tags tags)
+{
+    struct th_tag *items = (struct th_tag *)(void *)*at;
+    if (tags.count == 0)
+        return (struct th_tags){.items = NULL};
+    *at += tags.count * sizeof *items;
+    for (size_t i = 0; i < tags.count; i++) {
+        items[i].key = append(at, tags.items[i].key);
+        items[i].value = append(at, tags.items[i].value);
+    }
+    return (struct th_tags){.items = items, .count = tags.count};
+}
+
+static struct item *item_new(const struct th_activity_work *work)
+{
+    struct item *item = th_alloc(sizeof *item + bytes_of(work));
     char *at = item->bytes;
+    item->tags = append_tags(&at, work->tags);
     item->result.token = work->token;
     item->task_id = work->task_id;
     item->instance_id = append(&at, work->instance_id);
@@ -312,6 +334,7 @@ static void run_item(struct worker *self, struct item *item)
         .version = item->version,
         .input = item->input,
         .task_id = item->task_id,
+        .tags = item->tags,
         .log = options->log,
         .canceled = is_canceled,
         .beat = on_beat,
