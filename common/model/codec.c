@@ -9,9 +9,9 @@
  *
  * Writing instantiates msgpack-c's packer template on th_buffer, so that a field costs a bounds
  * check and a store instead of a call through a pointer: 38 ns instead of 72 for a completion of
- * 73 bytes. Reading is ours: msgpack-c can only
- * build a tree of the whole value, which costs an allocation per nested value and has no bound
- * that depends on the bytes that are there. It lies in reader.c.
+ * 73 bytes. Reading is ours and lies in reader.c: msgpack-c can only build a tree of the whole
+ * value, which costs an allocation per nested value and has no bound that depends on the bytes
+ * that are there.
  */
 #include "model/codec.h"
 
