@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api/request.h"
+#include "base/cron.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -13,6 +14,7 @@
 struct entry {
     struct th_timetable *timetable;
     const struct th_cron_function *function;
+    struct th_cron due;
     th_time next; /* TH_TIME_NONE: never again */
     bool running;
 };
@@ -66,7 +68,7 @@ static th_time start_due(struct th_timetable *timetable, th_time now)
         struct entry *entry = &timetable->entries[i];
         if (entry->next != TH_TIME_NONE && entry->next <= now) {
             start_entry(timetable, entry);
-            entry->next = th_cron_next(&entry->function->due, now);
+            entry->next = th_cron_next(&entry->due, now);
         }
         if (entry->next != TH_TIME_NONE && entry->next < soonest) {
             soonest = entry->next;
@@ -97,10 +99,18 @@ static void *keep_time(void *argument)
 
 static void add_entry(struct th_timetable *timetable, const struct th_cron_function *function)
 {
-    struct entry *entry = &timetable->entries[timetable->count++];
+    struct entry *entry = &timetable->entries[timetable->count];
+    struct th_error error;
+    /* The application's loader has refused bad schedules already. */
+    if (!th_cron_parse(th_str_of(function->schedule), &entry->due, &error)) {
+        th_log(timetable->api->options.log, TH_LOG_ERROR, "cron", "%s: %s", function->name,
+               error.message);
+        return;
+    }
     entry->timetable = timetable;
     entry->function = function;
-    entry->next = th_cron_next(&entry->function->due, th_now());
+    entry->next = th_cron_next(&entry->due, th_now());
+    timetable->count++;
 }
 
 struct th_timetable *th_timetable_start(const struct th_api *api, struct th_threads *threads)
