@@ -26,7 +26,9 @@ static bool is_counted(const struct th_sim_world *world, enum th_completion_kind
 
 bool sim_failure_was_counted(const struct sim_handle *handle, const struct th_completion *done)
 {
-    return done->error.code == TH_UNAVAILABLE && is_counted(handle->world, done->kind);
+    enum th_code code = done->error.code;
+    return (code == TH_UNAVAILABLE || code == TH_TOO_LARGE) &&
+           is_counted(handle->world, done->kind);
 }
 
 static struct sim_partition *partition_of(struct th_sim_world *world, const struct sim_op *op)
@@ -53,13 +55,16 @@ static enum th_sim_event landing_event(const struct th_sim_world *world, const s
     return is_log(op) ? TH_SIM_APPEND : op->kind == TH_DONE_SEND ? TH_SIM_SEND : TH_SIM_PROJECT;
 }
 
+/* Decides that an operation will not land. A trim is only ever doomed in an ordered world, where it
+ * may rest on an append before it; it has no failure to be seen. */
 static void doom(struct sim_handle *handle, struct sim_op *op)
 {
-    if (!op->trim && !op->doomed && is_counted(handle->world, op->kind)) {
+    if (op->trim) {
+        op->doomed = handle->world->options.ordered;
+    } else if (!op->doomed && is_counted(handle->world, op->kind)) {
         op->doomed = true;
         handle->unseen++;
-        if (op->kind == TH_DONE_SEND &&
-            op->offset >= 0) { /* delivered early: its place stays empty */
+        if (op->kind == TH_DONE_SEND && op->offset >= 0) { /* delivered early: a hole remains */
             truth_topic_remove(&partition_of(handle->world, op)->inbox, op->offset);
             op->offset = -1;
         }
@@ -195,7 +200,7 @@ static void land_project(struct th_sim_world *world, struct sim_op *op)
 static void land_trim(struct th_sim_world *world, struct sim_op *op)
 {
     struct sim_partition *p = partition_of(world, op);
-    if (!sim_chance(world, world->options.lose_trim)) {
+    if (!op->doomed && !sim_chance(world, world->options.lose_trim)) {
         truth_topic_trim(op->kind == TH_DONE_APPEND ? &p->log : &p->inbox, op->to,
                          world->options.keep_trimmed);
     }
@@ -223,8 +228,8 @@ static void try_to_land(struct sim_handle *handle, struct sim_op *op)
     } else if (epoch_broken(handle, op)) {
         fail_too(handle, op, "an earlier record of this epoch failed");
     } else if (too_large(world, op)) {
-        set_failed(op, TH_TOO_LARGE, "the record is larger than the storage takes");
-        break_epoch(handle, op);
+        fail(handle, op, "the record is larger than the storage takes");
+        op->code = TH_TOO_LARGE;
     } else if (sim_chance(world, rate(op, o->lose_append, o->lose_send, o->lose_project))) {
         fail(handle, op, "the storage did not answer in time");
     } else {
