@@ -249,7 +249,8 @@ struct th_partition {
 
     /* projection */
     struct th_instance *dirty;
-    bool projecting, projecting_all;
+    bool projecting;
+    th_time project_began;
     struct th_row *rows;
     size_t row_count, row_capacity;
     struct th_watermark watermark, next_watermark;

@@ -355,6 +355,13 @@ enum th_view_state th_partition_view(struct th_partition *p, struct th_str id,
     return i->known ? TH_VIEW_ABSENT : TH_VIEW_UNKNOWN;
 }
 
+bool th_partition_stored(struct th_partition *p, struct th_str id)
+{
+    const struct th_instance *i = instance_find(p, id);
+
+    return !i || (!i->dirty && !i->projecting && !i->mailbox && !i->busy && i->last <= p->acked);
+}
+
 void th_partition_get_stats(const struct th_partition *p, struct th_partition_stats *out)
 {
     *out = p->stats;

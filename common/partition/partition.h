@@ -176,6 +176,9 @@ enum th_view_state {
 enum th_view_state th_partition_view(struct th_partition *p, struct th_str instance_id,
                                      const struct th_instance_info **info, bool *durable);
 
+/* The projection holds everything about this instance (nothing at all included). */
+bool th_partition_stored(struct th_partition *p, struct th_str instance_id);
+
 struct th_partition_stats {
     uint64_t epoch, episodes, records, activities, messages, loads, evictions, checkpoints;
     size_t instances, letters, pending_tasks, timers, unacked, outbox;
@@ -190,6 +193,8 @@ void th_partition_pause(struct th_partition *p);
 
 /* ---- projection ------------------------------------------------------------------------------ */
 
+/* Every change made at or before `when` is in the projection. */
+bool th_partition_flushed(const struct th_partition *p, th_time when);
 bool th_partition_dirty(const struct th_partition *p);
 th_time th_partition_dirty_since(const struct th_partition *p); /* oldest unprojected change */
 /* Rows of what changed; at most one batch under way. False: nothing can be projected now. The

@@ -37,6 +37,12 @@ th_time th_partition_dirty_since(const struct th_partition *p)
     return p->dirty ? p->dirty->dirty_since : TH_TIME_NONE;
 }
 
+bool th_partition_flushed(const struct th_partition *p, th_time when)
+{
+    return !(p->dirty && p->dirty->dirty_since <= when) &&
+           !(p->projecting && p->project_began <= when);
+}
+
 /* ---- rows ---- */
 
 static struct th_blob *blob_of(struct th_str s)
@@ -179,6 +185,7 @@ bool th_partition_project(struct th_partition *p, struct th_projection *out)
     if (p->row_count == 0)
         return false;
     p->projecting = true;
+    p->project_began = p->now;
     p->next_watermark = p->watermark;
     if (all && p->acked > 0)
         p->next_watermark = (struct th_watermark){

@@ -1,0 +1,841 @@
+/*
+ * node: partitions and their way from a claim to work, and the carrying out of effects. Nothing
+ * here decides; the cores do.
+ */
+#include "node/node.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "node/internal.h"
+
+#define GENERATION_SHIFT 48
+#define VALUE_MASK       ((UINT64_C(1) << GENERATION_SHIFT) - 1)
+#define POLL_BATCH       256
+#define FIRST_BACKOFF    (50 * TH_MILLISECOND)
+#define LAST_BACKOFF     (5 * TH_SECOND)
+
+static void say(const struct th_node *node, enum th_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void say(const struct th_node *node, enum th_level level, const char *format, ...)
+{
+    TH_BUFFER line = {0};
+    va_list arguments;
+
+    va_start(arguments, format);
+    th_buffer_vformat(&line, format, arguments);
+    va_end(arguments);
+    th_log(node->options.log, level, "node", "%.*s", TH_PRI(th_buffer_view(&line)));
+}
+
+struct part *node_part_of(struct th_node *node, struct th_str instance_id)
+{
+    return &node->parts[th_partition_of(instance_id, node->part_count)];
+}
+
+uint64_t part_tag(const struct part *part, uint64_t value)
+{
+    return ((uint64_t)part->generation << GENERATION_SHIFT) | (value & VALUE_MASK);
+}
+
+uint64_t node_op(struct th_node *node, enum op_kind kind, uint32_t partition, struct th_str id,
+                 uint64_t ticket)
+{
+    struct op *op = TH_NEW(struct op);
+
+    op->number = ++node->next_op;
+    op->kind = kind;
+    op->partition = partition;
+    op->id = th_str_dup(id);
+    op->ticket = ticket;
+    HASH_ADD(hh, node->ops, number, sizeof(op->number), op);
+    return part_tag(&node->parts[partition], op->number);
+}
+
+static struct op *op_take(struct th_node *node, uint64_t tag)
+{
+    const uint64_t number = tag & VALUE_MASK;
+    struct op *op;
+
+    HASH_FIND(hh, node->ops, &number, sizeof(number), op);
+    if (op)
+        HASH_DELETE(hh, node->ops, op);
+    return op;
+}
+
+static void op_free(struct op *op)
+{
+    if (!op)
+        return;
+    free(op->id);
+    free(op);
+}
+
+/* ---- leases ---- */
+
+static void drop_gap(struct part *part)
+{
+    for (size_t n = 0; n < part->gap_count; n++)
+        th_blob_unref(part->gap[n].bytes);
+    part->gap_count = 0;
+}
+
+static void part_drop(struct th_node *node, struct part *part)
+{
+    if (part->state == PART_ACTIVE)
+        node->provider->ops->inbox_close(node->provider, part->index);
+    th_partition_free(part->core);
+    part->core = NULL;
+    part->generation++;
+    part->rows_missing = 0;
+    part->state = PART_IDLE;
+    drop_gap(part);
+}
+
+static th_time backoff(struct th_node *node, uint32_t losses)
+{
+    th_time wait = FIRST_BACKOFF;
+
+    while (losses-- > 1 && wait < LAST_BACKOFF)
+        wait *= 2;
+    return wait + (th_time)th_random_below(&node->random, (uint64_t)wait);
+}
+
+static void part_lose(struct th_node *node, struct part *part, const struct th_error *error)
+{
+    part_drop(node, part);
+    part->losses++;
+    part->state = PART_BACKOFF;
+    part->retry_at = node->now + backoff(node, part->losses);
+    say(node, TH_LOG_WARN, "partition %u: %s", part->index, error->message);
+    if (node->options.hooks.trouble)
+        node->options.hooks.trouble(node->options.hooks.argument, part->index, error);
+}
+
+static void part_claim(struct th_node *node, struct part *part)
+{
+    const struct th_node_options *o = &node->options;
+    const struct th_partition_options options = {
+        .index = part->index,
+        .count = node->part_count,
+        .incarnation = node->provider->hub.incarnation,
+        .traits = node->traits,
+        .seed = th_random_next(&node->random),
+        .worker = o->worker,
+        .max_instances = o->max_instances,
+        .checkpoint_records = o->checkpoint_records,
+        .checkpoint_bytes = o->checkpoint_bytes,
+        .max_unacked = 10000,
+        .max_crashes = o->max_crashes,
+        .park_after = TH_SECOND,
+        .mutation = (enum th_mutation)o->mutation,
+    };
+    struct th_blob *claim;
+
+    part->core = th_partition_new(&options);
+    part->state = PART_CLAIMING;
+    part->seen_first = false;
+    claim = th_partition_claim(part->core, node->now);
+    node->provider->ops->claim(node->provider, part->index, claim, part_tag(part, 0));
+    th_blob_unref(claim);
+}
+
+static void read_more(struct th_node *node, struct part *part)
+{
+    part->state = PART_READING;
+    node->provider->ops->read(node->provider, part->index, part->read_at, part->epoch,
+                              part_tag(part, 0));
+}
+
+static void report_crashes(struct th_node *node, struct part *part)
+{
+    for (struct crash_report **at = &node->crashes; *at;) {
+        struct crash_report *c = *at;
+
+        if (node_part_of(node, th_str_of(c->id)) != part) {
+            at = &c->next;
+            continue;
+        }
+        th_partition_crashed(part->core, th_str_of(c->id), c->task_id, th_str_of(c->reason),
+                             node->now);
+        *at = c->next;
+        free(c->id);
+        free(c->reason);
+        free(c);
+    }
+}
+
+static void part_activate(struct th_node *node, struct part *part)
+{
+    const int64_t position =
+        th_partition_activate(part->core, part->epoch, &part->watermark, node->now);
+
+    part->state = PART_ACTIVE;
+    part->losses = 0;
+    part->delivered = position;
+    report_crashes(node, part);
+    if (node->draining)
+        th_partition_pause(part->core);
+    node->provider->ops->inbox_open(node->provider, part->index, position);
+    say(node, TH_LOG_DEBUG, "partition %u is ours from epoch %lld", part->index,
+        (long long)part->epoch);
+}
+
+static void load_rows(struct th_node *node, struct part *part)
+{
+    struct th_str id;
+
+    part->state = PART_ROWS;
+    for (size_t n = 0; th_str_present(id = th_partition_wanted(part->core, n)); n++) {
+        part->rows_missing++;
+        node->provider->ops->load(node->provider, part->index, id, false,
+                                  node_op(node, OP_ROW, part->index, id, 0));
+    }
+    if (part->rows_missing == 0)
+        part_activate(node, part);
+}
+
+/* ---- completions ---- */
+
+static void on_claim(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_CLAIMING)
+        return;
+    part->epoch = c->offset;
+    part->state = PART_STATE;
+    node->provider->ops->state(node->provider, part->index, part_tag(part, 0));
+}
+
+static void on_state(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_STATE)
+        return;
+    part->watermark = c->watermark;
+    part->read_at = c->log_start;
+    if (part->read_at < part->epoch)
+        read_more(node, part);
+    else
+        load_rows(node, part);
+}
+
+static void on_read(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    struct th_error error = {.code = TH_OK};
+
+    if (part->state != PART_READING)
+        return;
+    for (size_t n = 0; n < c->record_count; n++) {
+        const struct th_log_record *r = &c->records[n];
+        const bool first = !part->seen_first && r->offset > 0;
+
+        part->seen_first = true;
+        if (r->offset >= part->epoch)
+            continue;
+        if (!th_partition_feed(part->core, r->offset, r->bytes, first, &error)) {
+            part_lose(node, part, &error);
+            return;
+        }
+    }
+    part->read_at = c->offset;
+    if (c->last || part->read_at >= part->epoch)
+        load_rows(node, part);
+    else
+        read_more(node, part);
+}
+
+static void on_gap(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_ACTIVE)
+        return;
+    for (size_t n = 0; n < c->record_count; n++) {
+        part->gap =
+            th_grow(part->gap, &part->gap_capacity, part->gap_count + 1, sizeof(*part->gap));
+        part->gap[part->gap_count++] = (struct th_log_record){
+            .offset = c->records[n].offset, .bytes = th_blob_ref(c->records[n].bytes)};
+    }
+    th_partition_gap(part->core, part->gap, part->gap_count, node->now);
+    drop_gap(part);
+}
+
+static void on_row(struct th_node *node, struct part *part, const struct op *op,
+                   struct th_completion *c)
+{
+    struct th_error error = {.code = TH_OK};
+
+    if (part->state != PART_ROWS)
+        return;
+    if (!th_partition_base(part->core, th_str_of(op->id), c->row_count > 0 ? c->rows : NULL,
+                           &error)) {
+        part_lose(node, part, &error);
+        return;
+    }
+    if (--part->rows_missing == 0)
+        part_activate(node, part);
+}
+
+/* A projection that lost what it once held: nothing it says about absence can be believed. */
+static bool went_back(const struct part *part, const struct th_completion *c)
+{
+    return c->watermark.offset < part->watermark.offset;
+}
+
+static void on_load(struct th_node *node, struct part *part, struct op *op, struct th_completion *c)
+{
+    struct th_error lost = {.code = TH_UNAVAILABLE};
+
+    if (op->kind == OP_TICKET) {
+        tickets_completed(node, op->ticket, c);
+        return;
+    }
+    if (!node->traits.durable_projection && part->core && went_back(part, c)) {
+        th_fail(&lost, TH_UNAVAILABLE, "the projection of partition %u was wiped: it is rebuilt",
+                part->index);
+        part_lose(node, part, &lost);
+        return;
+    }
+    if (op->kind == OP_ROW)
+        on_row(node, part, op, c);
+    else if (part->state == PART_ACTIVE)
+        th_partition_loaded(part->core, th_str_of(op->id), c->row_count > 0 ? c->rows : NULL,
+                            node->now);
+}
+
+static void on_project(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    (void)node;
+    if (part->state != PART_ACTIVE)
+        return;
+    th_partition_projected(part->core, &c->error);
+}
+
+static void on_append(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_ACTIVE)
+        return;
+    if (c->error.code == TH_OK)
+        th_partition_acked(part->core, c->tag & VALUE_MASK, c->offset, node->now);
+    else
+        th_partition_append_failed(part->core, &c->error);
+}
+
+static void on_deliver(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_ACTIVE)
+        return;
+    part->delivered = c->offset + 1;
+    th_partition_deliver(part->core, c->offset, c->blob, node->now);
+}
+
+static void on_sent(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_ACTIVE)
+        return;
+    if (c->error.code == TH_OK)
+        th_partition_sent(part->core, c->tag & VALUE_MASK);
+    else
+        part_lose(node, part, &c->error); /* the next owner sends everything again, in order */
+}
+
+/* Completions that lead on with an operation's number rather than the core's tag. */
+static bool has_op(const struct th_completion *c)
+{
+    return c->kind == TH_DONE_LOAD || c->kind == TH_DONE_QUERY ||
+           (c->kind == TH_DONE_READ && (c->tag & VALUE_MASK) != 0);
+}
+
+/* Client sends carry their operation in a generation no lease uses. */
+#define CLIENT_TAG (UINT64_C(0xffff) << GENERATION_SHIFT)
+
+static bool is_client_send(const struct th_completion *c)
+{
+    return c->kind == TH_DONE_SEND && (c->tag & ~VALUE_MASK) == CLIENT_TAG;
+}
+
+static void lose_unavailable(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    if (part->state != PART_IDLE && part->state != PART_BACKOFF)
+        part_lose(node, part, &c->error);
+}
+
+static void on_op(struct th_node *node, struct part *part, struct op *op, struct th_completion *c,
+                  bool current)
+{
+    const bool absent = c->kind == TH_DONE_LOAD && c->error.code == TH_NOT_FOUND;
+
+    if (op->kind == OP_TICKET) {
+        tickets_completed(node, op->ticket, c);
+    } else if (!current) {
+        return;
+    } else if (c->error.code != TH_OK && !absent) {
+        lose_unavailable(node, part, c);
+    } else if (op->kind == OP_GAP) {
+        on_gap(node, part, c);
+    } else {
+        on_load(node, part, op, c);
+    }
+}
+
+static void complete(struct th_node *node, struct th_completion *c)
+{
+    struct part *part = &node->parts[c->partition < node->part_count ? c->partition : 0];
+    const bool current = (uint16_t)(c->tag >> GENERATION_SHIFT) == part->generation;
+    struct op *op = NULL;
+
+    if (is_client_send(c)) {
+        tickets_sent(node, c->tag & VALUE_MASK, &c->error);
+        return;
+    }
+    if (c->kind == TH_DONE_DELIVER) {
+        on_deliver(node, part, c);
+        return;
+    }
+    if (has_op(c)) {
+        op = op_take(node, c->tag);
+        if (op)
+            on_op(node, part, op, c, current);
+        op_free(op);
+        return;
+    }
+    if (!current)
+        return;
+    if (c->kind == TH_DONE_APPEND) {
+        on_append(node, part, c);
+    } else if (c->kind == TH_DONE_PROJECT) {
+        on_project(node, part, c);
+    } else if (c->kind == TH_DONE_SEND) {
+        on_sent(node, part, c);
+    } else if (c->error.code != TH_OK) {
+        lose_unavailable(node, part, c);
+    } else if (c->kind == TH_DONE_CLAIM) {
+        on_claim(node, part, c);
+    } else if (c->kind == TH_DONE_STATE) {
+        on_state(node, part, c);
+    } else if (c->kind == TH_DONE_READ) {
+        on_read(node, part, c);
+    }
+}
+
+/* ---- effects ---- */
+
+static enum th_executor_result run(struct th_node *node, const struct th_episode *episode,
+                                   struct th_arena *arena, struct th_actions *actions)
+{
+    const struct th_node_hooks *h = &node->options.hooks;
+    enum th_executor_result result;
+
+    if (h->episode)
+        h->episode(h->argument, true, episode->instance_id);
+    if (h->orchestrate)
+        result = h->orchestrate(h->argument, episode, arena, actions);
+    else
+        result = th_executor_run(node->executor, episode, arena, actions);
+    if (h->episode)
+        h->episode(h->argument, false, episode->instance_id);
+    return result;
+}
+
+/* A payload that no part of the hub could carry ends the instance with words, not in a loop. */
+static void refuse_oversize(struct th_node *node, struct th_actions *actions,
+                            struct th_arena *arena)
+{
+    for (size_t n = 0; n < actions->count; n++) {
+        const size_t size = actions->items[n].data.len;
+        struct th_failure *failure;
+        struct th_action *only;
+        struct th_str message;
+
+        if (size <= node->options.max_payload_bytes)
+            continue;
+        message = th_arena_format(arena,
+                                  "a payload of %zu bytes (action %d, \"%.*s\") is above the limit "
+                                  "of %zu bytes",
+                                  size, actions->items[n].id, TH_PRI(actions->items[n].name),
+                                  node->options.max_payload_bytes);
+        failure = TH_ARENA_NEW(arena, struct th_failure);
+        *failure = (struct th_failure){
+            .type = TH_STR("PayloadTooLarge"), .message = message, .non_retriable = true};
+        actions->count = 0;
+        only = th_actions_add(actions, arena, TH_ACTION_COMPLETE, -1);
+        only->status = TH_STATUS_FAILED;
+        only->failure = failure;
+        return;
+    }
+}
+
+static void effect_run(struct th_node *node, struct part *part, struct th_instance *instance)
+{
+    struct th_arena *arena = th_partition_arena(instance);
+    struct th_actions actions = {0};
+    struct th_episode episode;
+
+    th_partition_episode(part->core, instance, false, &episode);
+    if (run(node, &episode, arena, &actions) == TH_EXECUTOR_NEEDS_HISTORY) {
+        if (!th_partition_episode(part->core, instance, true, &episode))
+            return; /* RUN comes again when the history is there */
+        node->stats.replays++;
+        actions = (struct th_actions){0};
+        run(node, &episode, arena, &actions);
+    }
+    node->stats.episodes++;
+    refuse_oversize(node, &actions, arena);
+    th_partition_ran(part->core, instance, &actions, node->now);
+}
+
+/* The node's token: the partition in the high bits. */
+static uint64_t node_token(const struct part *part, uint64_t token)
+{
+    return ((uint64_t)part->index << GENERATION_SHIFT) | token;
+}
+
+static void effect_activity(struct th_node *node, struct part *part, uint64_t token)
+{
+    struct th_partition_task task;
+    struct th_activity_work work;
+
+    if (!th_partition_activity(part->core, token, &task))
+        return;
+    work = (struct th_activity_work){.partition = part->index,
+                                     .token = node_token(part, token),
+                                     .instance_id = task.instance_id,
+                                     .execution_id = task.execution_id,
+                                     .name = task.name,
+                                     .version = task.version,
+                                     .input = task.input,
+                                     .task_id = task.task_id,
+                                     .crashes = task.crashes,
+                                     .tags = task.tags};
+    node->stats.activities++;
+    node->options.hooks.activity(node->options.hooks.argument, &work);
+}
+
+static void effect_forget(struct th_node *node, const char *id)
+{
+    const struct th_node_hooks *h = &node->options.hooks;
+
+    if (h->forget)
+        h->forget(h->argument, th_str_of(id));
+    else if (node->executor)
+        th_executor_forget(node->executor, th_str_of(id));
+}
+
+static void effect_load(struct th_node *node, struct part *part, const char *id)
+{
+    node->stats.loads++;
+    node->provider->ops->load(node->provider, part->index, th_str_of(id), true,
+                              node_op(node, OP_LOAD, part->index, th_str_of(id), 0));
+}
+
+static void carry_out(struct th_node *node, struct part *part, struct th_effect *e)
+{
+    struct th_provider *provider = node->provider;
+
+    switch (e->kind) {
+    case TH_EFFECT_APPEND:
+        node->stats.records++;
+        provider->ops->append(provider, part->index, (uint64_t)part->epoch, e->blob,
+                              part_tag(part, e->tag));
+        break;
+    case TH_EFFECT_SEND:
+        provider->ops->send(provider, part->index, e->destination, e->blob, part_tag(part, e->tag));
+        break;
+    case TH_EFFECT_ACTIVITY:
+        effect_activity(node, part, e->token);
+        break;
+    case TH_EFFECT_CANCEL:
+        if (node->options.hooks.activity_canceled)
+            node->options.hooks.activity_canceled(node->options.hooks.argument,
+                                                  node_token(part, e->token));
+        break;
+    case TH_EFFECT_REPLY:
+        tickets_reply(node, e->reply_to, e->id, e->error);
+        break;
+    case TH_EFFECT_CHANGED:
+        tickets_changed(node, th_str_of(e->id));
+        break;
+    case TH_EFFECT_RUN:
+        effect_run(node, part, e->instance);
+        break;
+    case TH_EFFECT_FORGET:
+        effect_forget(node, e->id);
+        break;
+    case TH_EFFECT_LOAD:
+        effect_load(node, part, e->id);
+        break;
+    case TH_EFFECT_READ:
+        provider->ops->read(provider, part->index, e->from, e->to,
+                            node_op(node, OP_GAP, part->index, TH_STR_ABSENT, 0));
+        break;
+    case TH_EFFECT_TRIM_INBOX:
+        provider->ops->trim_inbox(provider, part->index, e->to);
+        break;
+    case TH_EFFECT_TRIM_LOG:
+        provider->ops->trim_log(provider, part->index, e->to);
+        break;
+    case TH_EFFECT_FENCED:
+        part_lose(node, part, e->error);
+        break;
+    }
+}
+
+static bool drain_effects(struct th_node *node, struct part *part)
+{
+    struct th_effect effect;
+    bool any = false;
+
+    while (part->state == PART_ACTIVE && th_partition_effect(part->core, &effect)) {
+        any = true;
+        carry_out(node, part, &effect);
+        th_effect_deinit(&effect);
+    }
+    return any;
+}
+
+/* ---- the step ---- */
+
+static th_time earlier(th_time a, th_time b)
+{
+    return a == TH_TIME_NONE || (b != TH_TIME_NONE && b < a) ? b : a;
+}
+
+static void project(struct th_node *node, struct part *part)
+{
+    struct th_projection batch;
+
+    if (!th_partition_project(part->core, &batch))
+        return;
+    node->stats.projections++;
+    part->project_began = node->now;
+    part->flush = false;
+    node->provider->ops->project(node->provider, &batch, part_tag(part, 0));
+}
+
+static th_time step_active(struct th_node *node, struct part *part)
+{
+    th_time next = TH_TIME_NONE, due;
+
+    do {
+        if (part->state != PART_ACTIVE)
+            return part->state == PART_BACKOFF ? part->retry_at : TH_TIME_NONE;
+        next = th_partition_work(part->core, node->now);
+    } while (drain_effects(node, part));
+    if (part->state != PART_ACTIVE)
+        return part->retry_at;
+    if (!th_partition_dirty(part->core))
+        return next;
+    due = th_partition_dirty_since(part->core) + node->options.project_interval;
+    if (part->flush || node->draining || due <= node->now) {
+        project(node, part);
+        drain_effects(node, part);
+        return next; /* what could not go out waits for an acknowledgement */
+    }
+    return earlier(next, due);
+}
+
+static th_time step_part(struct th_node *node, struct part *part)
+{
+    if (part->state == PART_BACKOFF && part->retry_at <= node->now && !node->draining)
+        part_claim(node, part);
+    if (part->release && part->state != PART_IDLE && part->state != PART_CLAIMING) {
+        part_drop(node, part);
+        part->release = false;
+    }
+    if (part->state == PART_BACKOFF)
+        return part->retry_at;
+    return part->state == PART_ACTIVE ? step_active(node, part) : TH_TIME_NONE;
+}
+
+static bool take_completions(struct th_node *node)
+{
+    struct th_completion batch[POLL_BATCH];
+    const size_t count = node->provider->ops->poll(node->provider, batch, POLL_BATCH);
+
+    for (size_t n = 0; n < count; n++) {
+        /* What an acknowledgement releases goes before a projection lets instances leave. */
+        if (batch[n].kind == TH_DONE_PROJECT && batch[n].partition < node->part_count)
+            drain_effects(node, &node->parts[batch[n].partition]);
+        complete(node, &batch[n]);
+        th_completion_deinit(&batch[n]);
+    }
+    return count > 0;
+}
+
+th_time th_node_step(struct th_node *node, th_time now)
+{
+    th_time next;
+
+    if (now > node->now)
+        node->now = now;
+    do {
+        while (take_completions(node))
+            ;
+        tickets_step(node);
+        next = node->next_deadline;
+        for (uint32_t n = 0; n < node->part_count; n++)
+            next = earlier(next, step_part(node, &node->parts[n]));
+    } while (take_completions(node));
+    if (node->looking)
+        tickets_step(node);
+    return next;
+}
+
+/* ---- life ---- */
+
+static void defaults(struct th_node_options *o)
+{
+    if (o->max_instances == 0)
+        o->max_instances = 50000;
+    if (o->project_interval == 0)
+        o->project_interval = 50 * TH_MILLISECOND;
+    if (o->checkpoint_records == 0)
+        o->checkpoint_records = 10000;
+    if (o->checkpoint_bytes == 0)
+        o->checkpoint_bytes = 4u << 20;
+    if (o->max_crashes == 0)
+        o->max_crashes = 3;
+    if (o->max_payload_bytes == 0)
+        o->max_payload_bytes = 16u << 20;
+}
+
+struct th_node *th_node_new(const struct th_node_options *options)
+{
+    struct th_node *node = TH_NEW(struct th_node);
+
+    node->options = *options;
+    defaults(&node->options);
+    node->provider = options->provider;
+    node->traits = node->provider->ops->traits(node->provider);
+    node->part_count = node->provider->hub.partitions;
+    node->parts = th_alloc(node->part_count * sizeof(*node->parts));
+    for (uint32_t n = 0; n < node->part_count; n++)
+        node->parts[n].index = n;
+    node->next_deadline = TH_TIME_NONE;
+    th_random_seed(&node->random, options->seed);
+    return node;
+}
+
+void th_node_set_executor(struct th_node *node, struct th_executor *executor)
+{
+    node->executor = executor;
+}
+
+void th_node_free(struct th_node *node)
+{
+    struct op *op, *next;
+
+    tickets_free(node);
+    for (uint32_t n = 0; n < node->part_count; n++) {
+        part_drop(node, &node->parts[n]);
+        free(node->parts[n].gap);
+    }
+    HASH_ITER(hh, node->ops, op, next) {
+        HASH_DELETE(hh, node->ops, op);
+        op_free(op);
+    }
+    while (node->crashes) {
+        struct crash_report *c = node->crashes;
+        node->crashes = c->next;
+        free(c->id);
+        free(c->reason);
+        free(c);
+    }
+    node->provider->ops->close(node->provider);
+    th_arena_deinit(&node->episode_arena);
+    free(node->parts);
+    free(node);
+}
+
+void th_node_take(struct th_node *node, uint32_t partition)
+{
+    struct part *part = &node->parts[partition];
+
+    part->release = false;
+    if (part->state == PART_IDLE)
+        part_claim(node, part);
+}
+
+void th_node_release(struct th_node *node, uint32_t partition)
+{
+    if (node->parts[partition].state == PART_BACKOFF)
+        node->parts[partition].state = PART_IDLE;
+    node->parts[partition].release = node->parts[partition].state != PART_IDLE;
+}
+
+void th_node_activity_done(struct th_node *node, const struct th_activity_answer *answer,
+                           th_time now)
+{
+    const uint64_t index = answer->token >> GENERATION_SHIFT;
+    struct part *part = index < node->part_count ? &node->parts[index] : NULL;
+    const struct th_failure *failure = answer->failure;
+    struct th_failure oversize = {.type = TH_STR("PayloadTooLarge"), .non_retriable = true};
+    char text[160];
+
+    if (now > node->now)
+        node->now = now;
+    if (!part || part->state != PART_ACTIVE)
+        return;
+    if (!failure && answer->data.len > node->options.max_payload_bytes) {
+        snprintf(text, sizeof(text), "a result of %zu bytes is above the limit of %zu bytes",
+                 answer->data.len, node->options.max_payload_bytes);
+        oversize.message = th_str_of(text);
+        failure = &oversize;
+    }
+    th_partition_answer(part->core, answer->token & VALUE_MASK, answer->data, failure, node->now);
+}
+
+void th_node_report_crash(struct th_node *node, struct th_str instance_id, int32_t task_id,
+                          const char *reason)
+{
+    struct crash_report *c = TH_NEW(struct crash_report);
+
+    c->id = th_str_dup(instance_id);
+    c->task_id = task_id;
+    c->reason = th_str_dup(th_str_of(reason));
+    c->next = node->crashes;
+    node->crashes = c;
+}
+
+void th_node_drain(struct th_node *node)
+{
+    node->draining = true;
+    for (uint32_t n = 0; n < node->part_count; n++)
+        if (node->parts[n].state == PART_ACTIVE)
+            th_partition_pause(node->parts[n].core);
+}
+
+bool th_node_drained(struct th_node *node)
+{
+    for (uint32_t n = 0; n < node->part_count; n++) {
+        const struct part *part = &node->parts[n];
+
+        if (part->state == PART_ACTIVE && !th_partition_quiet(part->core))
+            return false;
+    }
+    return true;
+}
+
+bool th_node_ready(const struct th_node *node)
+{
+    for (uint32_t n = 0; n < node->part_count; n++)
+        if (node->parts[n].state != PART_ACTIVE && node->parts[n].state != PART_IDLE)
+            return false;
+    return true;
+}
+
+void th_node_get_stats(const struct th_node *node, struct th_node_stats *out)
+{
+    *out = node->stats;
+    out->waiting_commands = HASH_COUNT(node->tickets);
+    for (uint32_t n = 0; n < node->part_count; n++) {
+        struct th_partition_stats s;
+
+        if (!node->parts[n].core)
+            continue;
+        th_partition_get_stats(node->parts[n].core, &s);
+        out->instances += s.instances;
+        out->pending_activities += s.pending_tasks;
+        out->timers += s.timers;
+        out->messages += s.messages;
+        out->evictions += s.evictions;
+    }
+}

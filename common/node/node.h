@@ -1,0 +1,115 @@
+/*
+ * node: one process's share of a hub. Owns partitions through a provider, feeds the partition
+ * core, runs orchestrators through an executor, hands activities to a pool and answers commands.
+ * Single-threaded and without a clock, a thread or a random source of its own: the runtime
+ * (worker/host.h) gives it a thread and real time, the simulation a seed and a virtual clock.
+ *
+ *     provider ──completions──▶ ┌──────┐ ──submissions──▶ provider
+ *     commands ───────────────▶ │ node │ ──replies──────▶ clients
+ *     activity results ───────▶ └──────┘ ──activities───▶ pool
+ */
+#pragma once
+
+#include "base/log.h"
+#include "node/command.h"
+#include "sdk/executor.h"
+
+struct th_node;
+
+/* One attempt at an activity. Strings are valid until the call of the hook returns. */
+struct th_activity_work {
+    uint32_t partition;
+    uint64_t token; /* give it back with the result; unique within this node */
+    struct th_str instance_id, execution_id, name, version, input;
+    int32_t task_id;
+    uint32_t crashes; /* how often the process died running it */
+    struct th_tags tags;
+};
+
+struct th_node_hooks {
+    void *argument;
+    /* Start this activity; answer later with th_node_activity_done. */
+    void (*activity)(void *argument, const struct th_activity_work *work);
+    /* The result is no longer wanted (terminated, …); the activity may be told. */
+    void (*activity_canceled)(void *argument, uint64_t token);
+    /* Run one episode; NULL: the node's own executor. */
+    enum th_executor_result (*orchestrate)(void *argument, const struct th_episode *episode,
+                                           struct th_arena *arena, struct th_actions *out);
+    void (*forget)(void *argument, struct th_str instance_id);
+    /* Whether this process runs the function; work for others waits and is named in the hub
+     * view. NULL: everything. */
+    bool (*serves)(void *argument, bool activity, struct th_str name, struct th_str version);
+    /* A partition was lost or broke; the node claims it again by itself after a back-off. */
+    void (*trouble)(void *argument, uint32_t partition, const struct th_error *error);
+    /* Around each episode: for the flight recorder that finds the culprit of a crash. */
+    void (*episode)(void *argument, bool begins, struct th_str instance_id);
+};
+
+struct th_node_options {
+    struct th_provider *provider; /* the node closes it */
+    struct th_node_hooks hooks;
+    const struct th_log *log;
+    const char *worker;        /* name of this process in claims */
+    uint64_t seed;             /* ids, nonces, jitter; random in programs, fixed in simulations */
+    size_t max_instances;      /* in memory per partition before idle ones leave; default 50,000 */
+    th_time project_interval;  /* how long rows may wait for the projection; default 50 ms */
+    size_t checkpoint_records; /* a checkpoint after so many records; default 10,000 … */
+    size_t checkpoint_bytes;   /* … and so many bytes; default 4 MiB */
+    uint32_t max_crashes;      /* attempts that may take the process down; default 3 */
+    size_t max_payload_bytes;  /* default 16 MiB */
+    const char *default_version; /* of instances started without one; NULL: none */
+    int mutation;                /* enum th_mutation: deliberate defects, for the simulation */
+};
+
+struct th_node *th_node_new(const struct th_node_options *options);
+
+/* The executor for C orchestrators; the caller keeps it and frees it after the node. Without one
+ * (and without hooks.orchestrate) nothing may be started. */
+void th_node_set_executor(struct th_node *node, struct th_executor *executor);
+
+/* Drops everything without writing (as a crash would) and closes the provider. After
+ * th_node_drained nothing is lost but warm state. Commands not yet answered get UNAVAILABLE. */
+void th_node_free(struct th_node *node);
+
+/* Claims a partition and works on it; gives it up. Both finish during later steps. */
+void th_node_take(struct th_node *node, uint32_t partition);
+void th_node_release(struct th_node *node, uint32_t partition);
+
+/* Does everything that can be done at `now`: completions, due timers, episodes, submissions.
+ * Returns when it should be stepped again even if nothing happens (TH_TIME_NONE: not needed).
+ * `now` never falls between calls (a node clamps it). */
+th_time th_node_step(struct th_node *node, th_time now);
+
+/* A client's command; the callback is called during this or a later step. */
+uint64_t th_node_command(struct th_node *node, const struct th_command *command, th_reply_fn reply,
+                         void *argument, th_time now);
+bool th_node_cancel(struct th_node *node, uint64_t ticket);
+
+/* The result of an activity. An unknown token (lease lost, instance gone) is ignored. */
+struct th_activity_answer {
+    uint64_t token;
+    struct th_str data;
+    const struct th_failure *failure; /* NULL: succeeded */
+};
+void th_node_activity_done(struct th_node *node, const struct th_activity_answer *answer,
+                           th_time now);
+
+/* The previous process died running this: an episode (task_id -1) or an activity. Counted in the
+ * log; at max_crashes the activity, or the instance, fails with `reason`. Call before the first
+ * step. */
+void th_node_report_crash(struct th_node *node, struct th_str instance_id, int32_t task_id,
+                          const char *reason);
+
+/* Starts no new activity or episode; true once everything under way is durable and projected. */
+bool th_node_drained(struct th_node *node);
+void th_node_drain(struct th_node *node);
+
+/* Every partition taken is working. */
+bool th_node_ready(const struct th_node *node);
+
+/* Counters for metrics, bench and tests. */
+struct th_node_stats {
+    uint64_t episodes, records, activities, messages, loads, evictions, projections, replays;
+    size_t instances, pending_activities, timers, waiting_commands;
+};
+void th_node_get_stats(const struct th_node *node, struct th_node_stats *out);
