@@ -5,7 +5,8 @@
  * The tables:
  *   hubs        name → hub number, incarnation, streams
  *   partitions  per stream: what the log and the inbox hold, and the projection's watermark
- *   log, inbox  packed records; the key is stream and first offset (internal.h)
+ *   log         packed records of all partitions, in the order of writing (runs.c)
+ *   inbox       packed messages; the key is stream and first offset (internal.h)
  *   instances   the projection; rows are numbered in order of arrival, so that instances that run
  *               at the same time share pages; short histories lie in the row itself
  *   history     what no longer fits there, keyed by row and chunk
@@ -27,8 +28,8 @@ static const char schema[] =
     "CREATE TABLE partitions(stream INTEGER PRIMARY KEY, log_start INTEGER NOT NULL,"
     " log_end INTEGER NOT NULL, inbox_start INTEGER NOT NULL, inbox_end INTEGER NOT NULL,"
     " mark_offset INTEGER NOT NULL, mark_epoch INTEGER NOT NULL, mark_sequence INTEGER NOT NULL);"
-    "CREATE TABLE log(key INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL,"
-    " records BLOB NOT NULL);"
+    "CREATE TABLE log(row INTEGER PRIMARY KEY, stream INTEGER NOT NULL, first INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, crc INTEGER NOT NULL, records BLOB NOT NULL);"
     "CREATE TABLE inbox(key INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL,"
     " records BLOB NOT NULL);"
     "CREATE TABLE instances(row INTEGER PRIMARY KEY, hub INTEGER NOT NULL,"

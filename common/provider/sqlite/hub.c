@@ -197,7 +197,8 @@ static bool delete_rows(const struct th_sqlite_db *db, const struct th_sqlite_hu
     uint32_t end = hub->base + hub->record.partitions;
     int64_t first = th_sqlite_key(hub->base, 0);
     int64_t last = th_sqlite_key(end - 1, TH_SQLITE_OFFSET_MAX);
-    return delete_range(db, "DELETE FROM log WHERE key BETWEEN ?1 AND ?2", first, last, error) &&
+    return delete_range(db, "DELETE FROM log WHERE stream>=?1 AND stream<?2", hub->base, end,
+                        error) &&
            delete_range(db, "DELETE FROM inbox WHERE key BETWEEN ?1 AND ?2", first, last, error) &&
            delete_range(db,
                         "DELETE FROM history WHERE EXISTS (SELECT 1 FROM instances"

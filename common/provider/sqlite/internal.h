@@ -6,7 +6,7 @@
  *   sqlite.c      the provider's table: submissions in, completions out (node's thread)
  *   outlet.c      completions on their way to the node's thread
  *   writer.c      the writer thread            projection.c  its rows of instances
- *   pack.c        many records in one row
+ *   pack.c        many records in one row     runs.c   where a log's rows are
  *   reader.c      the reader and searcher threads            query.c  queries
  *
  * An item is one submission. It travels node → writer or reader → outlet → node, and becomes the
@@ -25,8 +25,8 @@
 #define TH_SQLITE_APPLICATION 0x54687562
 #define TH_SQLITE_SCHEMA      1
 
-/* A record's place among all streams of a file: stream in the high bits, offset in the low ones.
- * At 60,000 records a second 2^45 offsets last for 18 years. A stream is a partition of a hub. */
+/* A message's place among all inboxes of a file: stream in the high bits, offset in the low ones.
+ * At 60,000 messages a second 2^45 offsets last for 18 years. A stream is a partition of a hub. */
 #define TH_SQLITE_OFFSET_BITS    45
 #define TH_SQLITE_OFFSET_MAX     ((INT64_C(1) << TH_SQLITE_OFFSET_BITS) - 1)
 #define TH_SQLITE_STREAMS        (UINT32_C(1) << 18)
@@ -41,6 +41,33 @@ static inline int64_t th_sqlite_key(uint32_t stream, int64_t offset)
 /* Keys of an instance's history chunks and long values, made of its row number. */
 #define TH_SQLITE_CHUNK_BITS 22
 #define TH_SQLITE_VALUE_BITS 2
+
+/* ---- runs.c ---- */
+
+/*
+ * The rows of `log` lie in the order in which they were written, those of all partitions together:
+ * a commit then fills a few pages at the table's end instead of one or more per partition. Where
+ * each partition's records are is kept in memory, read at opening: 16 bytes per row that is not
+ * trimmed. Writer's thread.
+ */
+struct th_sqlite_run {
+    int64_t first; /* offset; up to the next run's */
+    int64_t row;
+};
+
+struct th_sqlite_runs {
+    struct th_sqlite_run *items;
+    size_t first, end, capacity; /* items[first..end) */
+};
+
+size_t th_sqlite_runs_count(const struct th_sqlite_runs *runs);
+void th_sqlite_runs_add(struct th_sqlite_runs *runs, int64_t first, int64_t row);
+/* How many of the oldest lie wholly below `start`; never all of them. */
+size_t th_sqlite_runs_below(const struct th_sqlite_runs *runs, int64_t start);
+/* Those that hold offsets in [from, to), at most `max`; the caller frees *out. */
+size_t th_sqlite_runs_copy(const struct th_sqlite_runs *runs, int64_t from, int64_t to, size_t max,
+                           struct th_sqlite_run **out);
+void th_sqlite_runs_deinit(struct th_sqlite_runs *runs);
 
 /* ---- database.c ---- */
 
@@ -138,7 +165,10 @@ struct th_sqlite_item {
     struct th_sqlite_question *question;
     char *instance_id; /* LOAD */
     size_t instance_id_len;
-    bool history;                 /* LOAD: wanted */
+    bool history;               /* LOAD: wanted */
+    struct th_sqlite_run *runs; /* READ: where the records are, found by the writer */
+    size_t run_count;
+    bool partial;                 /* READ: `to` is nearer than asked for */
     struct th_completion *answer; /* READ, LOAD, QUERY, STATE: all but partition and tag */
 };
 
@@ -233,10 +263,13 @@ enum th_sqlite_value { TH_VALUE_INFO, TH_VALUE_STATE, TH_VALUE_INPUT, TH_VALUE_O
 
 /* ---- writer.c ---- */
 
+/* Copying the WAL back: the writer asks, the searcher copies, the writer finishes. */
+enum th_sqlite_checkpoint { TH_CHECKPOINT_NONE, TH_CHECKPOINT_ASKED, TH_CHECKPOINT_COPIED };
+
 struct th_sqlite_counters {
     _Atomic uint64_t commits, failed_commits, commit_us, appends, sends, sends_skipped, rows,
-        log_rows, inbox_rows, checkpoints, wal_bytes;
-    atomic_bool checkpointing; /* the searcher has been asked to */
+        log_rows, inbox_rows, checkpoints, pages, wal_bytes;
+    atomic_int checkpoint; /* enum th_sqlite_checkpoint */
 };
 
 struct th_sqlite_reader;
@@ -248,7 +281,7 @@ struct th_sqlite_writer_options {
     uint32_t fsync_delay_us;
     bool no_sync;
     struct th_sqlite_outlet *outlet;
-    struct th_sqlite_reader *reader;   /* takes BACKLOG items from the writer */
+    struct th_sqlite_reader *reader;   /* takes BACKLOG and READ items from the writer */
     struct th_sqlite_reader *searcher; /* takes CHECKPOINT items */
     struct th_sqlite_counters *counters;
 };

@@ -49,6 +49,7 @@ void th_sqlite_item_free(struct th_sqlite_item *item)
         free(item->answer);
     }
     free(item->instance_id);
+    free(item->runs);
     free(item);
 }
 

@@ -11,14 +11,8 @@
 #include "provider/provider.h"
 #include "provider/sqlite/internal.h"
 
-enum { PIECE_RECORDS = 4096, CHECKPOINT_PASSES = 3 };
+enum { PIECE_RECORDS = 4096, CHECKPOINT_PASSES = 2 };
 #define PIECE_BYTES ((size_t)4 << 20)
-
-/* A table of packed rows. */
-struct table {
-    sqlite3_stmt *rows; /* from the row that holds a key, up to another key */
-    sqlite3_stmt *last;
-};
 
 struct th_sqlite_reader {
     struct th_sqlite_db db;
@@ -26,8 +20,7 @@ struct th_sqlite_reader {
     struct th_sqlite_hub_row hub;
     struct th_sqlite_outlet *outlet;
     struct th_sqlite_counters *counters;
-    struct table log, inbox;
-    sqlite3_stmt *begin, *end, *partition, *load, *history, *values;
+    sqlite3_stmt *begin, *end, *partition, *log_row, *inbox, *load, *history, *values;
     struct th_queue queue;
     atomic_bool stopping;
     bool started;
@@ -82,45 +75,23 @@ bool th_sqlite_row(const struct th_sqlite_db *db, sqlite3_stmt *values, sqlite3_
 
 /* ---- partitions and packed rows ---- */
 
-static bool last_end(struct th_sqlite_reader *r, struct table *t, uint32_t stream, int64_t *end,
-                     struct th_error *error)
+/* The bounds and the watermark of a partition, as they are stored. */
+static bool read_state(struct th_sqlite_reader *r, uint32_t partition, struct th_watermark *mark,
+                       int64_t *log_start, struct th_error *error)
 {
-    sqlite3_bind_int64(t->last, 1, th_sqlite_key(stream, 0));
-    sqlite3_bind_int64(t->last, 2, th_sqlite_key(stream, TH_SQLITE_OFFSET_MAX));
-    int result = sqlite3_step(t->last);
-    if (result == SQLITE_ROW) {
-        int64_t stored = (sqlite3_column_int64(t->last, 0) & TH_SQLITE_OFFSET_MAX) +
-                         (sqlite3_column_int64(t->last, 1) & UINT32_MAX);
-        *end = stored > *end ? stored : *end;
-    }
-    bool good =
-        result == SQLITE_ROW || result == SQLITE_DONE || th_sqlite_fail(error, &r->db, "read");
-    sqlite3_reset(t->last);
-    return good;
-}
-
-/* Watermark and ends of a partition, into `out`. */
-static bool read_state(struct th_sqlite_reader *r, uint32_t partition, struct th_completion *out,
-                       struct th_error *error)
-{
-    uint32_t stream = r->hub.base + partition;
     sqlite3_stmt *s = r->partition;
-    sqlite3_bind_int64(s, 1, stream);
+    sqlite3_bind_int64(s, 1, r->hub.base + partition);
     bool found = sqlite3_step(s) == SQLITE_ROW;
     if (found) {
-        out->log_start = sqlite3_column_int64(s, 1);
-        out->log_end = sqlite3_column_int64(s, 2);
-        out->inbox_start = sqlite3_column_int64(s, 3);
-        out->inbox_end = sqlite3_column_int64(s, 4);
-        out->watermark =
-            (struct th_watermark){sqlite3_column_int64(s, 5), (uint64_t)sqlite3_column_int64(s, 6),
-                                  (uint64_t)sqlite3_column_int64(s, 7)};
+        *log_start = sqlite3_column_int64(s, 0);
+        *mark =
+            (struct th_watermark){sqlite3_column_int64(s, 1), (uint64_t)sqlite3_column_int64(s, 2),
+                                  (uint64_t)sqlite3_column_int64(s, 3)};
     } else {
         th_sqlite_fail(error, &r->db, "read");
     }
     sqlite3_reset(s);
-    return found && last_end(r, &r->log, stream, &out->log_end, error) &&
-           last_end(r, &r->inbox, stream, &out->inbox_end, error);
+    return found;
 }
 
 /* What a walk over packed rows does with each record; false ends it. */
@@ -168,10 +139,70 @@ static bool walk_row(struct th_sqlite_reader *r, struct walk *w, sqlite3_stmt *s
     return true;
 }
 
-static bool walk(struct th_sqlite_reader *r, struct table *t, uint32_t stream, struct walk *w,
-                 struct th_error *error)
+/* ---- READ ---- */
+
+static void take_record(struct walk *w, int64_t offset, struct th_str record)
 {
-    sqlite3_stmt *s = t->rows;
+    struct th_completion *out = w->out;
+    out->records =
+        th_grow(out->records, &w->capacity, out->record_count + 1, sizeof(*out->records));
+    out->records[out->record_count++] =
+        (struct th_log_record){offset, th_blob_new(record.data, record.len)};
+}
+
+/* A row that is gone was trimmed since the writer named it, or is lost. */
+static bool walk_run(struct th_sqlite_reader *r, uint32_t stream, const struct th_sqlite_run *run,
+                     int64_t end, int64_t log_start, struct walk *w, struct th_error *error)
+{
+    sqlite3_bind_int64(r->log_row, 1, run->row);
+    sqlite3_bind_int64(r->log_row, 2, stream);
+    sqlite3_bind_int64(r->log_row, 3, run->first);
+    int result = sqlite3_step(r->log_row);
+    bool good;
+    if (result == SQLITE_ROW) {
+        good = walk_row(r, w, r->log_row, error);
+    } else if (result == SQLITE_DONE) {
+        good = end <= log_start || damaged(r, run->first, error);
+        w->next = end;
+    } else {
+        good = th_sqlite_fail(error, &r->db, "read");
+    }
+    sqlite3_reset(r->log_row);
+    return good;
+}
+
+/* The writer has set the bounds and the rows to look at. */
+static bool read_log(struct th_sqlite_reader *r, struct th_sqlite_item *item,
+                     struct th_completion *out, struct th_error *error)
+{
+    int64_t log_start;
+    if (!read_state(r, item->partition, &out->watermark, &log_start, error)) {
+        return false;
+    }
+    int64_t to = item->to;
+    struct walk w = {
+        .next = item->offset, .to = to, .dense = true, .take = take_record, .out = out};
+    for (size_t i = 0; i < item->run_count && !w.full && w.next < to; i++) {
+        int64_t end = i + 1 < item->run_count ? item->runs[i + 1].first : to;
+        if (!walk_run(r, r->hub.base + item->partition, &item->runs[i], end, log_start, &w,
+                      error)) {
+            return false;
+        }
+    }
+    if (item->run_count == 0 && w.next < to) {
+        return damaged(r, w.next, error);
+    }
+    out->offset = w.next;
+    out->last = w.next >= to && !item->partial;
+    return true;
+}
+
+/* ---- BACKLOG ---- */
+
+static bool walk_inbox(struct th_sqlite_reader *r, uint32_t stream, struct walk *w,
+                       struct th_error *error)
+{
+    sqlite3_stmt *s = r->inbox;
     sqlite3_bind_int64(s, 1, th_sqlite_key(stream, 0));
     sqlite3_bind_int64(s, 2, th_sqlite_key(stream, w->next));
     sqlite3_bind_int64(s, 3, th_sqlite_key(stream, w->to));
@@ -186,44 +217,6 @@ static bool walk(struct th_sqlite_reader *r, struct table *t, uint32_t stream, s
     sqlite3_reset(s);
     return good;
 }
-
-/* ---- READ ---- */
-
-static void take_record(struct walk *w, int64_t offset, struct th_str record)
-{
-    struct th_completion *out = w->out;
-    out->records =
-        th_grow(out->records, &w->capacity, out->record_count + 1, sizeof(*out->records));
-    out->records[out->record_count++] =
-        (struct th_log_record){offset, th_blob_new(record.data, record.len)};
-}
-
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
-static bool read_log(struct th_sqlite_reader *r, struct th_sqlite_item *item,
-                     struct th_completion *out, struct th_error *error)
-{
-    if (!read_state(r, item->partition, out, error)) {
-        return false;
-    }
-    int64_t from = clamp(item->offset, out->log_start, out->log_end);
-    int64_t to = clamp(item->to, from, out->log_end);
-    struct walk w = {.next = from, .to = to, .dense = true, .take = take_record, .out = out};
-    if (from < to && !walk(r, &r->log, r->hub.base + item->partition, &w, error)) {
-        return false;
-    }
-    if (w.next < to && !w.full) {
-        return damaged(r, w.next, error);
-    }
-    out->offset = w.next;
-    out->last = w.next >= to;
-    return true;
-}
-
-/* ---- BACKLOG ---- */
 
 static void take_message(struct walk *w, int64_t offset, struct th_str record)
 {
@@ -246,7 +239,7 @@ static void read_backlog(struct th_sqlite_reader *r, struct th_sqlite_item *item
                      .list = &list,
                      .opening = item};
     struct th_error error = {0};
-    if (w.next < w.to && !walk(r, &r->inbox, r->hub.base + item->partition, &w, &error)) {
+    if (w.next < w.to && !walk_inbox(r, r->hub.base + item->partition, &w, &error)) {
         item->kind = TH_ITEM_DELIVER;
         item->offset = w.next;
         item->code = error.code;
@@ -328,7 +321,8 @@ static bool read_instance(struct th_sqlite_reader *r, sqlite3_stmt *s, bool hist
 static bool load(struct th_sqlite_reader *r, struct th_sqlite_item *item, struct th_completion *out,
                  struct th_error *error)
 {
-    if (!read_state(r, item->partition, out, error)) {
+    int64_t log_start;
+    if (!read_state(r, item->partition, &out->watermark, &log_start, error)) {
         return false;
     }
     sqlite3_bind_int64(r->load, 1, r->hub.base + item->partition);
@@ -360,8 +354,6 @@ static bool respond(struct th_sqlite_reader *r, struct th_sqlite_item *item,
         return read_log(r, item, out, error);
     case TH_ITEM_LOAD:
         return load(r, item, out, error);
-    case TH_ITEM_STATE:
-        return read_state(r, item->partition, out, error);
     case TH_ITEM_QUERY:
         return th_sqlite_query(&r->db, r->hub.hub, r->values, &item->question->query, out, error);
     default:
@@ -382,7 +374,9 @@ static void clear(struct th_completion *out, struct th_error *error)
 static void answer(struct th_sqlite_reader *r, struct th_sqlite_item *item)
 {
     struct th_error error = {0};
-    item->answer = TH_NEW(struct th_completion);
+    if (!item->answer) {
+        item->answer = TH_NEW(struct th_completion);
+    }
     bool good = th_sqlite_run(&r->db, r->begin, "read", &error);
     if (good) {
         good = respond(r, item, item->answer, &error);
@@ -395,21 +389,13 @@ static void answer(struct th_sqlite_reader *r, struct th_sqlite_item *item)
     th_sqlite_outlet_put_one(r->outlet, item);
 }
 
-/* The writer goes on meanwhile: repeat while that leaves much to copy. */
+/* The writer goes on meanwhile; the second pass leaves it little to finish. */
 static void checkpoint(struct th_sqlite_reader *r)
 {
-    int frames = 0;
-    int copied = 0;
     for (int i = 0; i < CHECKPOINT_PASSES; i++) {
-        int before = copied;
-        if (sqlite3_wal_checkpoint_v2(r->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames,
-                                      &copied) != SQLITE_OK ||
-            copied - before < 256) {
-            break;
-        }
-        r->counters->checkpoints++;
+        sqlite3_wal_checkpoint_v2(r->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
-    r->counters->checkpointing = false;
+    r->counters->checkpoint = TH_CHECKPOINT_COPIED;
 }
 
 static void handle(struct th_sqlite_reader *r, struct th_sqlite_item *item)
@@ -443,23 +429,24 @@ static void *reader_main(void *argument)
 
 /* ---- opening and closing ---- */
 
-#define SQL_ROWS(table)                                                     \
-    "SELECT key, count, crc, records FROM " table " WHERE key<?3 AND key>=" \
-    "coalesce((SELECT max(key) FROM " table " WHERE key BETWEEN ?1 AND ?2), ?2) ORDER BY key"
-#define SQL_LAST(table) \
-    "SELECT key, count FROM " table " WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1"
-
 static bool prepare(struct th_sqlite_reader *r, struct th_error *error)
 {
     const struct th_sqlite_db *db = &r->db;
     return th_sqlite_prepare(db, "BEGIN", &r->begin, error) &&
            th_sqlite_prepare(db, "COMMIT", &r->end, error) &&
-           th_sqlite_prepare(db, SQL_ROWS("log"), &r->log.rows, error) &&
-           th_sqlite_prepare(db, SQL_LAST("log"), &r->log.last, error) &&
-           th_sqlite_prepare(db, SQL_ROWS("inbox"), &r->inbox.rows, error) &&
-           th_sqlite_prepare(db, SQL_LAST("inbox"), &r->inbox.last, error) &&
-           th_sqlite_prepare(db, "SELECT * FROM partitions WHERE stream=?1", &r->partition,
-                             error) &&
+           th_sqlite_prepare(db,
+                             "SELECT first, count, crc, records FROM log"
+                             " WHERE row=?1 AND stream=?2 AND first=?3",
+                             &r->log_row, error) &&
+           th_sqlite_prepare(db,
+                             "SELECT key, count, crc, records FROM inbox WHERE key<?3 AND key>="
+                             "coalesce((SELECT max(key) FROM inbox WHERE key BETWEEN ?1 AND ?2),"
+                             " ?2) ORDER BY key",
+                             &r->inbox, error) &&
+           th_sqlite_prepare(db,
+                             "SELECT log_start, mark_offset, mark_epoch, mark_sequence"
+                             " FROM partitions WHERE stream=?1",
+                             &r->partition, error) &&
            th_sqlite_prepare(db,
                              "SELECT " TH_SQLITE_COLUMNS ", state, input, output, chunks, history"
                              " FROM instances WHERE stream=?1 AND id=?2",
@@ -508,9 +495,8 @@ void th_sqlite_reader_free(struct th_sqlite_reader *r)
     }
     th_sqlite_items_free(th_queue_take(&r->queue));
     th_queue_deinit(&r->queue);
-    sqlite3_stmt **all[] = {&r->begin,      &r->end,       &r->partition, &r->load,
-                            &r->history,    &r->values,    &r->log.rows,  &r->log.last,
-                            &r->inbox.rows, &r->inbox.last};
+    sqlite3_stmt **all[] = {&r->begin, &r->end,  &r->partition, &r->log_row,
+                            &r->inbox, &r->load, &r->history,   &r->values};
     for (size_t i = 0; i < TH_COUNT(all); i++) {
         th_sqlite_finalize(all[i]);
     }

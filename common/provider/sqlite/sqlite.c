@@ -198,18 +198,12 @@ static void read_log(struct th_provider *p, uint32_t partition, int64_t from, in
     struct th_sqlite_item *item = th_sqlite_item_new(TH_ITEM_READ, partition, tag);
     item->offset = from;
     item->to = to;
-    if (known(q, item)) {
-        th_sqlite_reader_submit(q->reader, item);
-    }
+    write_item(q, item); /* which knows where the records are */
 }
 
 static void state(struct th_provider *p, uint32_t partition, uint64_t tag)
 {
-    struct sqlite *q = sqlite_of(p);
-    struct th_sqlite_item *item = th_sqlite_item_new(TH_ITEM_STATE, partition, tag);
-    if (known(q, item)) {
-        th_sqlite_reader_submit(q->reader, item);
-    }
+    write_item(sqlite_of(p), th_sqlite_item_new(TH_ITEM_STATE, partition, tag));
 }
 
 static struct th_str keep(struct th_str s)
@@ -503,6 +497,7 @@ void th_sqlite_stats(const struct th_provider *provider, struct th_sqlite_stats 
         .log_rows = c->log_rows,
         .inbox_rows = c->inbox_rows,
         .checkpoints = c->checkpoints,
+        .pages = c->pages,
         .wal_bytes = c->wal_bytes,
     };
 }

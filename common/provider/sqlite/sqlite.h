@@ -70,6 +70,7 @@ struct th_sqlite_stats {
     uint64_t rows;                 /* projected rows */
     uint64_t log_rows, inbox_rows; /* rows of SQLite that hold the records and messages */
     uint64_t checkpoints;
+    uint64_t pages;     /* written to the WAL */
     uint64_t wal_bytes; /* now */
 };
 void th_sqlite_stats(const struct th_provider *provider, struct th_sqlite_stats *out);

@@ -28,21 +28,18 @@
 
 enum {
     BATCH_ITEMS = 8192,
-    ROWS_BEFORE_TRIM = 32,
-    WAL_SOFT_FRAMES = 1024, /* the searcher starts to copy back */
-    WAL_HARD_FRAMES = 8192, /* the writer finishes that itself, so that the WAL starts over */
+    ROWS_BEFORE_TRIM = 256, /* of all logs together */
+    INBOX_ROWS_BEFORE_TRIM = 32,
+    READ_RUNS = 4096,
+    WAL_FRAMES = 4096, /* copied back into the database file from there on: 16 MiB */
 };
 #define BATCH_BYTES ((size_t)32 << 20)
 
-/* A log or an inbox. */
-struct stream {
-    sqlite3_stmt *put;
-    sqlite3_stmt *trim;
-    struct th_blob **items; /* of this batch; borrowed from its items */
+/* What one batch puts into a log or an inbox; borrowed from its items. */
+struct gathered {
+    struct th_blob **items;
     int64_t *offsets;
     size_t count, capacity, offset_capacity;
-    int64_t deleted; /* rows wholly below this are gone */
-    int rows;        /* written since the last deletion */
 };
 
 struct state {
@@ -53,8 +50,13 @@ struct state {
 
 struct partition {
     struct state now, before; /* `before` the batch; only while `touched` */
-    struct stream log, inbox;
-    bool broken; /* until its next claim */
+    struct gathered log, inbox;
+    struct th_sqlite_runs runs; /* of the log */
+    size_t runs_added;          /* by this batch */
+    size_t runs_dropped;        /* by this batch; they leave `runs` after the commit */
+    int64_t inbox_deleted;      /* rows wholly below this are gone */
+    int inbox_rows;             /* written since the last deletion */
+    bool broken;                /* until its next claim */
     bool touched;
     bool dirty; /* `now` is not what stands in the table */
 };
@@ -66,17 +68,19 @@ struct th_sqlite_writer {
     struct th_sqlite_writer_options options;
     struct th_sqlite_projector *projector;
     sqlite3_stmt *begin, *commit, *rollback, *save;
-    sqlite3_stmt *put_log, *put_inbox, *trim_log, *trim_inbox;
+    sqlite3_stmt *put_log, *put_inbox, *drop_log, *trim_inbox;
+    int64_t *drops; /* rows of `log` to delete */
+    size_t drop_count, drop_capacity;
     struct partition *partitions;
     struct th_queue queue;
     struct th_link *rest; /* taken from the queue, above this batch's size */
     atomic_bool stopping;
     bool started;
     pthread_t thread;
-    bool active;     /* inside a transaction */
-    bool needed;     /* the batch holds something to commit */
-    int frames;      /* in the WAL */
-    int hard_frames; /* the writer copies back when the WAL has so many */
+    bool active;       /* inside a transaction */
+    bool needed;       /* the batch holds something to commit */
+    int frames;        /* in the WAL */
+    int checkpoint_at; /* frames */
     struct th_buffer packed;
     struct th_blob *refused; /* why a broken partition's items fail */
     struct th_error error;   /* of this batch */
@@ -129,30 +133,35 @@ static void abandon(struct th_sqlite_writer *w)
 static int wal_grew(void *argument, sqlite3 *handle, const char *schema, int frames)
 {
     struct th_sqlite_writer *w = argument;
+    /* Fewer than before: it has started over. */
+    w->options.counters->pages += (uint64_t)(frames > w->frames ? frames - w->frames : frames);
     w->frames = frames;
     return SQLITE_OK;
 }
 
 /*
  * A checkpoint beside a busy writer never catches up with it, and the WAL starts over only once it
- * has been copied completely. So the searcher copies most of it while commits go on; when the WAL
- * grows all the same, the writer copies the remainder between two commits.
+ * has been copied completely. So the searcher copies most of it while commits go on, and then the
+ * writer copies the small remainder between two commits.
  */
 static void bound_wal(struct th_sqlite_writer *w)
 {
     struct th_sqlite_counters *c = w->options.counters;
     c->wal_bytes = (uint64_t)w->frames * 4096;
-    if (w->frames >= WAL_SOFT_FRAMES && !c->checkpointing) {
-        c->checkpointing = true;
-        th_sqlite_reader_submit(w->options.searcher, th_sqlite_item_new(TH_ITEM_CHECKPOINT, 0, 0));
+    if (w->frames < w->checkpoint_at) {
+        w->checkpoint_at = w->frames < WAL_FRAMES ? WAL_FRAMES : w->checkpoint_at;
+        return;
     }
-    if (w->frames < WAL_HARD_FRAMES) {
-        w->hard_frames = WAL_HARD_FRAMES;
-    } else if (w->frames >= w->hard_frames) {
-        /* A long read can keep the WAL from starting over: do not try at every commit. */
-        w->hard_frames = w->frames + WAL_SOFT_FRAMES;
+    enum th_sqlite_checkpoint phase = c->checkpoint;
+    if (phase == TH_CHECKPOINT_NONE) {
+        c->checkpoint = TH_CHECKPOINT_ASKED;
+        th_sqlite_reader_submit(w->options.searcher, th_sqlite_item_new(TH_ITEM_CHECKPOINT, 0, 0));
+    } else if (phase == TH_CHECKPOINT_COPIED) {
         sqlite3_wal_checkpoint_v2(w->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        c->checkpoint = TH_CHECKPOINT_NONE;
         c->checkpoints++;
+        /* A long read can keep the WAL from starting over: do not try at every commit. */
+        w->checkpoint_at = w->frames + WAL_FRAMES;
     }
 }
 
@@ -168,7 +177,7 @@ static struct partition *touch(struct th_sqlite_writer *w, uint32_t partition)
     return p;
 }
 
-static void stream_add(struct stream *s, struct th_blob *item, int64_t offset)
+static void gather(struct gathered *s, struct th_blob *item, int64_t offset)
 {
     s->items = th_grow(s->items, &s->capacity, s->count + 1, sizeof(*s->items));
     s->offsets = th_grow(s->offsets, &s->offset_capacity, s->count + 1, sizeof(*s->offsets));
@@ -191,7 +200,7 @@ static void refuse(struct th_sqlite_writer *w, struct th_sqlite_item *item)
 static void add_record(struct th_sqlite_writer *w, struct partition *p, struct th_sqlite_item *item)
 {
     item->offset = p->now.log_end++;
-    stream_add(&p->log, item->blob, item->offset);
+    gather(&p->log, item->blob, item->offset);
     w->needed = true;
     w->options.counters->appends++;
 }
@@ -233,7 +242,7 @@ static void take_send(struct th_sqlite_writer *w, struct th_sqlite_item *item)
         return;
     }
     p->now.inbox_end = item->offset + 1;
-    stream_add(&p->inbox, item->blob, item->offset);
+    gather(&p->inbox, item->blob, item->offset);
     w->needed = true;
     w->options.counters->sends++;
 }
@@ -312,66 +321,129 @@ static bool take(struct th_sqlite_writer *w, struct th_sqlite_item *item)
 
 /* ---- writing what was taken in ---- */
 
-static bool put_rows(struct th_sqlite_writer *w, struct stream *s, uint32_t stream, size_t from,
-                     size_t count, _Atomic uint64_t *counter)
+/* Packs items[from..from+count) into one row. Its first two parameters are the caller's. */
+static bool put_row(struct th_sqlite_writer *w, sqlite3_stmt *statement, const struct gathered *g,
+                    size_t from, size_t count)
 {
-    bool done = true;
-    while (done && count > 0) {
-        size_t n = th_sqlite_pack_count(s->items + from, count);
-        th_sqlite_pack(&w->packed, s->items + from, n);
-        sqlite3_bind_int64(s->put, 1, th_sqlite_key(stream, s->offsets[from]));
-        sqlite3_bind_int64(s->put, 2, (int64_t)n);
-        sqlite3_bind_int64(s->put, 3, th_crc32c(0, w->packed.data, w->packed.len));
-        th_sqlite_bind_blob(s->put, 4, th_buffer_view(&w->packed));
-        done = th_sqlite_run(&w->db, s->put, "write to", &w->error);
-        from += n;
-        count -= n;
-        s->rows++;
-        (*counter)++;
-    }
-    return done;
+    th_sqlite_pack(&w->packed, g->items + from, count);
+    sqlite3_bind_int64(statement, 3, (int64_t)count);
+    sqlite3_bind_int64(statement, 4, th_crc32c(0, w->packed.data, w->packed.len));
+    th_sqlite_bind_blob(statement, 5, th_buffer_view(&w->packed));
+    return th_sqlite_run(&w->db, statement, "write to", &w->error);
 }
 
-/* Runs of consecutive offsets from `from` on. */
-static bool put_runs(struct th_sqlite_writer *w, struct stream *s, uint32_t stream, size_t from,
-                     _Atomic uint64_t *counter)
+static bool put_log(struct th_sqlite_writer *w, struct partition *p, uint32_t stream)
 {
-    bool done = true;
-    while (done && from < s->count) {
-        size_t end = from + 1;
-        while (end < s->count && s->offsets[end] == s->offsets[end - 1] + 1) {
-            end++;
+    const struct gathered *g = &p->log;
+    size_t from = 0;
+    while (from < g->count) {
+        size_t n = th_sqlite_pack_count(g->items + from, g->count - from);
+        sqlite3_bind_int64(w->put_log, 1, stream);
+        sqlite3_bind_int64(w->put_log, 2, g->offsets[from]);
+        if (!put_row(w, w->put_log, g, from, n)) {
+            return false;
         }
-        done = put_rows(w, s, stream, from, end - from, counter);
-        from = end;
+        th_sqlite_runs_add(&p->runs, g->offsets[from], sqlite3_last_insert_rowid(w->db.handle));
+        p->runs_added++;
+        w->options.counters->log_rows++;
+        from += n;
     }
-    return done;
+    return true;
+}
+
+/* How many items from `from` on have consecutive offsets: refused sends leave holes. */
+static size_t consecutive(const struct gathered *g, size_t from)
+{
+    size_t end = from + 1;
+    while (end < g->count && g->offsets[end] == g->offsets[end - 1] + 1) {
+        end++;
+    }
+    return end - from;
 }
 
 static bool put_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t stream)
 {
+    const struct gathered *g = &p->inbox;
     size_t from = 0;
-    while (from < p->inbox.count && p->inbox.offsets[from] < p->now.inbox_start) {
+    while (from < g->count && g->offsets[from] < p->now.inbox_start) {
         from++;
     }
     if (from > 0) {
         p->dirty = true; /* no row tells the end then */
         w->options.counters->sends_skipped += from;
     }
-    return put_runs(w, &p->inbox, stream, from, &w->options.counters->inbox_rows);
+    while (from < g->count) {
+        size_t n = th_sqlite_pack_count(g->items + from, consecutive(g, from));
+        sqlite3_bind_int64(w->put_inbox, 1, th_sqlite_key(stream, g->offsets[from]));
+        if (!put_row(w, w->put_inbox, g, from, n)) {
+            return false;
+        }
+        p->inbox_rows++;
+        w->options.counters->inbox_rows++;
+        from += n;
+    }
+    return true;
 }
 
-static bool delete_below(struct th_sqlite_writer *w, struct stream *s, uint32_t stream,
-                         int64_t start, bool now)
+static bool trim_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t stream, bool now)
 {
-    if (start <= s->deleted || !(now || s->rows >= ROWS_BEFORE_TRIM)) {
+    if (p->now.inbox_start <= p->inbox_deleted ||
+        !(now || p->inbox_rows >= INBOX_ROWS_BEFORE_TRIM)) {
         return true;
     }
-    sqlite3_bind_int64(s->trim, 1, th_sqlite_key(stream, 0));
-    sqlite3_bind_int64(s->trim, 2, th_sqlite_key(stream, start));
-    s->deleted = start;
-    s->rows = 0;
-    return th_sqlite_run(&w->db, s->trim, "write to", &w->error);
+    sqlite3_bind_int64(w->trim_inbox, 1, th_sqlite_key(stream, 0));
+    sqlite3_bind_int64(w->trim_inbox, 2, th_sqlite_key(stream, p->now.inbox_start));
+    p->inbox_deleted = p->now.inbox_start;
+    p->inbox_rows = 0;
+    return th_sqlite_run(&w->db, w->trim_inbox, "write to", &w->error);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t droppable(const struct th_sqlite_writer *w)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
+        const struct partition *p = &w->partitions[i];
+        count += th_sqlite_runs_below(&p->runs, p->now.log_start);
+    }
+    return count;
+}
+
+/* Marks the rows of one log that lie below its start. */
+static void drop_runs(struct th_sqlite_writer *w, struct partition *p)
+{
+    p->runs_dropped = th_sqlite_runs_below(&p->runs, p->now.log_start);
+    w->drops =
+        th_grow(w->drops, &w->drop_capacity, w->drop_count + p->runs_dropped, sizeof(*w->drops));
+    for (size_t i = 0; i < p->runs_dropped; i++) {
+        w->drops[w->drop_count++] = p->runs.items[p->runs.first + i].row;
+    }
+}
+
+/* Deletes the trimmed rows of all logs together and in their order: they share pages. */
+static bool trim_logs(struct th_sqlite_writer *w, bool now)
+{
+    size_t count = droppable(w);
+    if (count == 0 || !(now || count >= ROWS_BEFORE_TRIM)) {
+        return true;
+    }
+    w->drop_count = 0;
+    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
+        drop_runs(w, &w->partitions[i]);
+    }
+    qsort(w->drops, w->drop_count, sizeof(*w->drops), by_number);
+    bool done = true;
+    for (size_t i = 0; done && i < w->drop_count; i++) {
+        sqlite3_bind_int64(w->drop_log, 1, w->drops[i]);
+        done = th_sqlite_run(&w->db, w->drop_log, "write to", &w->error);
+    }
+    return done;
 }
 
 static bool save(struct th_sqlite_writer *w, const struct partition *p, uint32_t stream)
@@ -400,10 +472,8 @@ static bool full(struct th_sqlite_writer *w, const struct partition *p)
 static bool write_partition(struct th_sqlite_writer *w, struct partition *p, bool trim)
 {
     uint32_t stream = w->hub.base + (uint32_t)(p - w->partitions);
-    return full(w, p) && put_runs(w, &p->log, stream, 0, &w->options.counters->log_rows) &&
-           put_inbox(w, p, stream) && delete_below(w, &p->log, stream, p->now.log_start, trim) &&
-           delete_below(w, &p->inbox, stream, p->now.inbox_start, trim) &&
-           (!p->dirty || save(w, p, stream));
+    return full(w, p) && put_log(w, p, stream) && put_inbox(w, p, stream) &&
+           trim_inbox(w, p, stream, trim) && (!p->dirty || save(w, p, stream));
 }
 
 static bool write_batch(struct th_sqlite_writer *w, bool trim)
@@ -413,22 +483,23 @@ static bool write_batch(struct th_sqlite_writer *w, bool trim)
         struct partition *p = &w->partitions[i];
         done = !(p->touched || p->dirty || trim) || write_partition(w, p, trim);
     }
-    return done && leave(w);
+    return done && trim_logs(w, trim) && leave(w);
 }
 
 /* ---- the end of a batch ---- */
 
 static void settle(struct partition *p, bool committed, bool written)
 {
-    if (p->touched && !committed) {
-        p->now = p->before;
-    }
-    if (!committed) {
-        p->log.deleted = p->inbox.deleted = 0;
-    } else if (written) {
-        p->dirty = false;
+    if (committed) {
+        p->dirty = p->dirty && !written;
+        p->runs.first += p->runs_dropped;
+    } else {
+        p->now = p->touched ? p->before : p->now;
+        p->runs.end -= p->runs_added;
+        p->inbox_deleted = 0;
     }
     p->touched = false;
+    p->runs_added = p->runs_dropped = 0;
     p->log.count = p->inbox.count = 0;
 }
 
@@ -451,7 +522,67 @@ static void break_all(struct th_sqlite_writer *w)
     th_log(w->options.log, TH_LOG_ERROR, "sqlite", "%s", w->error.message);
 }
 
-/* Completions go to the node, openings of inboxes to the reader, trims nowhere. */
+static int64_t clamp(int64_t value, int64_t low, int64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+/* Names the rows the reader should look at. */
+static void aim(struct th_sqlite_writer *w, struct th_sqlite_item *item)
+{
+    const struct partition *p = &w->partitions[item->partition];
+    item->offset = clamp(item->offset, p->now.log_start, p->now.log_end);
+    item->to = clamp(item->to, item->offset, p->now.log_end);
+    item->run_count = th_sqlite_runs_copy(&p->runs, item->offset, item->to, READ_RUNS, &item->runs);
+    if (item->run_count == READ_RUNS) { /* as far as these go */
+        int64_t last = item->runs[--item->run_count].first;
+        item->to = last;
+        item->partial = true;
+    }
+    th_sqlite_reader_submit(w->options.reader, item);
+}
+
+static void fill_state(struct th_sqlite_writer *w, struct th_sqlite_item *item)
+{
+    const struct state *s = &w->partitions[item->partition].now;
+    item->answer = TH_NEW(struct th_completion);
+    item->answer->watermark = s->mark;
+    item->answer->log_start = s->log_start;
+    item->answer->log_end = s->log_end;
+    item->answer->inbox_start = s->inbox_start;
+    item->answer->inbox_end = s->inbox_end;
+}
+
+/* Where an item goes after its batch: openings of inboxes and reads to the reader, trims nowhere,
+ * all others to the node. */
+static void hand_one_on(struct th_sqlite_writer *w, struct th_sqlite_item *item,
+                        struct th_sqlite_list *done)
+{
+    switch (item->kind) {
+    case TH_ITEM_BACKLOG:
+        th_sqlite_reader_submit(w->options.reader, item);
+        break;
+    case TH_ITEM_READ:
+        aim(w, item);
+        break;
+    case TH_ITEM_TRIM_LOG:
+    case TH_ITEM_TRIM_INBOX:
+        th_sqlite_item_free(item);
+        break;
+    case TH_ITEM_STATE:
+        fill_state(w, item);
+        th_sqlite_list_add(done, &item->link);
+        break;
+    default:
+        th_sqlite_list_add(done, &item->link);
+    }
+}
+
+static bool writes(const struct th_sqlite_item *item)
+{
+    return item->kind <= TH_ITEM_PROJECT;
+}
+
 static void hand_on(struct th_sqlite_writer *w, struct th_link *items, bool failed)
 {
     struct th_sqlite_list done;
@@ -460,16 +591,10 @@ static void hand_on(struct th_sqlite_writer *w, struct th_link *items, bool fail
     while (items) {
         struct th_sqlite_item *item = th_sqlite_item_of(items);
         items = items->next;
-        if (item->kind == TH_ITEM_BACKLOG) {
-            th_sqlite_reader_submit(w->options.reader, item);
-        } else if (item->kind == TH_ITEM_TRIM_LOG || item->kind == TH_ITEM_TRIM_INBOX) {
-            th_sqlite_item_free(item);
-        } else {
-            if (failed && item->code == TH_OK) {
-                th_sqlite_item_fail(item, w->error.code, why);
-            }
-            th_sqlite_list_add(&done, &item->link);
+        if (failed && writes(item) && item->code == TH_OK) {
+            th_sqlite_item_fail(item, w->error.code, why);
         }
+        hand_one_on(w, item, &done);
     }
     th_blob_unref(why);
     th_sqlite_outlet_put(w->options.outlet, &done);
@@ -509,12 +634,11 @@ static bool untidy(const struct th_sqlite_writer *w)
 {
     for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
         const struct partition *p = &w->partitions[i];
-        if (p->dirty || p->log.deleted < p->now.log_start ||
-            p->inbox.deleted < p->now.inbox_start) {
+        if (p->dirty || p->inbox_deleted < p->now.inbox_start) {
             return true;
         }
     }
-    return false;
+    return droppable(w) > 0;
 }
 
 /* ---- the thread ---- */
@@ -574,8 +698,8 @@ static void *writer_main(void *argument)
 static bool prepare(struct th_sqlite_writer *w, struct th_error *error)
 {
     const struct th_sqlite_db *db = &w->db;
-    static const char trim_log[] = "DELETE FROM log WHERE key>=?1 AND key<"
-                                   "(SELECT max(key) FROM log WHERE key BETWEEN ?1 AND ?2)";
+    static const char put_log_sql[] =
+        "INSERT INTO log(stream, first, count, crc, records) VALUES(?1, ?2, ?3, ?4, ?5)";
     static const char trim_inbox[] = "DELETE FROM inbox WHERE key>=?1 AND key<"
                                      "(SELECT max(key) FROM inbox WHERE key BETWEEN ?1 AND ?2)";
     static const char save_sql[] =
@@ -584,20 +708,23 @@ static bool prepare(struct th_sqlite_writer *w, struct th_error *error)
     return th_sqlite_prepare(db, "BEGIN IMMEDIATE", &w->begin, error) &&
            th_sqlite_prepare(db, "COMMIT", &w->commit, error) &&
            th_sqlite_prepare(db, "ROLLBACK", &w->rollback, error) &&
-           th_sqlite_prepare(db, "INSERT INTO log VALUES(?1, ?2, ?3, ?4)", &w->put_log, error) &&
-           th_sqlite_prepare(db, "INSERT INTO inbox VALUES(?1, ?2, ?3, ?4)", &w->put_inbox,
+           th_sqlite_prepare(db, put_log_sql, &w->put_log, error) &&
+           th_sqlite_prepare(db, "INSERT INTO inbox VALUES(?1, ?3, ?4, ?5)", &w->put_inbox,
                              error) &&
-           th_sqlite_prepare(db, trim_log, &w->trim_log, error) &&
+           th_sqlite_prepare(db, "DELETE FROM log WHERE row=?1", &w->drop_log, error) &&
            th_sqlite_prepare(db, trim_inbox, &w->trim_inbox, error) &&
            th_sqlite_prepare(db, save_sql, &w->save, error);
 }
 
-/* Raises *end to behind the last row of a log or inbox. */
-static bool last_row(const struct th_sqlite_db *db, const char *sql, uint32_t stream, int64_t *end,
-                     struct th_error *error)
+/* Raises *end to behind the last row of an inbox. */
+static bool inbox_end(const struct th_sqlite_db *db, uint32_t stream, int64_t *end,
+                      struct th_error *error)
 {
     TH_SQLITE_STMT *s = NULL;
-    if (!th_sqlite_prepare(db, sql, &s, error)) {
+    if (!th_sqlite_prepare(db,
+                           "SELECT key, count FROM inbox WHERE key BETWEEN ?1 AND ?2"
+                           " ORDER BY key DESC LIMIT 1",
+                           &s, error)) {
         return false;
     }
     sqlite3_bind_int64(s, 1, th_sqlite_key(stream, 0));
@@ -633,14 +760,44 @@ static bool read_state(const struct th_sqlite_db *db, uint32_t stream, struct st
         .mark = {sqlite3_column_int64(s, 5), (uint64_t)sqlite3_column_int64(s, 6),
                  (uint64_t)sqlite3_column_int64(s, 7)},
     };
-    return last_row(db,
-                    "SELECT key, count FROM log WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC"
-                    " LIMIT 1",
-                    stream, &out->log_end, error) &&
-           last_row(db,
-                    "SELECT key, count FROM inbox WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC"
-                    " LIMIT 1",
-                    stream, &out->inbox_end, error);
+    return inbox_end(db, stream, &out->inbox_end, error);
+}
+
+static bool add_run(struct th_sqlite_writer *w, sqlite3_stmt *s, struct th_error *error)
+{
+    struct partition *p = &w->partitions[sqlite3_column_int64(s, 1) - w->hub.base];
+    int64_t first = sqlite3_column_int64(s, 2);
+    int64_t count = sqlite3_column_int64(s, 3);
+    size_t runs = th_sqlite_runs_count(&p->runs);
+    if (first < 0 || count < 1 || count > UINT32_MAX || first > TH_SQLITE_OFFSET_MAX ||
+        (runs > 0 && first != p->now.log_end)) {
+        return th_fail(error, TH_CORRUPT, "a log in %s is damaged: restore the file from a copy",
+                       w->file);
+    }
+    th_sqlite_runs_add(&p->runs, first, sqlite3_column_int64(s, 0));
+    p->now.log_end = first + count;
+    return true;
+}
+
+/* Rows are in the order of writing, so each log's are in the order of their offsets. */
+static bool read_runs(struct th_sqlite_writer *w, struct th_error *error)
+{
+    TH_SQLITE_STMT *s = NULL;
+    if (!th_sqlite_prepare(&w->db,
+                           "SELECT row, stream, first, count FROM log"
+                           " WHERE stream>=?1 AND stream<?2 ORDER BY row",
+                           &s, error)) {
+        return false;
+    }
+    sqlite3_bind_int64(s, 1, w->hub.base);
+    sqlite3_bind_int64(s, 2, w->hub.base + w->hub.record.partitions);
+    int result;
+    while ((result = sqlite3_step(s)) == SQLITE_ROW) {
+        if (!add_run(w, s, error)) {
+            return false;
+        }
+    }
+    return result == SQLITE_DONE || th_sqlite_fail(error, &w->db, "read");
 }
 
 static bool read_partitions(struct th_sqlite_writer *w, struct th_error *error)
@@ -648,13 +805,9 @@ static bool read_partitions(struct th_sqlite_writer *w, struct th_error *error)
     bool done = true;
     for (uint32_t i = 0; done && i < w->hub.record.partitions; i++) {
         struct partition *p = &w->partitions[i];
-        p->log.put = w->put_log;
-        p->log.trim = w->trim_log;
-        p->inbox.put = w->put_inbox;
-        p->inbox.trim = w->trim_inbox;
         done = read_state(&w->db, w->hub.base + i, &p->now, error);
     }
-    return done;
+    return done && read_runs(w, error);
 }
 
 static bool open_connection(struct th_sqlite_writer *w, struct th_error *error)
@@ -678,6 +831,7 @@ struct th_sqlite_writer *th_sqlite_writer_new(const struct th_sqlite_writer_opti
     w->file = th_str_dup(th_str_of(options->file));
     w->partitions = th_alloc(w->hub.record.partitions * sizeof(*w->partitions));
     w->refused = th_sqlite_reason("an earlier write failed: claim the partition again");
+    w->checkpoint_at = WAL_FRAMES;
     th_queue_init(&w->queue);
     if (!open_connection(w, error)) {
         th_sqlite_writer_free(w);
@@ -702,7 +856,7 @@ void th_sqlite_writer_submit(struct th_sqlite_writer *w, struct th_sqlite_item *
     th_queue_push(&w->queue, &item->link);
 }
 
-static void stream_deinit(struct stream *s)
+static void gathered_deinit(struct gathered *s)
 {
     free(s->items);
     free(s->offsets);
@@ -718,15 +872,17 @@ void th_sqlite_writer_free(struct th_sqlite_writer *w)
     th_sqlite_items_free(th_queue_take(&w->queue));
     th_queue_deinit(&w->queue);
     for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
-        stream_deinit(&w->partitions[i].log);
-        stream_deinit(&w->partitions[i].inbox);
+        gathered_deinit(&w->partitions[i].log);
+        gathered_deinit(&w->partitions[i].inbox);
+        th_sqlite_runs_deinit(&w->partitions[i].runs);
     }
     free(w->partitions);
+    free(w->drops);
     if (w->projector) {
         th_sqlite_projector_free(w->projector);
     }
     sqlite3_stmt **all[] = {&w->begin,   &w->commit,    &w->rollback, &w->save,
-                            &w->put_log, &w->put_inbox, &w->trim_log, &w->trim_inbox};
+                            &w->put_log, &w->put_inbox, &w->drop_log, &w->trim_inbox};
     for (size_t i = 0; i < TH_COUNT(all); i++) {
         th_sqlite_finalize(all[i]);
     }
