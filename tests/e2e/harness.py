@@ -1,0 +1,176 @@
+"""What the end-to-end tests share: the real program, started on a free port in a directory of its own.
+
+Conditions are awaited with `until`; nothing sleeps for a guessed time.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+BIN = os.environ.get("TASKHUB_BIN", "build/bin")
+APPS = os.environ.get("TASKHUB_APPS", "build/apps")
+TASKHUB = os.path.join(BIN, "taskhub")
+API = "/runtime/webhooks/durabletask"
+PATIENCE = float(os.environ.get("TASKHUB_PATIENCE", "60"))
+
+# Exit codes of `taskhub --help`.
+OK, ERROR, USAGE, NOT_FOUND, CONFLICT, TIMEOUT, FAILED, UNAVAILABLE = range(8)
+
+
+def app(name):
+    return os.path.join(APPS, name + ".so")
+
+
+def until(condition, what, patience=PATIENCE):
+    """The first true value of condition(); fails the test when patience is over."""
+    deadline = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain: " + what)
+        time.sleep(0.01)
+
+
+def run(*args, stdin=None, timeout=PATIENCE, env=None):
+    """The program with these arguments; its streams as text."""
+    return subprocess.run([TASKHUB, *args], input=stdin, capture_output=True, text=True,
+                          timeout=timeout, env={**os.environ, **(env or {})})
+
+
+class Hub:
+    """`taskhub dev`, in a process group of its own."""
+
+    def __init__(self, directory, application, *args, database="hub.db"):
+        self.directory = directory
+        self.application = application
+        self.args = list(args)
+        self.database = os.path.join(directory, database)
+        self.process = None
+        self.url = None
+        self.log = os.path.join(directory, "stderr.log")
+        self.port = "0"
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [TASKHUB, "dev", self.application, "--db", self.database, "--port", self.port,
+                 *self.args],
+                stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        self.url = None
+        for line in self.process.stdout:
+            found = re.match(r"\s+API\s+(http://\S+)", line)
+            if found:
+                self.url = found.group(1)
+                break
+        if not self.url:
+            code = self.process.wait(PATIENCE)
+            self.process.stdout.close()
+            raise AssertionError(f"taskhub dev ended with {code}: {self.stderr()}")
+        self.port = self.url.rsplit(":", 1)[1]  # the same again after a restart
+        self.drain = threading.Thread(target=self.process.stdout.read, daemon=True)
+        self.drain.start()
+        return self
+
+    def stderr(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def ended(self):
+        self.drain.join(PATIENCE)
+        self.process.stdout.close()
+        self.process = None
+
+    def stop(self):
+        """A polite end; gives the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE)
+        self.ended()
+        return code
+
+    def kill(self):
+        """kill -9 of the supervisor and everything below it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        self.ended()
+
+    def worker(self):
+        """The process id of the supervised child."""
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        with open(children, encoding="ascii") as listed:
+            pids = listed.read().split()
+        return int(pids[0]) if pids else None
+
+    # ---- the API ----
+
+    def http(self, method, path, body=None, headers=None, timeout=PATIENCE):
+        """(status, headers, parsed body or text)"""
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=timeout) as response:
+                return response.status, response.headers, parsed(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, parsed(error.read())
+
+    def start_instance(self, name, body=None, instance=None):
+        path = f"{API}/orchestrators/{name}" + (f"/{instance}" if instance else "")
+        status, _, answer = self.http("POST", path, body)
+        assert status == 202, (status, answer)
+        return answer["id"]
+
+    def status(self, instance):
+        return self.http("GET", f"{API}/instances/{instance}")[2]
+
+    def wait(self, instance, patience=PATIENCE):
+        """The final status, also across restarts of the worker."""
+        def look():
+            try:
+                code, _, answer = self.http("GET", f"{API}/instances/{instance}/wait?timeout=5")
+            except (OSError, urllib.error.URLError):
+                return None
+            return answer if code == 200 else None
+        return until(look, f"the end of {instance}", patience)
+
+    # ---- the command line ----
+
+    def cli(self, *args, stdin=None):
+        return run(*args, "--url", self.url, stdin=stdin)
+
+
+def parsed(body):
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+class HubTest(unittest.TestCase):
+    """A test with a directory, and hubs that end with it."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="taskhub-e2e-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+
+    def hub(self, application, *args, **more):
+        hub = Hub(self.directory, application, *args, **more).start()
+        self.addCleanup(lambda: hub.process and hub.kill())
+        return hub
+
+    def assertExit(self, result, code):
+        self.assertEqual(result.returncode, code, f"stdout: {result.stdout}\nstderr: {result.stderr}")
