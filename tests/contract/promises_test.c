@@ -295,6 +295,39 @@ static void run_out(struct driver *d)
     }
 }
 
+/* Without further faults, every living process can work again. */
+static void calm(struct driver *d)
+{
+    struct th_sim_options *options = th_sim_options(d->world);
+    options->lose_append = options->lose_append_ack = options->lose_send = 0;
+    options->lose_send_ack = options->lose_project = options->lose_project_ack = 0;
+    for (int i = 0; d->wrapped && i < HANDLES; i++) {
+        if (d->processes[i].provider) {
+            *th_faulty_plan(d->processes[i].provider) = (struct th_faulty_plan){0};
+        }
+    }
+}
+
+static void check_recovery(struct driver *d)
+{
+    calm(d);
+    for (int i = 0; i < HANDLES; i++) {
+        struct process *process = &d->processes[i];
+        if (!process->provider) {
+            continue;
+        }
+        size_t first = d->count;
+        submit_claim(d, process, 0);
+        run_out(d);
+        submit_append(d, process, 0);
+        submit_send(d, process, 0);
+        run_out(d);
+        for (size_t n = first; n < d->count; n++) {
+            check(d, d->facts[n].outcome == DONE, "nothing works again after the faults", n);
+        }
+    }
+}
+
 /* ---- the checks ---- */
 
 static size_t fact_of(const struct th_sim_record *record)
@@ -443,6 +476,7 @@ static uint64_t run(uint64_t seed, bool ordered, bool wrapped)
         turn(&d);
     }
     run_out(&d);
+    check_recovery(&d);
     count_landed(&d);
     check_told(&d);
     check_all_completed(&d);
