@@ -133,24 +133,27 @@ static void pause_for(struct call *call, th_time duration)
     pthread_mutex_unlock(&call->client->mutex);
 }
 
-static void try_once(struct call *call, const struct th_command *command)
-{
-    struct th_gateway *gateway = call->client->options.gateway;
-    call->answered = false;
-    uint64_t ticket = gateway->submit(gateway, command, take_reply, call);
-    if (!await_reply(call)) {
-        gateway->cancel(gateway, ticket);
-        call->reply = (struct th_kept){0};
-        th_fail(&call->reply.error, TH_UNAVAILABLE, "the hub is shutting down");
-    }
-}
-
 static bool is_stopped(struct th_client *client)
 {
     pthread_mutex_lock(&client->mutex);
     bool stopped = client->stopped;
     pthread_mutex_unlock(&client->mutex);
     return stopped;
+}
+
+static void try_once(struct call *call, const struct th_command *command)
+{
+    struct th_gateway *gateway = call->client->options.gateway;
+    call->answered = false;
+    if (!is_stopped(call->client)) {
+        uint64_t ticket = gateway->submit(gateway, command, take_reply, call);
+        if (await_reply(call)) {
+            return;
+        }
+        gateway->cancel(gateway, ticket);
+    }
+    call->reply = (struct th_kept){0};
+    th_fail(&call->reply.error, TH_UNAVAILABLE, "the hub is shutting down");
 }
 
 /* Doing it twice is as good as once: it asks only, sets a state, or is recognised as a repeat. */

@@ -706,16 +706,16 @@ void th_http_stop(struct th_http *http)
     if (!http) {
         return;
     }
+    /* The event threads may still look at the socket, so its number must stay taken. */
     int listener = MHD_quiesce_daemon(http->daemon);
-    if (listener >= 0) {
-        close(listener);
-    }
+    shutdown(listener, SHUT_RDWR);
     th_timetable_stop(http->timetable);
     stop_waiting(http);
     th_client_stop(http->api.client);
     th_threads_stop(http->threads);
     let_answers_out(http);
     MHD_stop_daemon(http->daemon);
+    close(listener);
     th_timetable_free(http->timetable);
     th_threads_free(http->threads);
     free_http(http);

@@ -563,7 +563,7 @@ static size_t count_jobs(const struct fake *fake)
 {
     size_t count = 0;
     for (const struct job *job = fake->jobs; job; job = job->next) {
-        count++;
+        count += job->command.kind == TH_COMMAND_WAIT;
     }
     return count;
 }

@@ -24,11 +24,11 @@ void fake_unowned(struct fake *fake, uint32_t partitions);
 /* Sets an instance's output and status, as bytes. */
 void fake_set(struct fake *fake, const char *id, enum th_status status, struct th_str output);
 
-/* Commands that wait for an answer now; how many were submitted and cancelled so far. */
+/* WAIT commands without an answer; how many commands were submitted and cancelled so far. */
 size_t fake_waiting(struct fake *fake);
 size_t fake_submitted(struct fake *fake);
 size_t fake_canceled(struct fake *fake);
 /* The last START. Valid until the next. */
 const struct th_command *fake_last_start(struct fake *fake);
-/* Waits until so many commands wait; false after ten seconds. */
+/* Waits until so many WAIT commands wait; false after ten seconds. */
 bool fake_await_waiting(struct fake *fake, size_t count);
