@@ -36,6 +36,8 @@ static void early_drop_below(struct th_partition *p, int64_t position)
 
     while (n < p->early_count && p->early[n] < position)
         n++;
+    if (n == 0)
+        return;
     p->early_count -= n;
     memmove(p->early, p->early + n, p->early_count * sizeof(*p->early));
 }

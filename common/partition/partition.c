@@ -139,6 +139,8 @@ static void forget_early(struct th_partition *p, int64_t offset)
 
     while (n < p->early_count && p->early[n] <= offset)
         n++;
+    if (n == 0)
+        return;
     p->early_count -= n;
     memmove(p->early, p->early + n, p->early_count * sizeof(*p->early));
 }

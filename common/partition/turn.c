@@ -162,7 +162,7 @@ static void end_turn(struct th_partition *p, struct th_instance *i, struct turn 
 static void free_settled(struct turn *t)
 {
     for (size_t n = 0; n < t->count; n++)
-        if (t->letters[n] && t->letters[n]->from != LETTER_LOCAL)
+        if (t->letters[n])
             letter_free(t->letters[n]);
 }
 

@@ -139,12 +139,6 @@ static bool is_timer(const struct letter *l)
     return l->message.event.kind == TH_EVENT_TIMER_FIRED;
 }
 
-/* A letter that is gone from the mailbox once the record is folded. Local ones go by the fold. */
-static bool leaves_now(const struct letter *l)
-{
-    return l->from != LETTER_LOCAL;
-}
-
 static void settle_parked(struct th_partition *p, struct letter *l, const struct th_offer *offer)
 {
     if (l->from == LETTER_LOCAL || is_timer(l)) { /* durable where it is */
@@ -171,8 +165,9 @@ void marks_settle(struct th_partition *p, struct turn *t)
             settle_parked(p, l, offer);
         else
             consume(p, l);
-        if (offer->verdict == TH_VERDICT_PARKED && (l->from == LETTER_LOCAL || is_timer(l)))
-            t->letters[n] = NULL; /* stays, in the parked list */
+        /* Local ones go when the record is folded; a parked timer stays as it is. */
+        if (l->from == LETTER_LOCAL || (offer->verdict == TH_VERDICT_PARKED && is_timer(l)))
+            t->letters[n] = NULL;
     }
     slots_advance(p);
 }
@@ -181,7 +176,7 @@ void marks_settle(struct th_partition *p, struct turn *t)
 static void free_letters(struct turn *t)
 {
     for (size_t n = 0; n < t->count; n++)
-        if (t->letters[n] && leaves_now(t->letters[n]))
+        if (t->letters[n])
             letter_free(t->letters[n]);
     t->count = 0;
 }
