@@ -1,4 +1,13 @@
-foreach(unit orchestrator)
+foreach(unit orchestrator replay evict)
     taskhub_test(unit_sdk_${unit}
         SOURCES sdk_${unit}_test.c sdk_driver.c LINK th_sdk LABELS quick)
 endforeach()
+
+# Both ways to switch stacks pass the same tests.
+taskhub_test(unit_sdk_coroutine SOURCES sdk_coroutine_test.c LINK th_sdk m LABELS quick)
+taskhub_test(unit_sdk_coroutine_ucontext
+    SOURCES sdk_coroutine_test.c ${PROJECT_SOURCE_DIR}/common/sdk/coroutine.c LINK th_base m
+    LABELS quick)
+if(TARGET unit_sdk_coroutine_ucontext)
+    target_compile_definitions(unit_sdk_coroutine_ucontext PRIVATE TH_COROUTINE_UCONTEXT)
+endif()
