@@ -1,7 +1,8 @@
-foreach(unit orchestrator replay evict)
+foreach(unit orchestrator replay evict scale)
     taskhub_test(unit_sdk_${unit}
         SOURCES sdk_${unit}_test.c sdk_driver.c LINK th_sdk LABELS quick)
 endforeach()
+taskhub_test(unit_sdk_application SOURCES sdk_application_test.c LINK th_sdk LABELS quick)
 
 # Both ways to switch stacks pass the same tests.
 taskhub_test(unit_sdk_coroutine SOURCES sdk_coroutine_test.c LINK th_sdk m LABELS quick)
