@@ -29,7 +29,7 @@ struct th_http_hubs {
     bool (*remove)(void *argument, const char *name, struct th_error *error);
 };
 
-/* Strings are copied; gateway, app, log and what `hubs` needs must outlive the server. */
+/* Strings are copied; gateway, client, app, log and what `hubs` needs must outlive the server. */
 struct th_http_options {
     struct th_gateway *gateway;
     struct th_client *client; /* for the application's functions; NULL: the server makes one */
@@ -61,7 +61,8 @@ int th_http_port(const struct th_http *http);
 /* "http://127.0.0.1:7071", without a slash at the end; lives as long as the server. */
 const char *th_http_url(const struct th_http *http);
 
-/* Stops listening, answers 503 to what waits, lets running functions of the application finish
- * (their th_client_* calls fail with 503 from now on), and frees the server. Blocks; call it while
- * the gateway still answers. */
+/* Stops listening, answers 503 to what waits, lets running functions of the application finish, and
+ * frees the server. Calls of theirs that wait fail with 503 when the client is the server's own; a
+ * program stops its own client first (th_client_stop), or a function that waits for ever would be
+ * waited for. Blocks; call it while the gateway still answers. NULL is fine. */
 void th_http_stop(struct th_http *http);

@@ -62,6 +62,7 @@ struct ask {
 
 struct th_http {
     struct th_api api;
+    struct th_client *own_client; /* NULL: the program gave one */
     size_t max_body;
     int port;
     struct MHD_Daemon *daemon;
@@ -573,7 +574,11 @@ static void make_api(struct th_http *http, const struct th_http_options *options
     api->options.reuse = options->reuse ? options->reuse : TH_REUSE_TERMINAL;
     http->max_body = options->max_body_bytes ? options->max_body_bytes : BODY_BYTES;
     make_patterns(api);
-    api->client = th_client_new(&(struct th_client_options){
+    api->client = options->client;
+    if (api->client) {
+        return;
+    }
+    http->own_client = api->client = th_client_new(&(struct th_client_options){
         .gateway = options->gateway,
         .app = options->app,
         .default_version = api->options.default_version,
@@ -602,7 +607,7 @@ static void free_http(struct th_http *http)
     free((char *)api->options.route_prefix);
     free((char *)api->options.default_version);
     free(api->url);
-    th_client_free(api->client);
+    th_client_free(http->own_client);
     pthread_cond_destroy(&http->changed);
     pthread_mutex_destroy(&http->mutex);
     free(http);
@@ -711,7 +716,9 @@ void th_http_stop(struct th_http *http)
     shutdown(listener, SHUT_RDWR);
     th_timetable_stop(http->timetable);
     stop_waiting(http);
-    th_client_stop(http->api.client);
+    if (http->own_client) {
+        th_client_stop(http->own_client);
+    }
     th_threads_stop(http->threads);
     let_answers_out(http);
     MHD_stop_daemon(http->daemon);
