@@ -50,6 +50,13 @@
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13: a guard page that needs no mapping of its own */
 #endif
 
+/* Frames are larger under the sanitizers, and code must not have to care. */
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
+#define FRAME_FACTOR 4
+#else
+#define FRAME_FACTOR 1
+#endif
+
 /* Of a stack whose coroutine ended, this much stays mapped in; the rest goes back. */
 enum { KEPT_BYTES = 8192 };
 
@@ -252,6 +259,7 @@ struct th_stacks *th_stacks_new(size_t stack_bytes, size_t keep)
 {
     struct th_stacks *s = TH_NEW(struct th_stacks);
     s->page = (size_t)sysconf(_SC_PAGESIZE);
+    stack_bytes *= FRAME_FACTOR;
     s->size = ((stack_bytes + s->page - 1) & ~(s->page - 1)) + s->page;
     s->keep = keep;
     return s;
@@ -325,14 +333,14 @@ void th_coroutine_free(struct th_coroutine *c)
         return;
     }
     struct th_stacks *s = c->stacks;
-    if (s->free_count >= s->keep) {
-        unmap(c);
-        return;
-    }
 #ifdef WITH_ASAN
     /* Frames of one that did not finish are still fenced off. */
     ASAN_UNPOISON_MEMORY_REGION(c->low, usable(c));
 #endif
+    if (s->free_count >= s->keep) {
+        unmap(c);
+        return;
+    }
     if (s->size > s->page + KEPT_BYTES) {
         madvise(c->low, s->size - s->page - KEPT_BYTES, MADV_DONTNEED);
     }

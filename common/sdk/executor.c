@@ -17,13 +17,6 @@
 
 enum { STACK_BYTES = 64 * 1024, MAX_WARM = 10000, SPARE_STACKS = 256 };
 
-/* Frames are larger under the sanitizers, and one must not need other code there. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define STACK_FACTOR 4
-#else
-#define STACK_FACTOR 1
-#endif
-
 struct th_executor {
     struct th_executor_options options;
     struct th_stacks *stacks;
@@ -204,7 +197,7 @@ struct th_executor *th_executor_new(const struct th_executor_options *options)
     if (!x->options.stack_bytes) {
         x->options.stack_bytes = STACK_BYTES;
     }
-    x->stacks = th_stacks_new(x->options.stack_bytes * STACK_FACTOR, SPARE_STACKS);
+    x->stacks = th_stacks_new(x->options.stack_bytes, SPARE_STACKS);
     x->bucket_count = 64;
     x->buckets = th_alloc(x->bucket_count * sizeof(struct th_context *));
     return x;
