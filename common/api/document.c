@@ -272,13 +272,13 @@ void th_document_hub(struct th_buffer *out, const struct th_hub_view *hub)
              th_str_n(hub->record.name, strnlen(hub->record.name, sizeof(hub->record.name))));
     put_text(out, "incarnation", th_str_of(incarnation));
     put_time(out, "created", hub->record.created);
-    put_unsigned(out, "partitionCount", hub->record.partitions);
+    put_unsigned(out, "partitions", hub->record.partitions);
     put_unsigned(out, "instanceMessages", hub->instance_messages);
     put_unsigned(out, "activityMessages", hub->activity_messages);
     put_unsigned(out, "timers", hub->timers);
     put_unsigned(out, "instancesInMemory", hub->instances_in_memory);
     put_unserved(out, hub);
-    th_buffer_text(out, "\"partitions\":[");
+    th_buffer_text(out, "\"partitionDetails\":[");
     for (uint32_t i = 0; hub->partitions && i < hub->record.partitions; i++) {
         put_partition(out, &hub->partitions[i]);
     }
