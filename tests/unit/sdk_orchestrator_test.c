@@ -110,6 +110,10 @@ static void test_results(void **state)
     result_becomes("{\"a\": [1, true]}", "end Completed {\"a\":[1,true]}");
     result_becomes("not json", "end Completed \"not json\"");
     result_becomes("7", "end Completed 7");
+    result_becomes(deep, quoted); /* too deep for a small stack: text */
+    deep[64] = deep[200 - 64] = '\0';
+    memset(deep + 64, ']', 64);
+    snprintf(quoted, sizeof(quoted), "end Completed %s", deep);
     result_becomes(deep, quoted);
     result_becomes("\xff\xfe", "end Failed InvalidResult");
 }

@@ -553,6 +553,41 @@ static void test_history_without_a_start(void **state)
     assert_non_null(strstr(sdk_failure(&d, "NonDeterminism"), "no ExecutionStarted"));
 }
 
+/* Histories come from files, too: whatever they hold, there is an answer. */
+static void test_any_history_gets_an_answer(void **state)
+{
+    static const char *const names[] = {"plain", "retried", "child", "alpha", "anything", "", NULL};
+    struct th_random r;
+    th_random_seed(&r, 7);
+    for (int round = 0; round < 3000; round++) {
+        DRIVER d;
+        struct th_event events[12];
+        size_t count = 2 + (size_t)th_random_below(&r, 11);
+        sdk_driver_init(&d, registration, (struct th_executor_options){.replay_always = round & 1});
+        for (size_t i = 0; i < count; i++) {
+            enum th_event_kind kind = (enum th_event_kind)th_random_below(&r, 42);
+            events[i] = th_event_of(i == 1 ? TH_EVENT_EXECUTION_STARTED : kind, 1000);
+            events[i].id = (int32_t)th_random_below(&r, 9) - 2;
+            events[i].related_id = (int32_t)th_random_below(&r, 9) - 2;
+            events[i].name = th_str_of(names[th_random_below(&r, TH_COUNT(names))]);
+            events[i].status = (enum th_status)th_random_below(&r, 8);
+        }
+        events[1].name = th_random_below(&r, 20) ? TH_STR("anything") : events[1].name;
+        size_t past = (size_t)th_random_below(&r, count + 1);
+        struct th_episode e = {.instance_id = TH_STR("i"),
+                               .execution_id = TH_STR("e"),
+                               .past_loaded = true,
+                               .past = events,
+                               .past_count = past,
+                               .fresh = events + past,
+                               .fresh_count = count - past};
+        assert_int_equal(TH_EXECUTOR_DONE, th_executor_run(d.executor, &e, &d.arena, &d.last));
+        for (size_t i = 0; i + 1 < d.last.count; i++) {
+            assert_int_not_equal(d.last.items[i].kind, TH_ACTION_COMPLETE);
+        }
+    }
+}
+
 /* ---- rewind --------------------------------------------------------------------------------- */
 
 static int two_steps(struct th_context *ctx)
@@ -659,6 +694,7 @@ int main(void)
         cmocka_unit_test(test_what_the_history_lacks_is_named),
         cmocka_unit_test(test_replay_of_a_finished_history),
         cmocka_unit_test(test_history_without_a_start),
+        cmocka_unit_test(test_any_history_gets_an_answer),
         cmocka_unit_test(test_rewound_history_asks_again),
         cmocka_unit_test(test_replay_always_finds_careless_code),
     };
