@@ -111,8 +111,8 @@ static void test_results(void **state)
     result_becomes("not json", "end Completed \"not json\"");
     result_becomes("7", "end Completed 7");
     result_becomes(deep, quoted); /* too deep for a small stack: text */
-    deep[64] = deep[200 - 64] = '\0';
     memset(deep + 64, ']', 64);
+    deep[128] = '\0';
     snprintf(quoted, sizeof(quoted), "end Completed %s", deep);
     result_becomes(deep, quoted);
     result_becomes("\xff\xfe", "end Failed InvalidResult");
