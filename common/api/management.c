@@ -182,15 +182,23 @@ static int status_code(const struct th_operation *op, enum th_status status)
     return status == TH_STATUS_FAILED && op->fail_with_500 ? 500 : 200;
 }
 
+/* What was asked, as a URL; proxies may ask in that form already. */
+static struct th_str own_url(struct th_operation *op)
+{
+    struct th_str target = op->x.target_text;
+    if (target.len == 0 || target.data[0] != '/') {
+        return target;
+    }
+    return th_arena_format(&op->x.arena, "%.*s%.*s", TH_PRI(op->origin), TH_PRI(target));
+}
+
 static void answer_status(struct th_operation *op, const struct th_instance_info *info)
 {
     int code = status_code(op, info->status);
     op->x.answer.len = 0;
     th_document_status(&op->x.answer, info, &op->form, op->reply.history, op->reply.history_count);
     if (code == 202) {
-        th_answer_header(&op->x, "Location",
-                         th_arena_format(&op->x.arena, "%.*s%.*s", TH_PRI(op->origin),
-                                         TH_PRI(op->x.target_text)));
+        th_answer_header(&op->x, "Location", own_url(op));
         answer_retry_after(op, STATUS_RETRY_SECONDS);
     }
     th_answer_built(&op->x, code, TH_JSON_TYPE);

@@ -45,7 +45,7 @@ static void put_application(struct th_operation *op)
 {
     const struct th_api *api = op->api;
     struct th_buffer *out = &op->x.answer;
-    if (!api->options.app) {
+    if (!api->options.app || !th_guard_knows_key(op)) {
         return;
     }
     char *names = th_app_orchestrator_names(api->options.app);

@@ -229,6 +229,24 @@ static void test_file(void **state)
     check(*state, "GET", "/api/file?path=/tmp", NULL, 404, "not there");
 }
 
+/* With a key, nothing of the application shows or runs without it. */
+static void test_key(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture other = {.fake = f->fake, .app = f->app};
+    other.http = th_http_start(
+        &(struct th_http_options){
+            .gateway = fake_gateway(f->fake), .app = f->app, .no_cron = true, .api_key = "k"},
+        NULL);
+    check(&other, "GET", "/api/json", NULL, 401, "API key");
+    check(&other, "GET", "/api/json?code=k", NULL, 202, "ok");
+    check(&other, "GET", "/?code=k", NULL, 200, "job");
+    CALL_HTTP index = go(&other, "GET", "/", NULL);
+    assert_int_equal(index.status, 200);
+    assert_null(strstr(index.body, "job"));
+    th_http_stop(other.http);
+}
+
 /* An orchestrator that the application does not have is refused at the management API too. */
 static void test_unknown_function(void **state)
 {
@@ -332,6 +350,7 @@ int main(void)
         TEST(test_unknown_function),
         TEST(test_prefixes),
         TEST(test_cron),
+        TEST(test_key),
     };
     return cmocka_run_group_tests_name("api functions", tests, NULL, NULL);
 }
