@@ -23,26 +23,62 @@ struct ticket *ticket_find(struct th_node *node, uint64_t number)
 
 /* ---- lists: tickets to look at in every step, and those that wait for a change ---- */
 
+static void leave_waiters(struct th_node *node, struct ticket *t)
+{
+    struct waiters *w = t->waiters;
+
+    DL_DELETE(w->first, t);
+    t->waiters = NULL;
+    if (w->first)
+        return;
+    HASH_DELETE(hh, node->waiting, w);
+    free(w->id);
+    free(w);
+}
+
 static void unlist(struct th_node *node, struct ticket *t)
 {
-    if (t->listed && t->waiting)
-        DL_DELETE(node->waiting, t);
+    if (t->waiters)
+        leave_waiters(node, t);
     else if (t->listed)
         DL_DELETE(node->looking, t);
     t->listed = false;
 }
 
-static void list(struct th_node *node, struct ticket *t, bool waiting)
+static void list_looking(struct th_node *node, struct ticket *t)
 {
-    if (t->listed && t->waiting == waiting)
+    if (t->listed && !t->waiters)
         return;
     unlist(node, t);
     t->listed = true;
-    t->waiting = waiting;
-    if (waiting)
-        DL_APPEND(node->waiting, t);
-    else
-        DL_APPEND(node->looking, t);
+    DL_APPEND(node->looking, t);
+}
+
+static struct waiters *waiters_of(struct th_node *node, struct th_str id)
+{
+    struct waiters *w;
+
+    HASH_FIND(hh, node->waiting, id.data, id.len, w);
+    return w;
+}
+
+static void list_waiting(struct th_node *node, struct ticket *t)
+{
+    const struct th_str id = t->command.instance_id;
+    struct waiters *w;
+
+    if (t->waiters)
+        return;
+    unlist(node, t);
+    w = waiters_of(node, id);
+    if (!w) {
+        w = TH_NEW(struct waiters);
+        w->id = th_str_dup(id);
+        HASH_ADD_KEYPTR(hh, node->waiting, w->id, id.len, w);
+    }
+    DL_APPEND(w->first, t);
+    t->waiters = w;
+    t->listed = true;
 }
 
 static void ticket_free(struct th_node *node, struct ticket *t)
@@ -126,7 +162,7 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     th_encode_message(&bytes, &m);
     blob = th_blob_new(bytes.data, bytes.len);
     t->state = TICKET_MESSAGE;
-    node->provider->ops->send(node->provider, part->index, part->index, blob,
+    node->provider->ops->send(node->provider, TH_SEND_FROM_CLIENT, part->index, blob,
                               CLIENT_TAG | t->number);
     th_blob_unref(blob);
 }
@@ -195,7 +231,7 @@ static bool wait_is_over(const struct ticket *t, const struct th_instance_info *
 static void keep_waiting(struct th_node *node, struct ticket *t)
 {
     t->state = TICKET_WAIT;
-    list(node, t, true);
+    list_waiting(node, t);
     if (t->command.deadline != TH_TIME_NONE &&
         (node->next_deadline == TH_TIME_NONE || t->command.deadline < node->next_deadline))
         node->next_deadline = t->command.deadline;
@@ -211,7 +247,7 @@ static void look_present(struct th_node *node, struct ticket *t,
     if (durable)
         answer_info(node, t, info);
     else
-        list(node, t, false);
+        list_looking(node, t);
 }
 
 /* Looks at the instance; answers, waits, or reads the projection. */
@@ -223,7 +259,7 @@ static void look(struct th_node *node, struct ticket *t)
 
     t->state = TICKET_LOOK;
     if (part->state != PART_ACTIVE) {
-        list(node, t, false);
+        list_looking(node, t);
         return;
     }
     if (t->command.history) { /* histories are read from the projection, once it is up to date */
@@ -231,7 +267,7 @@ static void look(struct th_node *node, struct ticket *t)
             ask_row(node, t);
         } else {
             part->flush = true;
-            list(node, t, false);
+            list_looking(node, t);
         }
         return;
     }
@@ -241,7 +277,7 @@ static void look(struct th_node *node, struct ticket *t)
         break;
     case TH_VIEW_ABSENT:
         if (!durable)
-            list(node, t, false);
+            list_looking(node, t);
         else if (t->command.kind == TH_COMMAND_WAIT)
             keep_waiting(node, t);
         else
@@ -327,13 +363,19 @@ static void on_row(struct th_node *node, struct ticket *t, struct th_completion 
 
 void tickets_changed(struct th_node *node, struct th_str id)
 {
-    struct ticket *t, *next;
+    struct waiters *w = waiters_of(node, id);
+    size_t count = 0;
+    struct ticket *t;
 
-    DL_FOREACH_SAFE(node->waiting, t, next)
-        if (th_str_eq(t->command.instance_id, id)) {
-            unlist(node, t);
-            look(node, t);
-        }
+    if (!w)
+        return;
+    DL_COUNT(w->first, t, count);
+    for (; count > 0; count--) { /* those that go on waiting come back at the end of the list */
+        w = waiters_of(node, id);
+        t = w->first;
+        unlist(node, t);
+        look(node, t);
+    }
 }
 
 /* ---- queries ---- */
@@ -362,7 +404,7 @@ static void query(struct th_node *node, struct ticket *t)
 {
     if (!flushed(node, t)) {
         t->state = TICKET_FLUSH;
-        list(node, t, false);
+        list_looking(node, t);
         return;
     }
     unlist(node, t);
@@ -576,22 +618,34 @@ bool th_node_cancel(struct th_node *node, uint64_t ticket)
 
 /* ---- every step ---- */
 
+static void expire_one(struct th_node *node, struct ticket *t)
+{
+    const th_time deadline = t->command.deadline;
+
+    if (deadline == TH_TIME_NONE)
+        return;
+    if (deadline <= node->now)
+        ticket_fail(node, t, TH_TIMEOUT, "instance \"%.*s\" has not %s in time",
+                    TH_PRI(t->command.instance_id), t->command.until_started ? "started" : "ended");
+    else if (node->next_deadline == TH_TIME_NONE || deadline < node->next_deadline)
+        node->next_deadline = deadline;
+}
+
 static void expire(struct th_node *node)
 {
+    struct waiters *w, *next_waiters;
     struct ticket *t, *next;
 
     if (node->next_deadline == TH_TIME_NONE || node->next_deadline > node->now)
         return;
     node->next_deadline = TH_TIME_NONE;
-    DL_FOREACH_SAFE(node->waiting, t, next) {
-        if (t->command.deadline == TH_TIME_NONE)
-            continue;
-        if (t->command.deadline <= node->now)
-            ticket_fail(node, t, TH_TIMEOUT, "instance \"%.*s\" has not %s in time",
-                        TH_PRI(t->command.instance_id),
-                        t->command.until_started ? "started" : "ended");
-        else if (node->next_deadline == TH_TIME_NONE || t->command.deadline < node->next_deadline)
-            node->next_deadline = t->command.deadline;
+    HASH_ITER(hh, node->waiting, w, next_waiters) {
+        t = w->first;
+        while (t) {
+            next = t->next; /* the group goes with its last ticket */
+            expire_one(node, t);
+            t = next;
+        }
     }
 }
 

@@ -77,9 +77,16 @@ enum ticket_state {
     TICKET_JOB,     /* made of other commands */
 };
 
+/* Tickets that wait for a change of one instance. */
+struct waiters {
+    UT_hash_handle hh; /* node->waiting, by id */
+    char *id;
+    struct ticket *first;
+};
+
 struct ticket {
     UT_hash_handle hh;          /* node->tickets */
-    struct ticket *prev, *next; /* node->looking or node->waiting */
+    struct ticket *prev, *next; /* node->looking, or waiters->first */
     uint64_t number;
     enum ticket_state state;
     struct th_command command; /* strings in `arena` */
@@ -87,7 +94,8 @@ struct ticket {
     th_reply_fn reply;
     void *argument;
     th_time asked;
-    bool listed, waiting;
+    bool listed;
+    struct waiters *waiters; /* listed there; NULL: in node->looking */
     struct job *job;
 };
 
@@ -105,7 +113,8 @@ struct th_node {
     uint64_t next_op;
     struct ticket *tickets;
     uint64_t next_ticket;
-    struct ticket *looking, *waiting;
+    struct ticket *looking;
+    struct waiters *waiting;
     th_time next_deadline;
     struct crash_report *crashes;
     struct th_arena episode_arena;

@@ -19,8 +19,15 @@
  *     order. Nothing else is ordered, except where `ordered` below says more.
  *   - After a failed append of an epoch, every later append of that epoch fails too: a suffix may
  *     be lost, never a middle.
+ *   - After a failed send, later sends from that source to that destination fail too, until poll
+ *     has shown the failure; whoever resends begins with the first that failed. Otherwise the
+ *     receiver would take a later message and then drop the earlier one as old (I3).
+ *   - Ordered providers (see traits): after a failure everything submitted fails until poll has
+ *     shown it, because it may follow from what failed; appends fail until the next claim.
+ *   - A send's `source` at or above the number of partitions means a client.
  *   - An error is a th_code and a sentence in the completion. Codes: UNAVAILABLE (try again),
- *     IO (this storage is broken: disk full, …), TOO_LARGE, CORRUPT, FENCED, NOT_FOUND.
+ *     IO (this storage is broken: disk full, …), TOO_LARGE, CORRUPT, FENCED, NOT_FOUND, and INVALID
+ *     for a bad token, limit or partition.
  */
 #pragma once
 
@@ -139,6 +146,9 @@ struct th_completion {
 void th_completion_deinit(struct th_completion *completion);
 
 /* ---- the table ------------------------------------------------------------------------------- */
+
+/* The `source` of a message that comes from no partition. */
+#define TH_SEND_FROM_CLIENT UINT32_MAX
 
 struct th_provider_ops {
     struct th_provider_traits (*traits)(struct th_provider *);
