@@ -492,6 +492,8 @@ void th_sqlite_reader_free(struct th_sqlite_reader *r)
         sqlite3_interrupt(r->db.handle);
         th_queue_wake(&r->queue);
         pthread_join(r->thread, NULL);
+        /* An interrupt stays until a statement runs; it would stop the checkpoint at closing. */
+        sqlite3_exec(r->db.handle, "SELECT 1", NULL, NULL, NULL);
     }
     th_sqlite_items_free(th_queue_take(&r->queue));
     th_queue_deinit(&r->queue);

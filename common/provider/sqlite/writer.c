@@ -33,7 +33,8 @@ enum {
     READ_RUNS = 4096,
     WAL_FRAMES = 4096, /* copied back into the database file from there on: 16 MiB */
 };
-#define BATCH_BYTES ((size_t)32 << 20)
+#define BATCH_BYTES       ((size_t)32 << 20)
+#define BYTES_BEFORE_TRIM ((size_t)8 << 20) /* or so much, whichever comes first */
 
 /* What one batch puts into a log or an inbox; borrowed from its items. */
 struct gathered {
@@ -56,7 +57,8 @@ struct partition {
     size_t runs_dropped;        /* by this batch; they leave `runs` after the commit */
     int64_t inbox_deleted;      /* rows wholly below this are gone */
     int inbox_rows;             /* written since the last deletion */
-    bool broken;                /* until its next claim */
+    size_t inbox_bytes;
+    bool broken; /* until its next claim */
     bool touched;
     bool dirty; /* `now` is not what stands in the table */
 };
@@ -71,6 +73,7 @@ struct th_sqlite_writer {
     sqlite3_stmt *put_log, *put_inbox, *drop_log, *trim_inbox;
     int64_t *drops; /* rows of `log` to delete */
     size_t drop_count, drop_capacity;
+    size_t log_bytes; /* written since the last deletion */
     struct partition *partitions;
     struct th_queue queue;
     struct th_link *rest; /* taken from the queue, above this batch's size */
@@ -345,6 +348,7 @@ static bool put_log(struct th_sqlite_writer *w, struct partition *p, uint32_t st
         }
         th_sqlite_runs_add(&p->runs, g->offsets[from], sqlite3_last_insert_rowid(w->db.handle));
         p->runs_added++;
+        w->log_bytes += w->packed.len;
         w->options.counters->log_rows++;
         from += n;
     }
@@ -379,6 +383,7 @@ static bool put_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t 
             return false;
         }
         p->inbox_rows++;
+        p->inbox_bytes += w->packed.len;
         w->options.counters->inbox_rows++;
         from += n;
     }
@@ -388,13 +393,14 @@ static bool put_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t 
 static bool trim_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t stream, bool now)
 {
     if (p->now.inbox_start <= p->inbox_deleted ||
-        !(now || p->inbox_rows >= INBOX_ROWS_BEFORE_TRIM)) {
+        !(now || p->inbox_rows >= INBOX_ROWS_BEFORE_TRIM || p->inbox_bytes >= BYTES_BEFORE_TRIM)) {
         return true;
     }
     sqlite3_bind_int64(w->trim_inbox, 1, th_sqlite_key(stream, 0));
     sqlite3_bind_int64(w->trim_inbox, 2, th_sqlite_key(stream, p->now.inbox_start));
     p->inbox_deleted = p->now.inbox_start;
     p->inbox_rows = 0;
+    p->inbox_bytes = 0;
     return th_sqlite_run(&w->db, w->trim_inbox, "write to", &w->error);
 }
 
@@ -430,9 +436,10 @@ static void drop_runs(struct th_sqlite_writer *w, struct partition *p)
 static bool trim_logs(struct th_sqlite_writer *w, bool now)
 {
     size_t count = droppable(w);
-    if (count == 0 || !(now || count >= ROWS_BEFORE_TRIM)) {
+    if (count == 0 || !(now || count >= ROWS_BEFORE_TRIM || w->log_bytes >= BYTES_BEFORE_TRIM)) {
         return true;
     }
+    w->log_bytes = 0;
     w->drop_count = 0;
     for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
         drop_runs(w, &w->partitions[i]);

@@ -1,0 +1,3 @@
+if(TARGET th_provider_sqlite)
+    taskhub_program(sqlite_append SOURCES sqlite_append.c LINK th_provider_sqlite)
+endif()
