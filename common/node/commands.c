@@ -468,6 +468,34 @@ static void view_part(const struct part *part, struct th_hub_view *view)
     view->instances_in_memory += s.instances;
 }
 
+/* Counts work that nobody serves by the name of its function. */
+static void count_unserved(struct th_node *node, struct ticket *t, struct th_hub_view *view)
+{
+    struct th_unserved *found = NULL;
+    size_t capacity = 0;
+
+    for (uint32_t n = 0; n < node->part_count; n++) {
+        void *cursor = NULL;
+        struct th_str name;
+        size_t at;
+
+        if (node->parts[n].state != PART_ACTIVE)
+            continue;
+        while (th_partition_next_unserved(node->parts[n].core, &cursor, &name)) {
+            for (at = 0; at < view->unserved_count && !th_str_eq(found[at].name, name); at++)
+                ;
+            if (at == view->unserved_count) {
+                found = th_grow(found, &capacity, at + 1, sizeof(*found));
+                found[view->unserved_count++] =
+                    (struct th_unserved){.name = th_arena_str(&t->arena, name)};
+            }
+            found[at].waiting++;
+        }
+    }
+    view->unserved = th_arena_dup(&t->arena, found, view->unserved_count * sizeof(*found));
+    free(found);
+}
+
 static void answer_hub(struct th_node *node, struct ticket *t)
 {
     struct th_hub_view view = {.record = node->provider->hub};
@@ -476,6 +504,7 @@ static void answer_hub(struct th_node *node, struct ticket *t)
     view.partitions = TH_ARENA_ARRAY(&t->arena, struct th_hub_partition_view, node->part_count);
     for (uint32_t n = 0; n < node->part_count; n++)
         view_part(&node->parts[n], &view);
+    count_unserved(node, t, &view);
     ticket_finish(node, t, &reply);
 }
 
@@ -540,8 +569,8 @@ static void start(struct th_node *node, struct ticket *t)
         th_id_hex(th_random_next(&node->random), th_random_next(&node->random), id);
         c->request_id = th_arena_str(&t->arena, th_str_of(id));
     }
-    if (!th_str_present(c->version) && node->options.default_version)
-        c->version = th_str_of(node->options.default_version);
+    if (!th_str_present(c->version) && node->options.version)
+        c->version = th_str_of(node->options.version);
     c->new_id = generated;
     send_message(node, t, generated);
 }

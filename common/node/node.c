@@ -463,12 +463,98 @@ static void refuse_oversize(struct th_node *node, struct th_actions *actions,
     }
 }
 
+/* Compares dotted versions number by number; parts that are no numbers compare as text. */
+static int version_compare(struct th_str a, struct th_str b)
+{
+    size_t at = 0, bt = 0;
+
+    while (at < a.len || bt < b.len) {
+        size_t a_end = at, b_end = bt;
+        long long a_number = 0, b_number = 0;
+        struct th_str a_part, b_part;
+        int order;
+
+        while (a_end < a.len && a.data[a_end] != '.')
+            a_end++;
+        while (b_end < b.len && b.data[b_end] != '.')
+            b_end++;
+        a_part = th_str_n(a.data + at, a_end - at);
+        b_part = th_str_n(b.data + bt, b_end - bt);
+        if ((a_part.len == 0 || th_str_to_i64(a_part, &a_number)) &&
+            (b_part.len == 0 || th_str_to_i64(b_part, &b_number)))
+            order = (a_number > b_number) - (a_number < b_number);
+        else
+            order = th_str_cmp(a_part, b_part);
+        if (order != 0)
+            return order;
+        at = a_end < a.len ? a_end + 1 : a.len;
+        bt = b_end < b.len ? b_end + 1 : b.len;
+    }
+    return 0;
+}
+
+static bool version_fits(const struct th_node_options *o, struct th_str version)
+{
+    const struct th_str ours = th_str_of(o->version);
+
+    if (!o->version || o->version_match == TH_VERSION_MATCH_NONE)
+        return true;
+    if (o->version_match == TH_VERSION_MATCH_STRICT)
+        return th_str_eq(version, ours);
+    return version_compare(version, ours) <= 0;
+}
+
+static void fail_version(struct th_node *node, struct part *part, struct th_instance *instance,
+                         struct th_str version)
+{
+    struct th_arena *arena = th_partition_arena(instance);
+    struct th_actions actions = {0};
+    struct th_action *only = th_actions_add(&actions, arena, TH_ACTION_COMPLETE, -1);
+    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
+
+    *failure = (struct th_failure){
+        .type = TH_STR("VersionMismatch"),
+        .message = th_arena_format(
+            arena,
+            "the instance has version \"%.*s\", this application \"%s\" does not run it "
+            "(versionMatchStrategy)",
+            TH_PRI(version), node->options.version),
+        .non_retriable = true};
+    only->status = TH_STATUS_FAILED;
+    only->failure = failure;
+    th_partition_ran(part->core, instance, &actions, node->now);
+}
+
+/* Whether this process may run the instance; otherwise it was failed or put back. */
+static bool may_run(struct th_node *node, struct part *part, struct th_instance *instance)
+{
+    const struct th_node_hooks *h = &node->options.hooks;
+    struct th_str name, version;
+
+    th_partition_function(instance, &name, &version);
+    if (!version_fits(&node->options, version)) {
+        if (node->options.version_failure == TH_VERSION_FAILURE_FAIL) {
+            fail_version(node, part, instance, version);
+            return false;
+        }
+    } else if (!h->serves || h->serves(h->argument, false, name, version)) {
+        return true;
+    }
+    say(node, TH_LOG_WARN,
+        "instance \"%.*s\" waits: nobody here serves orchestrator \"%.*s\", version \"%.*s\"",
+        TH_PRI(th_partition_instance_id(instance)), TH_PRI(name), TH_PRI(version));
+    th_partition_put_back(part->core, instance, node->now);
+    return false;
+}
+
 static void effect_run(struct th_node *node, struct part *part, struct th_instance *instance)
 {
     struct th_arena *arena = th_partition_arena(instance);
     struct th_actions actions = {0};
     struct th_episode episode;
 
+    if (!may_run(node, part, instance))
+        return;
     th_partition_episode(part->core, instance, false, &episode);
     if (run(node, &episode, arena, &actions) == TH_EXECUTOR_NEEDS_HISTORY) {
         if (!th_partition_episode(part->core, instance, true, &episode))

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "model/settings.h"
 #include "node/command.h"
 #include "sdk/executor.h"
 
@@ -57,8 +58,12 @@ struct th_node_options {
     size_t checkpoint_bytes;   /* … and so many bytes; default 4 MiB */
     uint32_t max_crashes;      /* attempts that may take the process down; default 3 */
     size_t max_payload_bytes;  /* default 16 MiB */
-    const char *default_version; /* of instances started without one; NULL: none */
-    int mutation;                /* enum th_mutation: deliberate defects, for the simulation */
+    /* The application's version: given to instances started without one, and held against those
+     * of instances (host.json versionMatchStrategy). NULL: no version, no check. */
+    const char *version;
+    enum th_version_match version_match;
+    enum th_version_failure version_failure;
+    int mutation; /* enum th_mutation: deliberate defects, for the simulation */
 };
 
 struct th_node *th_node_new(const struct th_node_options *options);

@@ -99,11 +99,12 @@ struct th_instance {
     struct th_partition *partition;
     char *id;
     size_t id_len;
-    bool known;   /* info is complete; otherwise only pending answers and letters are in memory */
-    bool loading; /* a LOAD is under way */
-    bool queued;  /* in p->runnable */
-    bool busy;    /* an episode is with the executor */
-    bool hold;    /* no new episode until its records are acknowledged: it waits to be projected */
+    bool known;    /* info is complete; otherwise only pending answers and letters are in memory */
+    bool loading;  /* a LOAD is under way */
+    bool queued;   /* in p->runnable */
+    bool busy;     /* an episode is with the executor */
+    bool hold;     /* no new episode until its records are acknowledged: it waits to be projected */
+    bool unserved; /* put back: no episode before the partition is taken up again */
     struct th_instance *next_runnable; /* in p->runnable or p->deferred */
 
     struct th_instance_info info;

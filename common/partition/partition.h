@@ -155,6 +155,13 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *instance, 
 struct th_arena *th_partition_arena(struct th_instance *instance); /* for the actions */
 void th_partition_ran(struct th_partition *p, struct th_instance *instance,
                       const struct th_actions *actions, th_time now);
+/* Nobody here serves this orchestrator (or this version of it): its messages are parked and it
+ * waits until the partition is taken up again. */
+void th_partition_put_back(struct th_partition *p, struct th_instance *instance, th_time now);
+struct th_str th_partition_instance_id(const struct th_instance *instance);
+/* The name and version the instance of a RUN was started under; valid until th_partition_ran. */
+void th_partition_function(struct th_instance *instance, struct th_str *name,
+                           struct th_str *version);
 
 /* ---- views ---------------------------------------------------------------------------------- */
 
@@ -175,6 +182,9 @@ enum th_view_state {
 /* `durable` is false when `info` rests on records not yet acknowledged: ask again later. */
 enum th_view_state th_partition_view(struct th_partition *p, struct th_str instance_id,
                                      const struct th_instance_info **info, bool *durable);
+
+/* Orchestrations put back, one by one; false at the end. `cursor` begins as NULL. */
+bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th_str *name);
 
 /* The projection holds everything about this instance (nothing at all included). */
 bool th_partition_stored(struct th_partition *p, struct th_str instance_id);

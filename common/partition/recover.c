@@ -516,6 +516,7 @@ static void take_up(struct th_partition *p)
     struct th_instance *i, *next;
 
     HASH_ITER(hh, p->instances, i, next) {
+        instance_unpark(i); /* what was put back is offered again; what is suspended parks again */
         instance_ready(i);
         instance_touch(i);
         instance_free_if_empty(i);

@@ -45,8 +45,8 @@ static bool has_offer(const struct th_instance *i)
 
 bool turn_can_run(const struct th_instance *i)
 {
-    return i->known && !i->busy && !i->loading && !i->turn && i->partition->active &&
-           (i->info.starting || has_offer(i));
+    return i->known && !i->unserved && !i->busy && !i->loading && !i->turn &&
+           i->partition->active && (i->info.starting || has_offer(i));
 }
 
 /* ---- what the engine asks ---- */
@@ -273,6 +273,48 @@ void th_partition_ran(struct th_partition *p, struct th_instance *i,
     th_engine_finish(&t->in, actions, &t->arena, &t->outcome);
     write_turn(p, i, t);
     end_turn(p, i, t);
+}
+
+struct th_str th_partition_instance_id(const struct th_instance *i)
+{
+    return instance_id(i);
+}
+
+void th_partition_function(struct th_instance *i, struct th_str *name, struct th_str *version)
+{
+    struct th_instance_info info = i->info;
+
+    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
+        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
+    *name = info.name;
+    *version = info.version;
+}
+
+void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_time now)
+{
+    struct turn *t = i->turn;
+
+    p->now = now > p->now ? now : p->now;
+    for (size_t n = 0; n < t->count; n++) {
+        if (t->offers[n].verdict == TH_VERDICT_TAKEN)
+            t->offers[n].verdict = TH_VERDICT_PARKED;
+    }
+    marks_settle(p, t);
+    free_settled(t);
+    i->unserved = true;
+    end_turn(p, i, t);
+}
+
+bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th_str *name)
+{
+    struct th_instance *i = *cursor ? ((struct th_instance *)*cursor)->hh.next : p->instances;
+
+    while (i && !i->unserved)
+        i = i->hh.next;
+    *cursor = i;
+    if (i)
+        *name = i->info.name;
+    return i != NULL;
 }
 
 /* ---- the work loop ---- */
