@@ -5,7 +5,8 @@
  *   hub.c         hubs of a file               lock.c   one process per hub
  *   sqlite.c      the provider's table: submissions in, completions out (node's thread)
  *   outlet.c      completions on their way to the node's thread
- *   writer.c      the writer thread            projection.c  its rows of instances
+ *   writer.c      the writer thread            store.c  its logs and inboxes
+ *   projection.c  its rows of instances
  *   pack.c        many records in one row     runs.c   where a log's rows are
  *   reader.c      the reader and searcher threads            query.c  queries
  *

@@ -3,91 +3,29 @@
  * one transaction of it, commits, and hands the batch on as completions: while a commit waits for
  * the disk, the next batch gathers.
  *
- * The records that one batch appends to one partition become one row (pack.c), and so do the
- * messages of one inbox. Messages that a trim in the same batch covers are not written. Log
- * offsets are given here; a failed batch gives its offsets back, so they stay dense. Inbox offsets
- * are given at submission, where the message is delivered; a failed batch leaves a hole there.
+ * Log offsets are given here; a failed batch gives its offsets back, so they stay dense. Inbox
+ * offsets are given at submission, where the message is delivered; a failed batch leaves a hole
+ * there.
  *
  * A failed batch breaks every partition until its next claim (sqlite.h says what is refused
  * then). All of them, because what was submitted later may rest on what was lost without being
  * about the same partition: a message may have been delivered, and answered, in memory. For the
  * same reason a refused send breaks its destination, which may be claimed again already.
- *
- * What trims leave behind is deleted in runs of rows, and the bounds are written along with other
- * work, at the latest after a second without any. The last row of a log or inbox always stays:
- * with `partitions` it says where the next offset is.
  */
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/hash.h"
 #include "base/memory.h"
 #include "provider/provider.h"
-#include "provider/sqlite/internal.h"
+#include "provider/sqlite/writer.h"
 
 enum {
     BATCH_ITEMS = 8192,
-    ROWS_BEFORE_TRIM = 256, /* of all logs together */
-    INBOX_ROWS_BEFORE_TRIM = 32,
     READ_RUNS = 4096,
-    WAL_FRAMES = 4096, /* copied back into the database file from there on: 16 MiB */
+    WAL_FRAMES = 8192, /* copied back into the database file from there on: 32 MiB */
 };
-#define BATCH_BYTES       ((size_t)32 << 20)
-#define BYTES_BEFORE_TRIM ((size_t)8 << 20) /* or so much, whichever comes first */
-
-/* What one batch puts into a log or an inbox; borrowed from its items. */
-struct gathered {
-    struct th_blob **items;
-    int64_t *offsets;
-    size_t count, capacity, offset_capacity;
-};
-
-struct state {
-    int64_t log_start, log_end, inbox_start, inbox_end;
-    struct th_watermark mark;
-    uint64_t epoch;
-};
-
-struct partition {
-    struct state now, before; /* `before` the batch; only while `touched` */
-    struct gathered log, inbox;
-    struct th_sqlite_runs runs; /* of the log */
-    size_t runs_added;          /* by this batch */
-    size_t runs_dropped;        /* by this batch; they leave `runs` after the commit */
-    int64_t inbox_deleted;      /* rows wholly below this are gone */
-    int inbox_rows;             /* written since the last deletion */
-    size_t inbox_bytes;
-    bool broken; /* until its next claim */
-    bool touched;
-    bool dirty; /* `now` is not what stands in the table */
-};
-
-struct th_sqlite_writer {
-    struct th_sqlite_db db;
-    char *file;
-    struct th_sqlite_hub_row hub;
-    struct th_sqlite_writer_options options;
-    struct th_sqlite_projector *projector;
-    sqlite3_stmt *begin, *commit, *rollback, *save;
-    sqlite3_stmt *put_log, *put_inbox, *drop_log, *trim_inbox;
-    int64_t *drops; /* rows of `log` to delete */
-    size_t drop_count, drop_capacity;
-    size_t log_bytes; /* written since the last deletion */
-    struct partition *partitions;
-    struct th_queue queue;
-    struct th_link *rest; /* taken from the queue, above this batch's size */
-    atomic_bool stopping;
-    bool started;
-    pthread_t thread;
-    bool active;       /* inside a transaction */
-    bool needed;       /* the batch holds something to commit */
-    int frames;        /* in the WAL */
-    int checkpoint_at; /* frames */
-    struct th_buffer packed;
-    struct th_blob *refused; /* why a broken partition's items fail */
-    struct th_error error;   /* of this batch */
-};
+#define BATCH_BYTES ((size_t)32 << 20)
 
 /* ---- transactions ---- */
 
@@ -166,6 +104,11 @@ static void bound_wal(struct th_sqlite_writer *w)
         /* A long read can keep the WAL from starting over: do not try at every commit. */
         w->checkpoint_at = w->frames + WAL_FRAMES;
     }
+}
+
+static bool write_batch(struct th_sqlite_writer *w, bool trim)
+{
+    return enter(w) && th_sqlite_store_write(w, trim) && leave(w);
 }
 
 /* ---- taking a batch's items in ---- */
@@ -322,204 +265,7 @@ static bool take(struct th_sqlite_writer *w, struct th_sqlite_item *item)
     }
 }
 
-/* ---- writing what was taken in ---- */
-
-/* Packs items[from..from+count) into one row. Its first two parameters are the caller's. */
-static bool put_row(struct th_sqlite_writer *w, sqlite3_stmt *statement, const struct gathered *g,
-                    size_t from, size_t count)
-{
-    th_sqlite_pack(&w->packed, g->items + from, count);
-    sqlite3_bind_int64(statement, 3, (int64_t)count);
-    sqlite3_bind_int64(statement, 4, th_crc32c(0, w->packed.data, w->packed.len));
-    th_sqlite_bind_blob(statement, 5, th_buffer_view(&w->packed));
-    return th_sqlite_run(&w->db, statement, "write to", &w->error);
-}
-
-static bool put_log(struct th_sqlite_writer *w, struct partition *p, uint32_t stream)
-{
-    const struct gathered *g = &p->log;
-    size_t from = 0;
-    while (from < g->count) {
-        size_t n = th_sqlite_pack_count(g->items + from, g->count - from);
-        sqlite3_bind_int64(w->put_log, 1, stream);
-        sqlite3_bind_int64(w->put_log, 2, g->offsets[from]);
-        if (!put_row(w, w->put_log, g, from, n)) {
-            return false;
-        }
-        th_sqlite_runs_add(&p->runs, g->offsets[from], sqlite3_last_insert_rowid(w->db.handle));
-        p->runs_added++;
-        w->log_bytes += w->packed.len;
-        w->options.counters->log_rows++;
-        from += n;
-    }
-    return true;
-}
-
-/* How many items from `from` on have consecutive offsets: refused sends leave holes. */
-static size_t consecutive(const struct gathered *g, size_t from)
-{
-    size_t end = from + 1;
-    while (end < g->count && g->offsets[end] == g->offsets[end - 1] + 1) {
-        end++;
-    }
-    return end - from;
-}
-
-static bool put_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t stream)
-{
-    const struct gathered *g = &p->inbox;
-    size_t from = 0;
-    while (from < g->count && g->offsets[from] < p->now.inbox_start) {
-        from++;
-    }
-    if (from > 0) {
-        p->dirty = true; /* no row tells the end then */
-        w->options.counters->sends_skipped += from;
-    }
-    while (from < g->count) {
-        size_t n = th_sqlite_pack_count(g->items + from, consecutive(g, from));
-        sqlite3_bind_int64(w->put_inbox, 1, th_sqlite_key(stream, g->offsets[from]));
-        if (!put_row(w, w->put_inbox, g, from, n)) {
-            return false;
-        }
-        p->inbox_rows++;
-        p->inbox_bytes += w->packed.len;
-        w->options.counters->inbox_rows++;
-        from += n;
-    }
-    return true;
-}
-
-static bool trim_inbox(struct th_sqlite_writer *w, struct partition *p, uint32_t stream, bool now)
-{
-    if (p->now.inbox_start <= p->inbox_deleted ||
-        !(now || p->inbox_rows >= INBOX_ROWS_BEFORE_TRIM || p->inbox_bytes >= BYTES_BEFORE_TRIM)) {
-        return true;
-    }
-    sqlite3_bind_int64(w->trim_inbox, 1, th_sqlite_key(stream, 0));
-    sqlite3_bind_int64(w->trim_inbox, 2, th_sqlite_key(stream, p->now.inbox_start));
-    p->inbox_deleted = p->now.inbox_start;
-    p->inbox_rows = 0;
-    p->inbox_bytes = 0;
-    return th_sqlite_run(&w->db, w->trim_inbox, "write to", &w->error);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static size_t droppable(const struct th_sqlite_writer *w)
-{
-    size_t count = 0;
-    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
-        const struct partition *p = &w->partitions[i];
-        count += th_sqlite_runs_below(&p->runs, p->now.log_start);
-    }
-    return count;
-}
-
-/* Marks the rows of one log that lie below its start. */
-static void drop_runs(struct th_sqlite_writer *w, struct partition *p)
-{
-    p->runs_dropped = th_sqlite_runs_below(&p->runs, p->now.log_start);
-    w->drops =
-        th_grow(w->drops, &w->drop_capacity, w->drop_count + p->runs_dropped, sizeof(*w->drops));
-    for (size_t i = 0; i < p->runs_dropped; i++) {
-        w->drops[w->drop_count++] = p->runs.items[p->runs.first + i].row;
-    }
-}
-
-/* Deletes the trimmed rows of all logs together and in their order: they share pages. */
-static bool trim_logs(struct th_sqlite_writer *w, bool now)
-{
-    size_t count = droppable(w);
-    if (count == 0 || !(now || count >= ROWS_BEFORE_TRIM || w->log_bytes >= BYTES_BEFORE_TRIM)) {
-        return true;
-    }
-    w->log_bytes = 0;
-    w->drop_count = 0;
-    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
-        drop_runs(w, &w->partitions[i]);
-    }
-    qsort(w->drops, w->drop_count, sizeof(*w->drops), by_number);
-    bool done = true;
-    for (size_t i = 0; done && i < w->drop_count; i++) {
-        sqlite3_bind_int64(w->drop_log, 1, w->drops[i]);
-        done = th_sqlite_run(&w->db, w->drop_log, "write to", &w->error);
-    }
-    return done;
-}
-
-static bool save(struct th_sqlite_writer *w, const struct partition *p, uint32_t stream)
-{
-    const struct state *s = &p->now;
-    const int64_t values[] = {stream,
-                              s->log_start,
-                              s->log_end,
-                              s->inbox_start,
-                              s->inbox_end,
-                              s->mark.offset,
-                              (int64_t)s->mark.epoch,
-                              (int64_t)s->mark.sequence};
-    for (size_t i = 0; i < TH_COUNT(values); i++) {
-        sqlite3_bind_int64(w->save, (int)i + 1, values[i]);
-    }
-    return th_sqlite_run(&w->db, w->save, "write to", &w->error);
-}
-
-static bool full(struct th_sqlite_writer *w, const struct partition *p)
-{
-    return (p->now.log_end <= TH_SQLITE_OFFSET_MAX && p->now.inbox_end <= TH_SQLITE_OFFSET_MAX) ||
-           th_fail(&w->error, TH_IO, "a partition in %s has used up its offsets", w->file);
-}
-
-static bool write_partition(struct th_sqlite_writer *w, struct partition *p, bool trim)
-{
-    uint32_t stream = w->hub.base + (uint32_t)(p - w->partitions);
-    return full(w, p) && put_log(w, p, stream) && put_inbox(w, p, stream) &&
-           trim_inbox(w, p, stream, trim) && (!p->dirty || save(w, p, stream));
-}
-
-static bool write_batch(struct th_sqlite_writer *w, bool trim)
-{
-    bool done = enter(w);
-    for (uint32_t i = 0; done && i < w->hub.record.partitions; i++) {
-        struct partition *p = &w->partitions[i];
-        done = !(p->touched || p->dirty || trim) || write_partition(w, p, trim);
-    }
-    return done && trim_logs(w, trim) && leave(w);
-}
-
 /* ---- the end of a batch ---- */
-
-static void settle(struct partition *p, bool committed, bool written)
-{
-    if (committed) {
-        p->dirty = p->dirty && !written;
-        p->runs.first += p->runs_dropped;
-    } else {
-        p->now = p->touched ? p->before : p->now;
-        p->runs.end -= p->runs_added;
-        p->inbox_deleted = 0;
-    }
-    p->touched = false;
-    p->runs_added = p->runs_dropped = 0;
-    p->log.count = p->inbox.count = 0;
-}
-
-static void settle_all(struct th_sqlite_writer *w, bool committed, bool written)
-{
-    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
-        settle(&w->partitions[i], committed, written);
-    }
-    if (w->packed.capacity > 4 * TH_SQLITE_PACK_BYTES) {
-        th_buffer_deinit(&w->packed); /* do not keep what one huge record needed */
-        w->packed = (struct th_buffer){0};
-    }
-}
 
 static void break_all(struct th_sqlite_writer *w)
 {
@@ -619,7 +365,7 @@ static void run_batch(struct th_sqlite_writer *w, struct th_link *items)
         abandon(w);
         break_all(w);
     }
-    settle_all(w, good, w->needed);
+    th_sqlite_store_settle(w, good, w->needed);
     hand_on(w, items, !good);
     if (w->needed && good) {
         bound_wal(w);
@@ -634,18 +380,7 @@ static void tidy(struct th_sqlite_writer *w)
         abandon(w);
         th_log(w->options.log, TH_LOG_WARN, "sqlite", "%s", w->error.message);
     }
-    settle_all(w, good, true);
-}
-
-static bool untidy(const struct th_sqlite_writer *w)
-{
-    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
-        const struct partition *p = &w->partitions[i];
-        if (p->dirty || p->inbox_deleted < p->now.inbox_start) {
-            return true;
-        }
-    }
-    return droppable(w) > 0;
+    th_sqlite_store_settle(w, good, true);
 }
 
 /* ---- the thread ---- */
@@ -676,7 +411,7 @@ static struct th_link *next_batch(struct th_sqlite_writer *w)
     struct th_link *items = w->rest;
     w->rest = NULL;
     if (!items) {
-        th_time deadline = untidy(w) ? th_monotonic() + TH_SECOND : TH_TIME_NONE;
+        th_time deadline = th_sqlite_store_untidy(w) ? th_monotonic() + TH_SECOND : TH_TIME_NONE;
         items = w->stopping ? th_queue_take(&w->queue) : th_queue_wait(&w->queue, deadline);
     }
     return cut(w, items);
@@ -691,7 +426,7 @@ static void *writer_main(void *argument)
         struct th_link *items = next_batch(w);
         if (items) {
             run_batch(w, items);
-        } else if (untidy(w)) {
+        } else if (th_sqlite_store_untidy(w)) {
             tidy(w);
         }
         if (stopping && !items) {
@@ -704,117 +439,9 @@ static void *writer_main(void *argument)
 
 static bool prepare(struct th_sqlite_writer *w, struct th_error *error)
 {
-    const struct th_sqlite_db *db = &w->db;
-    static const char put_log_sql[] =
-        "INSERT INTO log(stream, first, count, crc, records) VALUES(?1, ?2, ?3, ?4, ?5)";
-    static const char trim_inbox[] = "DELETE FROM inbox WHERE key>=?1 AND key<"
-                                     "(SELECT max(key) FROM inbox WHERE key BETWEEN ?1 AND ?2)";
-    static const char save_sql[] =
-        "UPDATE partitions SET log_start=?2, log_end=?3, inbox_start=?4, inbox_end=?5,"
-        " mark_offset=?6, mark_epoch=?7, mark_sequence=?8 WHERE stream=?1";
-    return th_sqlite_prepare(db, "BEGIN IMMEDIATE", &w->begin, error) &&
-           th_sqlite_prepare(db, "COMMIT", &w->commit, error) &&
-           th_sqlite_prepare(db, "ROLLBACK", &w->rollback, error) &&
-           th_sqlite_prepare(db, put_log_sql, &w->put_log, error) &&
-           th_sqlite_prepare(db, "INSERT INTO inbox VALUES(?1, ?3, ?4, ?5)", &w->put_inbox,
-                             error) &&
-           th_sqlite_prepare(db, "DELETE FROM log WHERE row=?1", &w->drop_log, error) &&
-           th_sqlite_prepare(db, trim_inbox, &w->trim_inbox, error) &&
-           th_sqlite_prepare(db, save_sql, &w->save, error);
-}
-
-/* Raises *end to behind the last row of an inbox. */
-static bool inbox_end(const struct th_sqlite_db *db, uint32_t stream, int64_t *end,
-                      struct th_error *error)
-{
-    TH_SQLITE_STMT *s = NULL;
-    if (!th_sqlite_prepare(db,
-                           "SELECT key, count FROM inbox WHERE key BETWEEN ?1 AND ?2"
-                           " ORDER BY key DESC LIMIT 1",
-                           &s, error)) {
-        return false;
-    }
-    sqlite3_bind_int64(s, 1, th_sqlite_key(stream, 0));
-    sqlite3_bind_int64(s, 2, th_sqlite_key(stream, TH_SQLITE_OFFSET_MAX));
-    int result = sqlite3_step(s);
-    if (result == SQLITE_ROW) {
-        int64_t stored = (sqlite3_column_int64(s, 0) & TH_SQLITE_OFFSET_MAX) +
-                         (sqlite3_column_int64(s, 1) & UINT32_MAX);
-        *end = stored > *end ? stored : *end;
-    }
-    return result == SQLITE_ROW || result == SQLITE_DONE || th_sqlite_fail(error, db, "read");
-}
-
-static bool read_state(const struct th_sqlite_db *db, uint32_t stream, struct state *out,
-                       struct th_error *error)
-{
-    TH_SQLITE_STMT *s = NULL;
-    if (!th_sqlite_prepare(db, "SELECT * FROM partitions WHERE stream=?1", &s, error)) {
-        return false;
-    }
-    sqlite3_bind_int64(s, 1, stream);
-    int result = sqlite3_step(s);
-    if (result != SQLITE_ROW) {
-        return result == SQLITE_DONE
-                   ? th_fail(error, TH_CORRUPT, "a partition is missing in %s", db->file)
-                   : th_sqlite_fail(error, db, "read");
-    }
-    *out = (struct state){
-        .log_start = sqlite3_column_int64(s, 1),
-        .log_end = sqlite3_column_int64(s, 2),
-        .inbox_start = sqlite3_column_int64(s, 3),
-        .inbox_end = sqlite3_column_int64(s, 4),
-        .mark = {sqlite3_column_int64(s, 5), (uint64_t)sqlite3_column_int64(s, 6),
-                 (uint64_t)sqlite3_column_int64(s, 7)},
-    };
-    return inbox_end(db, stream, &out->inbox_end, error);
-}
-
-static bool add_run(struct th_sqlite_writer *w, sqlite3_stmt *s, struct th_error *error)
-{
-    struct partition *p = &w->partitions[sqlite3_column_int64(s, 1) - w->hub.base];
-    int64_t first = sqlite3_column_int64(s, 2);
-    int64_t count = sqlite3_column_int64(s, 3);
-    size_t runs = th_sqlite_runs_count(&p->runs);
-    if (first < 0 || count < 1 || count > UINT32_MAX || first > TH_SQLITE_OFFSET_MAX ||
-        (runs > 0 && first != p->now.log_end)) {
-        return th_fail(error, TH_CORRUPT, "a log in %s is damaged: restore the file from a copy",
-                       w->file);
-    }
-    th_sqlite_runs_add(&p->runs, first, sqlite3_column_int64(s, 0));
-    p->now.log_end = first + count;
-    return true;
-}
-
-/* Rows are in the order of writing, so each log's are in the order of their offsets. */
-static bool read_runs(struct th_sqlite_writer *w, struct th_error *error)
-{
-    TH_SQLITE_STMT *s = NULL;
-    if (!th_sqlite_prepare(&w->db,
-                           "SELECT row, stream, first, count FROM log"
-                           " WHERE stream>=?1 AND stream<?2 ORDER BY row",
-                           &s, error)) {
-        return false;
-    }
-    sqlite3_bind_int64(s, 1, w->hub.base);
-    sqlite3_bind_int64(s, 2, w->hub.base + w->hub.record.partitions);
-    int result;
-    while ((result = sqlite3_step(s)) == SQLITE_ROW) {
-        if (!add_run(w, s, error)) {
-            return false;
-        }
-    }
-    return result == SQLITE_DONE || th_sqlite_fail(error, &w->db, "read");
-}
-
-static bool read_partitions(struct th_sqlite_writer *w, struct th_error *error)
-{
-    bool done = true;
-    for (uint32_t i = 0; done && i < w->hub.record.partitions; i++) {
-        struct partition *p = &w->partitions[i];
-        done = read_state(&w->db, w->hub.base + i, &p->now, error);
-    }
-    return done && read_runs(w, error);
+    return th_sqlite_prepare(&w->db, "BEGIN IMMEDIATE", &w->begin, error) &&
+           th_sqlite_prepare(&w->db, "COMMIT", &w->commit, error) &&
+           th_sqlite_prepare(&w->db, "ROLLBACK", &w->rollback, error);
 }
 
 static bool open_connection(struct th_sqlite_writer *w, struct th_error *error)
@@ -826,7 +453,7 @@ static bool open_connection(struct th_sqlite_writer *w, struct th_error *error)
     }
     sqlite3_wal_hook(w->db.handle, wal_grew, w);
     w->projector = th_sqlite_projector_new(&w->db, &w->hub, error);
-    return w->projector && prepare(w, error) && read_partitions(w, error);
+    return w->projector && prepare(w, error) && th_sqlite_store_open(w, error);
 }
 
 struct th_sqlite_writer *th_sqlite_writer_new(const struct th_sqlite_writer_options *options,
@@ -863,12 +490,6 @@ void th_sqlite_writer_submit(struct th_sqlite_writer *w, struct th_sqlite_item *
     th_queue_push(&w->queue, &item->link);
 }
 
-static void gathered_deinit(struct gathered *s)
-{
-    free(s->items);
-    free(s->offsets);
-}
-
 void th_sqlite_writer_free(struct th_sqlite_writer *w)
 {
     if (w->started) {
@@ -878,23 +499,15 @@ void th_sqlite_writer_free(struct th_sqlite_writer *w)
     }
     th_sqlite_items_free(th_queue_take(&w->queue));
     th_queue_deinit(&w->queue);
-    for (uint32_t i = 0; i < w->hub.record.partitions; i++) {
-        gathered_deinit(&w->partitions[i].log);
-        gathered_deinit(&w->partitions[i].inbox);
-        th_sqlite_runs_deinit(&w->partitions[i].runs);
-    }
+    th_sqlite_store_close(w);
     free(w->partitions);
-    free(w->drops);
     if (w->projector) {
         th_sqlite_projector_free(w->projector);
     }
-    sqlite3_stmt **all[] = {&w->begin,   &w->commit,    &w->rollback, &w->save,
-                            &w->put_log, &w->put_inbox, &w->drop_log, &w->trim_inbox};
-    for (size_t i = 0; i < TH_COUNT(all); i++) {
-        th_sqlite_finalize(all[i]);
-    }
+    th_sqlite_finalize(&w->begin);
+    th_sqlite_finalize(&w->commit);
+    th_sqlite_finalize(&w->rollback);
     th_sqlite_db_close(&w->db);
-    th_buffer_deinit(&w->packed);
     th_blob_unref(w->refused);
     free(w->file);
     free(w);
