@@ -316,6 +316,12 @@ static json_t *result_of(const struct task *task)
     return result;
 }
 
+/* A disk may be full for a while; a folder that cannot be one stays so. */
+static bool may_pass(int code)
+{
+    return code != -ENOTDIR && code != -ENOENT && code != -EACCES && code != -EROFS;
+}
+
 /* What cannot be a file name of ours must not be written; the input may be anybody's. */
 static int save(struct th_activity *activity, const json_t *name, const char *text)
 {
@@ -327,7 +333,10 @@ static int save(struct th_activity *activity, const json_t *name, const char *te
         return th_activity_fail_for_good(activity, "BadOutput", "an output has no %s",
                                          text ? "name" : "text");
     rc = outputs_save(file, text, strlen(text), err, sizeof err);
-    return rc == 0 ? 0 : th_activity_fail(activity, "CannotSave", "%s", err);
+    if (rc == 0)
+        return 0;
+    return may_pass(rc) ? th_activity_fail(activity, "CannotSave", "%s", err)
+                        : th_activity_fail_for_good(activity, "CannotSave", "%s", err);
 }
 
 static int save_json(struct th_activity *activity, const json_t *name, const json_t *json,

@@ -66,18 +66,28 @@ static char *outputs_address(struct th_request *request)
     return address;
 }
 
+/* The time so many days ago. Never 0 or less, which would stand for no bound at all. */
+static th_time days_ago(json_int_t days)
+{
+    struct timespec now;
+    th_time then;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    then = (th_time)now.tv_sec * 1000000 + now.tv_nsec / 1000 - days * DAY_US;
+    return then > 0 ? then : 1;
+}
+
 /* Purges what has ended and was created that long ago, when the request says so. */
 static bool purge_old(struct th_request *request, const json_t *body, json_t *answer,
                       struct th_client_error *error)
 {
     const json_t *days = json_object_get(body, "purgeOlderThanDays");
-    th_time now = (th_time)time(NULL) * 1000000;
     size_t purged = 0;
 
     if (!days)
         return true;
-    if (!th_client_purge_by(th_request_client(request), 0, now - json_integer_value(days) * DAY_US,
-                            NULL, &purged, error))
+    if (!th_client_purge_by(th_request_client(request), 0, days_ago(json_integer_value(days)), NULL,
+                            &purged, error))
         return false;
     json_object_set_new(answer, "purged", json_integer((json_int_t)purged));
     return true;
