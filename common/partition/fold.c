@@ -285,7 +285,8 @@ static void fold_episode(struct fold *f)
     fold_pending(f, i, &events);
     i->crashes = 0;
     /* A row that is ahead of the log already holds this; a delta without a base is skipped. */
-    if ((i->row < f->stamp || MUTANT(f->p, FOLD_TWICE)) && (existed || f->r->replace_history)) {
+    if ((i->row < f->stamp || MUTANT(f->p, FOLD_TWICE)) &&
+        (existed || f->r->replace_history || th_str_present(f->r->next))) {
         i->known = true;
         i->purged = false;
         if (th_str_present(f->r->next))
