@@ -241,12 +241,14 @@ static bool configure(const struct th_sqlite_db *db, struct th_error *error)
 {
     sqlite3_busy_timeout(db->handle, 10000);
     sqlite3_extended_result_codes(db->handle, 1);
-    sqlite3_wal_autocheckpoint(db->handle, 0); /* reader.c does it */
-    return th_sqlite_exec(db,
-                          "PRAGMA page_size=4096; PRAGMA synchronous=FULL; PRAGMA mmap_size=0;"
-                          "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024;"
-                          "PRAGMA trusted_schema=OFF",
-                          error);
+    sqlite3_wal_autocheckpoint(db->handle, 0); /* writer.c and reader.c do it */
+    TH_BUFFER sql = {0};
+    th_buffer_format(&sql,
+                     "PRAGMA page_size=%d; PRAGMA synchronous=FULL; PRAGMA mmap_size=0;"
+                     "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024;"
+                     "PRAGMA trusted_schema=OFF%c",
+                     TH_SQLITE_PAGE, 0);
+    return th_sqlite_exec(db, sql.data, error);
 }
 
 /* SQLite writes a "-wal" of a file that is none at its first use; do not even try. */

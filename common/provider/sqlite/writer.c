@@ -23,7 +23,7 @@
 enum {
     BATCH_ITEMS = 8192,
     READ_RUNS = 4096,
-    WAL_FRAMES = 8192, /* copied back into the database file from there on: 32 MiB */
+    WAL_FRAMES = 4096, /* copied back into the database file from there on: 32 MiB */
 };
 #define BATCH_BYTES ((size_t)32 << 20)
 
@@ -88,7 +88,7 @@ static int wal_grew(void *argument, sqlite3 *handle, const char *schema, int fra
 static void bound_wal(struct th_sqlite_writer *w)
 {
     struct th_sqlite_counters *c = w->options.counters;
-    c->wal_bytes = (uint64_t)w->frames * 4096;
+    c->wal_bytes = (uint64_t)w->frames * TH_SQLITE_PAGE;
     if (w->frames < w->checkpoint_at) {
         w->checkpoint_at = w->frames < WAL_FRAMES ? WAL_FRAMES : w->checkpoint_at;
         return;
