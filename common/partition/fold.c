@@ -163,8 +163,6 @@ static void open_pending(struct fold *f, struct th_instance *i, enum th_pending_
     if (d)
         pending_close(d);
     d = pending_open(i, kind, event, f->r->execution_id, f->blob, f->stamp);
-    if (kind == TH_PENDING_TIMER)
-        heap_add(f->p, d->fire_at, d->token, NULL);
     if (kind == TH_PENDING_TASK && f->live)
         effect_hold(f->p, TH_EFFECT_ACTIVITY, f->stamp)->token = d->token;
 }

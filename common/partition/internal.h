@@ -44,6 +44,7 @@ struct letter {
     bool was_parked;           /* and is offered again */
     bool offered;              /* part of the turn under way */
     th_time not_before;
+    size_t heap_at; /* parked until a time: its place in the heap, plus one */
     th_time arrived;
     struct th_instance *instance;
 };
@@ -57,8 +58,9 @@ struct pending {
     enum th_pending_kind kind;
     int32_t event_id;
     struct th_instance *instance;
-    char execution_id[33 + 8];
-    struct th_blob *blob; /* what name, version, data, tags point into */
+    char *execution_id;
+    size_t heap_at;       /* TIMER: its place in the heap, plus one; 0: it fired */
+    struct th_blob *blob; /* what name, version, data, child_id point into */
     struct th_arena nested;
     struct th_str name, version, data, child_id;
     struct th_tags tags;
@@ -159,10 +161,12 @@ struct flight {
     int64_t offset; /* -1: not acknowledged; set while a gap before it is being read */
 };
 
+/* An entry of the heap; it goes when its timer or letter goes. */
 struct due {
     th_time when;
-    uint64_t token;        /* a timer … */
-    struct letter *letter; /* … or a parked letter (removed from the heap when it goes) */
+    uint64_t order;        /* of adding: what is due at one time fires in this order */
+    struct pending *timer; /* a timer … */
+    struct letter *letter; /* … or a parked letter */
 };
 
 /* Consumption that no episode recorded yet. */
@@ -208,6 +212,7 @@ struct th_partition {
     size_t letter_count, task_count, timer_count;
     struct due *heap;
     size_t heap_count, heap_capacity;
+    uint64_t next_due;
     struct th_instance *runnable, **runnable_last;
     struct th_instance *deferred; /* run again after an acknowledgement */
 
@@ -217,7 +222,7 @@ struct th_partition {
     size_t slot_first, slot_count, slot_capacity;
     struct th_vector_entry *vector_read, *vector_position, *vector_recorded; /* by source */
     int64_t *early; /* sorted offsets at or above the position that recovery found consumed */
-    size_t early_count, early_capacity;
+    size_t early_first, early_count, early_capacity; /* early[first..count) */
 
     /* log */
     struct flight *flights;
@@ -302,8 +307,8 @@ void pending_close_all(struct th_instance *i, bool cancel_tasks, uint64_t keep_s
 void pending_cancel_orphans(struct th_instance *i, uint64_t keep_stamp);
 struct pending *pending_by_token(struct th_partition *p, uint64_t token);
 
-void heap_add(struct th_partition *p, th_time when, uint64_t token, struct letter *letter);
-void heap_remove_letter(struct th_partition *p, const struct letter *letter);
+void heap_add_timer(struct pending *d);
+void heap_add_letter(struct letter *l);
 bool heap_due(struct th_partition *p, th_time now, struct due *out);
 th_time heap_next(const struct th_partition *p);
 

@@ -414,8 +414,6 @@ static void get_pending(struct th_partition *p, struct th_reader *in, struct th_
     d = pending_open(i, kind, &event, execution, blob, stamp);
     d->answered = d->answer_parked = answered;
     d->crashes = crashes;
-    if (kind == TH_PENDING_TIMER)
-        heap_add(p, d->fire_at, d->token, NULL);
     if (orphan) {
         HASH_DEL(i->pending, d);
         i->open_tasks--;

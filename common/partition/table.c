@@ -205,16 +205,17 @@ void letter_park(struct letter *l, th_time not_before)
     l->offered = false;
     l->not_before = not_before;
     if (not_before != TH_TIME_NONE)
-        heap_add(i->partition, not_before, 0, l);
+        heap_add_letter(l);
 }
+
+static void heap_remove(struct th_partition *p, size_t *at);
 
 void letter_free(struct letter *l)
 {
     struct th_instance *i = l->instance;
     struct th_partition *p = i->partition;
 
-    if (l->parked && l->not_before != TH_TIME_NONE)
-        heap_remove_letter(p, l);
+    heap_remove(p, &l->heap_at);
     if (l->parked)
         DL_DELETE(i->parked, l);
     else
@@ -236,19 +237,19 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
     struct th_partition *p = i->partition;
     struct pending *d = TH_NEW(struct pending);
     const struct th_event copy = th_event_copy(&d->nested, &(struct th_event){.tags = event->tags});
-    const size_t id_len =
-        execution_id.len < sizeof(d->execution_id) ? execution_id.len : sizeof(d->execution_id) - 1;
 
     d->kind = kind;
     d->event_id = event->id;
     d->instance = i;
-    memcpy(d->execution_id, execution_id.data ? execution_id.data : "", id_len);
-    d->blob = th_blob_ref(blob);
-    d->name = event->name;
-    d->version = event->version;
-    d->data = kind == TH_PENDING_TASK ? event->data : TH_STR_ABSENT;
-    d->child_id = kind == TH_PENDING_CHILD ? event->instance_id : TH_STR_ABSENT;
-    d->tags = copy.tags;
+    d->execution_id = th_str_dup(execution_id);
+    if (kind != TH_PENDING_TIMER) { /* a timer may wait for months: it holds on to no record */
+        d->blob = th_blob_ref(blob);
+        d->name = event->name;
+        d->version = event->version;
+        d->data = kind == TH_PENDING_TASK ? event->data : TH_STR_ABSENT;
+        d->child_id = kind == TH_PENDING_CHILD ? event->instance_id : TH_STR_ABSENT;
+        d->tags = copy.tags;
+    }
     d->fire_at = event->fire_at;
     d->stamp = stamp;
     d->token = ++p->next_token;
@@ -257,6 +258,8 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
     i->open_tasks += kind == TH_PENDING_TASK;
     p->task_count += kind == TH_PENDING_TASK;
     p->timer_count += kind == TH_PENDING_TIMER;
+    if (kind == TH_PENDING_TIMER)
+        heap_add_timer(d);
     return d;
 }
 
@@ -294,9 +297,11 @@ void pending_close(struct pending *d)
     }
     p->task_count -= d->kind == TH_PENDING_TASK;
     p->timer_count -= d->kind == TH_PENDING_TIMER;
+    heap_remove(p, &d->heap_at);
     HASH_DELETE(hh_token, p->tokens, d);
     th_blob_unref(d->blob);
     th_arena_deinit(&d->nested);
+    free(d->execution_id);
     free(d);
 }
 
@@ -338,65 +343,79 @@ void pending_cancel_orphans(struct th_instance *i, uint64_t keep_stamp)
             cancel(d);
 }
 
-/* ---- timers: a binary heap by time; entries of closed timers are skipped when they come up ----
- */
+/* ---- timers and parked letters: a binary heap by time; each item knows its place ---- */
 
 static bool before(const struct due *a, const struct due *b)
 {
-    return a->when < b->when || (a->when == b->when && a->token < b->token);
+    return a->when < b->when || (a->when == b->when && a->order < b->order);
+}
+
+static void heap_set(struct th_partition *p, size_t n, struct due due)
+{
+    p->heap[n] = due;
+    *(due.timer ? &due.timer->heap_at : &due.letter->heap_at) = n + 1;
+}
+
+static void heap_swap(struct th_partition *p, size_t a, size_t b)
+{
+    const struct due swap = p->heap[a];
+
+    heap_set(p, a, p->heap[b]);
+    heap_set(p, b, swap);
 }
 
 static void sift_up(struct th_partition *p, size_t n)
 {
-    for (; n > 0 && before(&p->heap[n], &p->heap[(n - 1) / 2]); n = (n - 1) / 2) {
-        const struct due swap = p->heap[n];
-        p->heap[n] = p->heap[(n - 1) / 2];
-        p->heap[(n - 1) / 2] = swap;
-    }
+    for (; n > 0 && before(&p->heap[n], &p->heap[(n - 1) / 2]); n = (n - 1) / 2)
+        heap_swap(p, n, (n - 1) / 2);
 }
 
 static void sift_down(struct th_partition *p, size_t n)
 {
     for (;;) {
         size_t least = n;
-        struct due swap;
 
         for (size_t child = 2 * n + 1; child <= 2 * n + 2 && child < p->heap_count; child++)
             if (before(&p->heap[child], &p->heap[least]))
                 least = child;
         if (least == n)
             return;
-        swap = p->heap[n];
-        p->heap[n] = p->heap[least];
-        p->heap[least] = swap;
+        heap_swap(p, n, least);
         n = least;
     }
 }
 
-void heap_add(struct th_partition *p, th_time when, uint64_t token, struct letter *letter)
+static void heap_add(struct th_partition *p, struct due due)
 {
+    due.order = ++p->next_due;
     p->heap = th_grow(p->heap, &p->heap_capacity, p->heap_count + 1, sizeof(*p->heap));
-    p->heap[p->heap_count] = (struct due){.when = when, .token = token, .letter = letter};
+    heap_set(p, p->heap_count, due);
     sift_up(p, p->heap_count++);
 }
 
-static void heap_remove_at(struct th_partition *p, size_t n)
+void heap_add_timer(struct pending *d)
 {
-    p->heap[n] = p->heap[--p->heap_count];
-    if (n < p->heap_count) {
-        sift_up(p, n);
-        sift_down(p, n);
-    }
+    heap_add(d->instance->partition, (struct due){.when = d->fire_at, .timer = d});
 }
 
-void heap_remove_letter(struct th_partition *p, const struct letter *letter)
+void heap_add_letter(struct letter *l)
 {
-    for (size_t n = 0; n < p->heap_count; n++) {
-        if (p->heap[n].letter == letter) {
-            heap_remove_at(p, n);
-            return;
-        }
-    }
+    heap_add(l->instance->partition, (struct due){.when = l->not_before, .letter = l});
+}
+
+/* `at`: the place an item knows, plus one; 0: it is not in the heap. */
+static void heap_remove(struct th_partition *p, size_t *at)
+{
+    const size_t n = *at - 1;
+
+    if (*at == 0)
+        return;
+    *at = 0;
+    if (n == --p->heap_count)
+        return;
+    heap_set(p, n, p->heap[p->heap_count]);
+    sift_up(p, n);
+    sift_down(p, n);
 }
 
 bool heap_due(struct th_partition *p, th_time now, struct due *out)
@@ -404,7 +423,7 @@ bool heap_due(struct th_partition *p, th_time now, struct due *out)
     if (p->heap_count == 0 || p->heap[0].when > now)
         return false;
     *out = p->heap[0];
-    heap_remove_at(p, 0);
+    heap_remove(p, out->timer ? &out->timer->heap_at : &out->letter->heap_at);
     return true;
 }
 

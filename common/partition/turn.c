@@ -342,10 +342,8 @@ static void fire_due(struct th_partition *p)
         if (due.letter) {
             due.letter->not_before = TH_TIME_NONE;
             instance_unpark(due.letter->instance);
-        } else {
-            struct pending *d = pending_by_token(p, due.token);
-            if (d && !d->answered)
-                fire_timer(p, d);
+        } else if (!due.timer->answered) {
+            fire_timer(p, due.timer);
         }
     }
 }
