@@ -8,6 +8,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -29,6 +30,7 @@ struct dev {
     char *default_version;
     char *route_prefix;
     bool supervised;
+    int *port; /* shared with every child: the one that a free port was found by is kept */
 };
 
 /* ---- settings -------------------------------------------------------------------------------- */
@@ -95,6 +97,8 @@ static int64_t given(int64_t option, int64_t otherwise)
 static int64_t port_of(const struct dev *dev)
 {
     int64_t port = dev->settings.local_http_port ? dev->settings.local_http_port : DEFAULT_PORT;
+    if (*dev->port)
+        return *dev->port;
     return given(dev->options->port, port);
 }
 
@@ -240,6 +244,7 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
         th_app_free(dev->app);
         return fail(&error);
     }
+    *dev->port = th_http_port(th_embedded_http(hub));
     th_supervised_ready(self);
     if (restarts == 0)
         print_banner(dev, hub);
@@ -251,6 +256,10 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
 
 static int supervise(struct dev *dev)
 {
+    dev->port =
+        mmap(NULL, sizeof *dev->port, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (dev->port == MAP_FAILED)
+        return CLI_ERROR;
     if (!dev->supervised) {
         th_supervised_block();
         return run(dev, NULL, 0);

@@ -36,10 +36,23 @@ struct th_flight_slot {
 
 #define SIGNAL_STUCK (-1)
 
+/* One that crashed before. */
+struct known {
+    uint32_t count; /* 0: free */
+    int32_t task_id;
+    int64_t last; /* monotonic */
+    char instance_id[257];
+};
+
+#define KNOWN 64
+/* An attempt that begins this soon after the last crash is one more of a row. */
+#define IN_A_ROW (UINT64_C(600) * TH_SECOND)
+
 struct flight_file {
     uint64_t magic;
     uint64_t size;
     int64_t pid;
+    struct known known[KNOWN];
     struct th_flight_slot slots[TH_FLIGHT_SLOTS];
 };
 
@@ -94,6 +107,43 @@ static void describe(const struct th_flight_slot *slot, struct th_flight_culprit
                  signal_name(slot->signal));
 }
 
+static bool is_about(const struct known *known, const struct th_flight_culprit *culprit)
+{
+    return known->count && known->task_id == culprit->task_id &&
+           strncmp(known->instance_id, culprit->instance_id, sizeof known->instance_id) == 0;
+}
+
+/* The culprit's entry: its own, a free one, or that of the one longest ago. */
+static struct known *known_of(struct flight_file *file, const struct th_flight_culprit *culprit)
+{
+    struct known *best = &file->known[0];
+    for (size_t i = 0; i < KNOWN; i++) {
+        struct known *known = &file->known[i];
+        if (is_about(known, culprit))
+            return known;
+        if (best->count && (!known->count || known->last < best->last))
+            best = known;
+    }
+    memset(best, 0, sizeof *best);
+    best->task_id = culprit->task_id;
+    memcpy(best->instance_id, culprit->instance_id, sizeof best->instance_id);
+    return best;
+}
+
+static void count_crash(struct flight_file *file, struct th_flight_culprit *culprit, th_time began)
+{
+    struct known *known = known_of(file, culprit);
+    bool again = began >= known->last && (uint64_t)began - (uint64_t)known->last < IN_A_ROW;
+    known->count = known->count && again && known->count < 1000 ? known->count + 1 : 1;
+    known->last = th_monotonic();
+    culprit->count = known->count;
+}
+
+void th_flight_settle(struct th_flight *flight, size_t index)
+{
+    memset(known_of(flight->file, &flight->culprits[index]), 0, sizeof(struct known));
+}
+
 static void read_culprits(struct th_flight *flight)
 {
     for (size_t i = 0; i < TH_FLIGHT_SLOTS; i++) {
@@ -102,7 +152,9 @@ static void read_culprits(struct th_flight *flight)
             continue;
         flight->culprits = th_grow(flight->culprits, &flight->culprit_capacity,
                                    flight->culprit_count + 1, sizeof *flight->culprits);
-        describe(slot, &flight->culprits[flight->culprit_count++]);
+        struct th_flight_culprit *culprit = &flight->culprits[flight->culprit_count++];
+        describe(slot, culprit);
+        count_crash(flight->file, culprit, atomic_load(&slot->began));
     }
 }
 
@@ -130,7 +182,9 @@ struct th_flight *th_flight_open(const char *path, struct th_error *error)
     flight->file = file;
     if (file->magic == MAGIC && file->size == sizeof *file)
         read_culprits(flight);
-    memset(file, 0, sizeof *file);
+    else
+        memset(file, 0, sizeof *file);
+    memset(file->slots, 0, sizeof file->slots);
     file->magic = MAGIC;
     file->size = sizeof *file;
     file->pid = getpid();

@@ -5,8 +5,9 @@
  * and knows whom to blame, so that a function that crashes fails after a few attempts instead of
  * keeping the hub down for ever.
  *
- * The file lives in the page cache: it survives the process, which is all it is for. What is lost
- * with the machine is only the blame.
+ * The file also counts how often in a row each culprit has done so: a count in the hub's own log
+ * could be outrun by the next crash. It lives in the page cache and survives the process, which is
+ * all it is for; what is lost with the machine is only the blame.
  *
  * The crash handler runs on a stack of its own and touches nothing but the slot. The slot's
  * address is thread-local, the one thing a signal handler can reach; a process has one recorder.
@@ -29,7 +30,8 @@ struct th_flight_culprit {
     char instance_id[257];
     char name[129];  /* of the activity, when known */
     int32_t task_id; /* TH_FLIGHT_EPISODE, or the activity's */
-    char reason[96]; /* "crashed with SIGSEGV" */
+    char reason[96]; /* "crashed the process with SIGSEGV" */
+    uint32_t count;  /* deaths in a row, this one included */
 };
 
 /* Maps the file, making it when it is missing, takes the last process's culprits out of it and
@@ -40,6 +42,8 @@ void th_flight_close(struct th_flight *flight);
 
 size_t th_flight_culprits(const struct th_flight *flight);
 const struct th_flight_culprit *th_flight_culprit(const struct th_flight *flight, size_t index);
+/* The culprit is not tried again: if it ever crashes anew, that is another one's first time. */
+void th_flight_settle(struct th_flight *flight, size_t index);
 
 /* From now on SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and exit() inside of a slot mark it. Once a
  * process, before its threads start. */

@@ -23,6 +23,7 @@
 
 #define DEFAULT_EPISODE_LIMIT_MS 10000
 #define DEFAULT_MAX_WARM         20000
+#define DEFAULT_MAX_CRASHES      3
 #define MAX_SLEEP                (5 * TH_SECOND) /* a wall clock that is set is noticed then */
 #define CALL_BUCKETS             4096
 
@@ -498,6 +499,8 @@ static void apply_defaults(struct th_host_options *options)
         options->episode_limit_ms = DEFAULT_EPISODE_LIMIT_MS;
     if (options->max_warm == 0)
         options->max_warm = DEFAULT_MAX_WARM;
+    if (options->max_crashes == 0)
+        options->max_crashes = DEFAULT_MAX_CRASHES;
     if (options->seed == 0)
         options->seed = th_random_system();
 }
@@ -557,22 +560,29 @@ static struct th_executor *executor_of(struct th_host *host)
     return th_executor_new(&executor);
 }
 
-/* What the last process died of, before the node does anything. */
+/* The recorder has counted what the function cost; it is tried again until that is too much. Then
+ * the node hears of all of them at once, before it runs anything, and fails it. So no attempt
+ * rests on a count that the crash itself kept from becoming durable. */
+static void report_crash(struct th_host *host, size_t index)
+{
+    uint32_t max = host->options.max_crashes;
+    const struct th_flight_culprit *culprit = th_flight_culprit(host->options.flight, index);
+    bool episode = culprit->task_id == TH_FLIGHT_EPISODE;
+    th_log(host->options.log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s (%u of %u)",
+           culprit->instance_id, episode ? "the orchestrator" : "activity \"", culprit->name,
+           episode ? "" : "\"", culprit->reason, culprit->count, max);
+    if (culprit->count < max)
+        return;
+    for (uint32_t i = 0; i < max; i++)
+        th_node_report_crash(host->node, th_str_of(culprit->instance_id), culprit->task_id,
+                             culprit->reason);
+    th_flight_settle(host->options.flight, index);
+}
+
 static void report_crashes(struct th_host *host)
 {
-    const struct th_flight *flight = host->options.flight;
-    for (size_t i = 0; flight && i < th_flight_culprits(flight); i++) {
-        const struct th_flight_culprit *culprit = th_flight_culprit(flight, i);
-        bool episode = culprit->task_id == TH_FLIGHT_EPISODE;
-        char reason[256];
-        if (episode)
-            snprintf(reason, sizeof reason, "the orchestrator %s", culprit->reason);
-        else
-            snprintf(reason, sizeof reason, "activity \"%s\" %s", culprit->name, culprit->reason);
-        th_log(host->options.log, TH_LOG_ERROR, "worker.host", "instance %s: %s",
-               culprit->instance_id, reason);
-        th_node_report_crash(host->node, th_str_of(culprit->instance_id), culprit->task_id, reason);
-    }
+    for (size_t i = 0; host->options.flight && i < th_flight_culprits(host->options.flight); i++)
+        report_crash(host, i);
 }
 
 static void init_lock(struct th_host *host)

@@ -35,7 +35,7 @@ struct th_host_options {
 
     size_t max_instances; /* of the node, as the following; 0: its defaults */
     size_t checkpoint_records;
-    uint32_t max_crashes;
+    uint32_t max_crashes; /* deaths in a row that one function may cost; default 3 */
     size_t max_payload_bytes;
 
     void *argument;

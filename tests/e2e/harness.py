@@ -2,6 +2,7 @@
 
 Conditions are awaited with `until`; nothing sleeps for a guessed time.
 """
+import http.client
 import json
 import os
 import re
@@ -128,6 +129,17 @@ class Hub:
             with error:
                 return error.code, error.headers, parsed(error.read())
 
+    def start_through_crashes(self, name, body, instance):
+        """As start_instance, but tries again while the worker is being started again."""
+        def attempt():
+            try:
+                code, _, answer = self.http("POST", f"{API}/orchestrators/{name}/{instance}", body)
+            except (OSError, http.client.HTTPException):
+                return None
+            assert code in (202, 409, 503), (code, answer)
+            return instance if code in (202, 409) else None
+        return until(attempt, f"start of {instance}")
+
     def start_instance(self, name, body=None, instance=None):
         path = f"{API}/orchestrators/{name}" + (f"/{instance}" if instance else "")
         status, _, answer = self.http("POST", path, body)
@@ -142,7 +154,7 @@ class Hub:
         def look():
             try:
                 code, _, answer = self.http("GET", f"{API}/instances/{instance}/wait?timeout=5")
-            except (OSError, urllib.error.URLError):
+            except (OSError, http.client.HTTPException):
                 return None
             return answer if code == 200 else None
         return until(look, f"the end of {instance}", patience)

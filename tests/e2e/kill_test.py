@@ -5,6 +5,7 @@ step may be there twice (at-least-once), but never be missing, and a step's firs
 before its predecessor's.
 """
 import collections
+import http.client
 import os
 import random
 import sys
@@ -36,7 +37,7 @@ class Load:
             i += 1
             try:
                 acknowledged.append(hub.start_instance("ledger", ledger, instance))
-            except (OSError, AssertionError):
+            except (OSError, http.client.HTTPException, AssertionError):
                 pass  # the hub was killed meanwhile: not acknowledged, so nothing was promised
 
     def stop(self):

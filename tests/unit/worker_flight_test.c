@@ -122,7 +122,7 @@ static void gets_stuck(struct th_flight *flight)
     busy(flight, TH_FLIGHT_EPISODE);
     if (th_flight_mark_stuck(flight, now - TH_SECOND, now))
         _exit(98); /* too early */
-    th_time later = now + 11 * TH_SECOND;
+    th_time later = th_monotonic() + 11 * TH_SECOND;
     if (th_flight_mark_stuck(flight, later - 10 * TH_SECOND, later))
         abort();
 }
@@ -203,6 +203,33 @@ static void blames_nobody_else(void **state)
     expect_nobody();
 }
 
+static void expect_count(uint32_t count)
+{
+    struct th_flight *flight = th_flight_open(path, NULL);
+    assert_int_equal(th_flight_culprits(flight), 1);
+    assert_int_equal(th_flight_culprit(flight, 0)->count, count);
+    th_flight_close(flight);
+}
+
+static void counts_crashes_in_a_row(void **state)
+{
+    in_child(segfault);
+    expect_count(1);
+    in_child(segfault);
+    expect_count(2);
+    in_child(aborts); /* another one */
+    expect_count(1);
+    in_child(killed);
+    expect_nobody();
+    in_child(segfault);
+    struct th_flight *flight = th_flight_open(path, NULL);
+    assert_int_equal(th_flight_culprit(flight, 0)->count, 3);
+    th_flight_settle(flight, 0);
+    th_flight_close(flight);
+    in_child(segfault);
+    expect_count(1);
+}
+
 static void starts_anew_over_garbage(void **state)
 {
     FILE *out = fopen(path, "w");
@@ -225,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_an_exit, setup, teardown),
         cmocka_unit_test_setup_teardown(names_an_episode_that_spins, setup, teardown),
         cmocka_unit_test_setup_teardown(blames_nobody_else, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_crashes_in_a_row, setup, teardown),
         cmocka_unit_test_setup_teardown(starts_anew_over_garbage, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
