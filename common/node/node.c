@@ -696,18 +696,26 @@ static void project(struct th_node *node, struct part *part)
     node->provider->ops->project(node->provider, &batch, part_tag(part, 0));
 }
 
+/* Work and effects until nothing is left or the rounds are used up. */
+static th_time work(struct th_node *node, struct part *part)
+{
+    for (int round = 0; round < STEP_ROUNDS; round++) {
+        const th_time next = th_partition_work(part->core, node->now);
+
+        if (!drain_effects(node, part))
+            return next;
+        if (part->state != PART_ACTIVE)
+            return part->retry_at;
+    }
+    return node->now;
+}
+
 static th_time step_active(struct th_node *node, struct part *part)
 {
-    th_time next = TH_TIME_NONE, due;
+    const th_time next = work(node, part);
+    th_time due;
 
-    do {
-        if (part->state != PART_ACTIVE)
-            return part->state == PART_BACKOFF ? part->retry_at : TH_TIME_NONE;
-        next = th_partition_work(part->core, node->now);
-    } while (drain_effects(node, part));
-    if (part->state != PART_ACTIVE)
-        return part->retry_at;
-    if (!th_partition_dirty(part->core))
+    if (part->state != PART_ACTIVE || !th_partition_dirty(part->core))
         return next;
     due = th_partition_dirty_since(part->core) + node->options.project_interval;
     if (part->flush || node->draining || due <= node->now) {
@@ -748,18 +756,17 @@ static bool take_completions(struct th_node *node)
 
 th_time th_node_step(struct th_node *node, th_time now)
 {
+    bool more = true;
     th_time next;
 
     if (now > node->now)
         node->now = now;
-    do {
-        while (take_completions(node))
-            ;
-        tickets_step(node);
-        next = node->next_deadline;
-        for (uint32_t n = 0; n < node->part_count; n++)
-            next = earlier(next, step_part(node, &node->parts[n]));
-    } while (take_completions(node));
+    for (int batch = 0; batch < STEP_BATCHES && more; batch++)
+        more = take_completions(node);
+    tickets_step(node);
+    next = more ? node->now : node->next_deadline;
+    for (uint32_t n = 0; n < node->part_count; n++)
+        next = earlier(next, step_part(node, &node->parts[n]));
     if (node->looking)
         tickets_step(node);
     return next;
