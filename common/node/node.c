@@ -15,6 +15,12 @@
 #define FIRST_BACKOFF    (50 * TH_MILLISECOND)
 #define LAST_BACKOFF     (5 * TH_SECOND)
 
+/* Bounds of one step, after which real time is read again: batches of completions, and rounds of
+ * work in one partition. An instance that runs for ever, as continue-as-new loops do, costs a round
+ * an episode and must not keep others, timers and the projection waiting. */
+#define STEP_BATCHES 16
+#define STEP_ROUNDS  64
+
 static void say(const struct th_node *node, enum th_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
