@@ -120,8 +120,8 @@ class UsGdp(RegimeTest):
 
 
 class Synthetic(RegimeTest):
-    def check(self, n, runs, tolerance):
-        hub = self.serve()
+    def check(self, n, runs, tolerance, *args):
+        hub = self.serve(*args)
         answer = self.ask(hub, dataset="synthetic", n=n, runs=runs)
         self.finish(hub, answer)
         result = self.result(hub, answer)
@@ -131,8 +131,8 @@ class Synthetic(RegimeTest):
         self.assertEqual(len(self.statistics(hub, answer)["runs"]), runs)
         return result
 
-    def test_a_thousand(self):
-        self.check(1000, 6, 0.1)
+    def test_a_thousand_replayed_at_every_step(self):
+        self.check(1000, 6, 0.1, "--replay-always")
 
     def test_ten_thousand(self):
         """Results of activities of megabytes each."""
