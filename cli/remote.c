@@ -266,15 +266,37 @@ int cli_restart(const struct cli_options *options)
 
 /* ---- status, history, list ------------------------------------------------------------------- */
 
-/* What a row of the history is about: a function, an event, a reason. */
-static const char *detail_of(const json_t *event)
+/* The function that an answer's call was to: `calls` is an object of names by event id. */
+static const char *called(const json_t *event, const json_t *calls)
 {
-    static const char *const names[] = {"Name",   "FunctionName", "Reason",
-                                        "FireAt", "Result",       "OrchestrationStatus"};
+    char id[24];
+    const json_t *task = json_object_get(event, "TaskScheduledId");
+    if (!json_is_integer(task))
+        return "";
+    snprintf(id, sizeof id, "%lld", (long long)json_integer_value(task));
+    const char *name = field(calls, id);
+    return name ? name : "";
+}
+
+static void note_call(const json_t *event, json_t *calls)
+{
+    char id[24];
+    const json_t *number = json_object_get(event, "EventId");
+    if (!json_is_integer(number) || !field(event, "Name"))
+        return;
+    snprintf(id, sizeof id, "%lld", (long long)json_integer_value(number));
+    json_object_set(calls, id, json_object_get(event, "Name"));
+}
+
+/* What a row of the history is about: a function, an event, a reason. */
+static const char *detail_of(const json_t *event, const json_t *calls)
+{
+    static const char *const names[] = {"Name", "FunctionName", "OrchestrationStatus", "Reason",
+                                        "FireAt"};
     for (size_t i = 0; i < TH_COUNT(names); i++)
         if (field(event, names[i]))
             return field(event, names[i]);
-    return "";
+    return called(event, calls);
 }
 
 static void id_cell(struct cli_table *table, const json_t *event)
@@ -304,14 +326,17 @@ static void show_history(const json_t *events)
     struct cli_table table = {.columns = TH_COUNT(titles), .titles = titles};
     size_t i;
     json_t *event;
+    json_t *calls = json_object();
     json_array_foreach(events, i, event) {
+        note_call(event, calls);
         cli_table_cell(&table, field(event, "Timestamp"));
         cli_table_cell(&table, field(event, "EventType"));
         id_cell(&table, event);
-        cli_table_cell(&table, detail_of(event));
+        cli_table_cell(&table, detail_of(event, calls));
         cli_table_json_cell(&table, payload_of(event));
     }
     cli_table_print(&table);
+    json_decref(calls);
 }
 
 /* The array itself, or what the document holds under one of the names it goes by. */

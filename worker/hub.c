@@ -27,7 +27,7 @@ static bool open_flight(struct th_embedded *hub, const struct th_embedded_option
     if (!options->flight)
         return true;
     TH_AUTOFREE char *path = NULL;
-    if (asprintf(&path, "%s.flight", options->database) < 0)
+    if (asprintf(&path, "%s-%s.flight", options->database, hub->record.name) < 0)
         return th_fail(error, TH_INTERNAL, "out of memory");
     hub->flight = th_flight_open(path, error);
     return hub->flight && th_flight_guard_process(hub->flight, error);

@@ -16,7 +16,7 @@ struct th_embedded_options {
     uint32_t partitions;     /* asked for by the user; 0: no wish */
     uint32_t new_partitions; /* of a new hub when there is no wish; 0: 1 */
     uint32_t fsync_delay_us; /* benchmarks */
-    bool flight;             /* keep a flight recorder beside the database and guard the process */
+    bool flight;             /* keep <database>-<hub>.flight and guard the process */
     struct th_host_options host; /* app, log, limits; the provider is filled in */
     const char *default_version;
     th_reuse reuse;
