@@ -5,6 +5,9 @@ if(TARGET th_provider_sqlite)
             LINK th_provider_sqlite PkgConfig::sqlite3
             LABELS quick)
     endforeach()
-    add_test(NAME unit_sqlite_powercut_many COMMAND unit_sqlite_powercut 1000 1000)
-    set_tests_properties(unit_sqlite_powercut_many PROPERTIES LABELS "long;unit" TIMEOUT 1800)
+    if(TARGET unit_sqlite_powercut)
+        taskhub_script_test(unit_sqlite_powercut_many
+            COMMAND unit_sqlite_powercut 1000 1000
+            LABELS long)
+    endif()
 endif()

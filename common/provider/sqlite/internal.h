@@ -247,7 +247,7 @@ void th_sqlite_projector_free(struct th_sqlite_projector *projector);
 bool th_sqlite_projector_put(struct th_sqlite_projector *projector, uint32_t partition,
                              const struct th_row *row, struct th_error *error);
 
-/* Where an instance's columns stand in every SELECT of projection.c, reader.c and query.c. */
+/* Where an instance's columns stand in the SELECTs of reader.c and query.c. */
 #define TH_SQLITE_COLUMNS "row, id, status, created, updated, completed, last, name, info"
 enum {
     TH_COLUMN_ROW,

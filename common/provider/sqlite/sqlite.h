@@ -17,6 +17,9 @@
  *   - When a commit fails (disk full, I/O error), everything in it fails, and every partition must
  *     be claimed again: until then its appends, projections, trims and the sends it is the source
  *     of are refused with UNAVAILABLE. This is what keeps `ordered` true in spite of the failure.
+ *   - When a stored inbox cannot be read, one DELIVER comes with the error and without a blob, and
+ *     that inbox delivers nothing more until it is opened again.
+ *   - A page of a query ends early when its payloads reach 16 MiB. QUERY leaves out `state`.
  *   - `source` of send at or above the hub's partition count means a client: never refused so.
  *   - An append under an older epoch than the partition's latest claim is refused as FENCED.
  */
@@ -25,8 +28,7 @@
 #include "base/log.h"
 #include "provider/contract.h"
 
-/* ---- hubs in a file: blocking calls, from any thread, also while another process runs a hub ---
- */
+/* ---- hubs in a file: blocking, from any thread, also while another process runs a hub ---- */
 
 /* Creates the file when there is none, and the hub in it. EXISTS when the hub is there, unless
  * `replace`, which drops it first with all it holds. UNAVAILABLE while a process has it open.
