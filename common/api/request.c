@@ -148,6 +148,15 @@ int th_respond_check_status(struct th_request *request, const char *instance_id)
     return 0;
 }
 
+json_t *th_request_check_status(struct th_request *request, const char *instance_id)
+{
+    const struct th_links links = th_operation_links(request->op);
+    TH_BUFFER text = {0};
+
+    th_document_check_status(&text, &links, th_str_of(instance_id));
+    return json_loadb(text.data, text.len, 0, NULL);
+}
+
 int th_respond_error(struct th_request *request, const struct th_client_error *error)
 {
     int status = error->status >= 400 && error->status < 600 ? error->status : 500;

@@ -320,6 +320,8 @@ int th_respond_file(struct th_request *request, const char *path); /* 404 while 
 void th_respond_header(struct th_request *request, const char *name, const char *value);
 /* 202 with the URLs to watch and steer this instance: what every HTTP starter ends with. */
 int th_respond_check_status(struct th_request *request, const char *instance_id);
+/* The document of that answer, to add to it. A new reference. */
+json_t *th_request_check_status(struct th_request *request, const char *instance_id);
 int th_respond_error(struct th_request *request, const struct th_client_error *error);
 
 /* ---- a hub in a program of one's own --------------------------------------------------------- */

@@ -9,7 +9,6 @@
 #include "examples/regime-switching/plan.h"
 
 #define DAY_US      (INT64_C(86400) * 1000000)
-#define INSTANCES   "/runtime/webhooks/durabletask/instances/"
 #define OUTPUTS_DIR "outputs/"
 
 /* ---- answering ---- */
@@ -25,27 +24,6 @@ static int refuse(struct th_request *request, const json_t *errors)
         code = th_respond_text(request, 503, "not enough memory, try again\n");
     free(text);
     return code;
-}
-
-/* The addresses to watch and steer an instance, as every starter answers them. */
-static json_t *check_status(struct th_request *request, const char *id)
-{
-    static const char *const links[][2] = {
-        {"statusQueryGetUri", ""},
-        {"purgeHistoryDeleteUri", ""},
-        {"terminatePostUri", "/terminate"},
-        {"suspendPostUri", "/suspend"},
-        {"resumePostUri", "/resume"},
-        {"restartPostUri", "/restart"},
-        {"sendEventPostUri", "/raiseEvent/{eventName}"},
-    };
-    const char *origin = th_request_origin(request);
-    json_t *answer = json_pack("{s:s}", "id", id);
-
-    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
-        json_object_set_new(answer, links[i][0],
-                            json_sprintf("%s" INSTANCES "%s%s", origin, id, links[i][1]));
-    return answer;
 }
 
 /* ---- what is done before the start ---- */
@@ -110,7 +88,7 @@ static int start(struct th_request *request, json_t *plan)
     if (!th_client_start(th_request_client(request), "regime_switching", plan, NULL, id, &error))
         return th_respond_error(request, &error);
     th_respond_check_status(request, id); /* for its headers */
-    answer = check_status(request, id);
+    answer = th_request_check_status(request, id);
     json_object_update(answer, extra);
     return th_respond_json(request, 202, answer);
 }
