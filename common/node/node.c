@@ -330,6 +330,9 @@ static void on_deliver(struct th_node *node, struct part *part, struct th_comple
     if (part->state != PART_ACTIVE)
         return;
     part->delivered = c->offset + 1;
+    if (c->error.code != TH_OK)
+        say(node, TH_LOG_ERROR, "a message of partition %u is lost: %s", part->index,
+            c->error.message);
     th_partition_deliver(part->core, c->offset, c->blob, node->now);
 }
 

@@ -119,6 +119,8 @@ int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
 
 /* ---- inputs -------------------------------------------------------------------------------- */
 
+/* A message of I[p], in order of offsets. One that cannot be read (NULL, or bytes that are no
+ * message) is consumed, so that it blocks nothing. */
 void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob *message,
                           th_time now);
 /* Appends are acknowledged in order. A failed one ends the lease. */
