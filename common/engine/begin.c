@@ -73,17 +73,62 @@ static enum th_verdict start_new(struct begin *b, const struct th_message *messa
 }
 
 /* A child that cannot be made fails its parent's call instead of leaving it waiting. */
-static enum th_verdict refuse_start(struct begin *b, struct th_offer *offer)
+static enum th_verdict refuse_start(struct begin *b, struct th_offer *offer, struct th_str type)
 {
-    const struct th_message *m = offer->message;
-    struct th_failure failure = {.type = TH_STR("InstanceExists"), .non_retriable = true};
+    const struct th_failure failure = {
+        .type = type, .message = th_str_of(offer->error.message), .non_retriable = true};
 
-    th_fail(&offer->error, TH_EXISTS, "instance \"%.*s\" already exists: it is %s",
-            TH_PRI(m->instance_id), th_status_text(b->info.status));
-    failure.message = th_str_of(offer->error.message);
-    th_outcome_answer_parent(b->out, b->arena, m->event.parent, TH_STATUS_FAILED, TH_STR_ABSENT,
-                             th_failure_copy(b->arena, &failure), b->in->now);
+    th_outcome_answer_parent(b->out, b->arena, offer->message->event.parent, TH_STATUS_FAILED,
+                             TH_STR_ABSENT, th_failure_copy(b->arena, &failure), b->in->now);
     return TH_VERDICT_DROPPED;
+}
+
+static enum th_verdict refuse_existing(struct begin *b, struct th_offer *offer)
+{
+    th_fail(&offer->error, TH_EXISTS, "instance \"%.*s\" already exists: it is %s",
+            TH_PRI(offer->message->instance_id), th_status_text(b->info.status));
+    return refuse_start(b, offer, TH_STR("InstanceExists"));
+}
+
+static enum th_verdict refuse_nameless(struct begin *b, struct th_offer *offer)
+{
+    th_fail(&offer->error, TH_INVALID, "instance \"%.*s\" cannot start: no orchestrator is named",
+            TH_PRI(offer->message->instance_id));
+    return refuse_start(b, offer, TH_STR("InvalidStart"));
+}
+
+/* A later start that replaces a running instance ends it now; it is offered again after that. */
+static enum th_verdict end_first(struct begin *b)
+{
+    struct th_event terminated = th_event_of(TH_EVENT_EXECUTION_TERMINATED, b->in->now);
+
+    terminated.data = TH_STR("\"replaced by a new instance\"");
+    b->out->terminated = true;
+    b->ended = true;
+    th_outcome_terminate_children(b->in, b->out, b->arena, &terminated);
+    take(b, &terminated);
+    return TH_VERDICT_LEFT;
+}
+
+/* Whether this is the start whose placeholder stands: it may have been replaced meanwhile. */
+static bool is_placeholder_of(const struct th_instance_info *info, const struct th_message *start)
+{
+    return info->status == TH_STATUS_PENDING && th_str_eq(start->request_id, info->request_id) &&
+           start->event.fire_at == info->scheduled && start->event.timestamp == info->created;
+}
+
+static enum th_verdict park_start(struct begin *b, struct th_offer *offer)
+{
+    const bool running = th_info_exists(&b->info) && b->info.status != TH_STATUS_PENDING &&
+                         !th_status_terminal(b->info.status);
+
+    if (running && !(offer->message->reuse & TH_STATUS_BIT(TH_STATUS_TERMINATED)))
+        return refuse_existing(b, offer);
+    if (running)
+        return end_first(b);
+    offer->not_before = offer->message->event.fire_at;
+    b->ended = true; /* what comes behind it meets the placeholder */
+    return TH_VERDICT_PARKED;
 }
 
 static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
@@ -93,21 +138,19 @@ static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
     const bool same = exists && th_str_eq(m->request_id, b->info.request_id);
     const bool due = m->event.fire_at == TH_TIME_NONE || m->event.fire_at <= b->in->now;
 
-    if (offer->parked) { /* its placeholder may have been terminated or replaced meanwhile */
-        if (!same || b->info.status != TH_STATUS_PENDING)
+    if (!th_str_present(m->event.name))
+        return refuse_nameless(b, offer);
+    if (offer->parked) {
+        if (!exists || !is_placeholder_of(&b->info, m))
             return drop(offer, TH_OK, "");
     } else if (same && th_str_present(m->request_id)) {
         return drop(offer, TH_OK, ""); /* the client asked twice; it is one start */
     } else if (exists && !(m->reuse & TH_STATUS_BIT(b->info.status))) {
-        return refuse_start(b, offer);
+        return refuse_existing(b, offer);
     }
     if (b->out->fresh.count > 1)
         return TH_VERDICT_LEFT; /* one execution per episode */
-    if (due)
-        return start_new(b, m);
-    offer->not_before = m->event.fire_at;
-    b->info = th_info_pending(m);
-    return TH_VERDICT_PARKED;
+    return due ? start_new(b, m) : park_start(b, offer);
 }
 
 static enum th_verdict offer_raised(struct begin *b, struct th_offer *offer)
@@ -161,6 +204,7 @@ static enum th_verdict offer_resumed(struct begin *b, struct th_offer *offer)
     if (b->info.status != TH_STATUS_SUSPENDED)
         return drop(offer, TH_OK, "");
     b->out->suspended = false;
+    b->ended = true; /* what was parked meanwhile is older than what comes behind */
     return take(b, &offer->message->event);
 }
 
@@ -184,13 +228,26 @@ static enum th_verdict offer_answer(struct begin *b, struct th_offer *offer)
     return take_for_code(b, &m->event);
 }
 
-static enum th_verdict start_again(struct begin *b, const struct th_message *message)
+/* The child its parent waits for is gone, or its id is another's: as when it was made first. */
+static enum th_verdict start_again(struct begin *b, struct th_offer *offer)
 {
-    struct th_message start = *message;
+    struct th_message *start = th_arena_dup(b->arena, offer->message, sizeof(*start));
+    const struct th_message *rewound = offer->message;
+    enum th_verdict verdict;
 
-    start.event.kind = TH_EVENT_EXECUTION_STARTED;
-    start.event.reason = TH_STR_ABSENT;
-    return start_new(b, &start);
+    start->event.kind = TH_EVENT_EXECUTION_STARTED;
+    start->event.reason = TH_STR_ABSENT;
+    start->reuse = TH_REUSE_TERMINAL;
+    offer->message = start;
+    verdict = offer_start(b, offer);
+    offer->message = rewound;
+    return verdict;
+}
+
+static bool is_child_of(const struct th_instance_info *info, const struct th_parent *parent)
+{
+    return info->parent && info->parent->task_id == parent->task_id &&
+           th_str_eq(info->parent->instance_id, parent->instance_id);
 }
 
 static enum th_verdict offer_rewound(struct begin *b, struct th_offer *offer)
@@ -198,11 +255,10 @@ static enum th_verdict offer_rewound(struct begin *b, struct th_offer *offer)
     const struct th_message *m = offer->message;
     const struct th_parent *parent = m->event.parent;
 
-    if (!th_info_exists(&b->info)) {
-        if (parent && th_str_present(m->event.name))
-            return start_again(b, m);
+    if (parent && !(th_info_exists(&b->info) && is_child_of(&b->info, parent)))
+        return start_again(b, offer);
+    if (!th_info_exists(&b->info))
         return drop(offer, TH_NOT_FOUND, "does not exist");
-    }
     if (b->out->fresh.count > 1)
         return TH_VERDICT_LEFT;
     if (b->info.status == TH_STATUS_FAILED) {

@@ -193,7 +193,7 @@ static void continue_as_new(struct finish *f, const struct th_action *action)
     struct th_buffer carried = {0};
 
     *next = f->info;
-    next->execution_id = f->in->new_execution_id;
+    next->execution_id = f->in->next_execution_id;
     next->status = TH_STATUS_RUNNING;
     next->input = action->data;
     if (th_str_present(action->version))
@@ -205,6 +205,10 @@ static void continue_as_new(struct finish *f, const struct th_action *action)
     next->event_count = 0;
     next->starting = true;
     th_encode_events(&carried, action->carryover, action->carryover_count);
+    if (f->info.status == TH_STATUS_SUSPENDED) { /* in this very episode: it stays suspended */
+        const struct th_event suspended = th_event_of(TH_EVENT_EXECUTION_SUSPENDED, f->in->now);
+        th_encode_event(&carried, &suspended);
+    }
     next->carryover = th_arena_str(f->arena, th_buffer_view(&carried));
     th_buffer_deinit(&carried);
     f->out->continued = true;
@@ -222,6 +226,22 @@ static void complete(struct finish *f, enum th_status status, struct th_str resu
     produce(f, event);
     th_outcome_answer_parent(f->out, f->arena, f->info.parent, status, result, failure, f->in->now);
     f->ended = true;
+}
+
+static void complete_as_asked(struct finish *f, const struct th_action *action)
+{
+    static const struct th_failure no_end = {
+        .type = {"InvalidCompletion", 17},
+        .message = {"the orchestrator completed with a status that is no end", 55},
+        .non_retriable = true,
+    };
+
+    if (action->status == TH_STATUS_CONTINUED_AS_NEW)
+        continue_as_new(f, action);
+    else if (th_status_terminal(action->status))
+        complete(f, action->status, action->data, action->failure);
+    else
+        complete(f, TH_STATUS_FAILED, TH_STR_ABSENT, &no_end);
 }
 
 static void apply_action(struct finish *f, const struct th_action *action)
@@ -242,17 +262,21 @@ static void apply_action(struct finish *f, const struct th_action *action)
     case TH_ACTION_TERMINATE:
         terminate_other(f, action);
         break;
-    case TH_ACTION_COMPLETE:
-        if (f->ended)
-            break;
-        if (action->status == TH_STATUS_CONTINUED_AS_NEW)
-            continue_as_new(f, action);
-        else
-            complete(f, action->status, action->data, action->failure);
-        break;
+    case TH_ACTION_COMPLETE: /* after all the others, see apply_all */
     case TH_ACTION_ENTITY:
         break;
     }
+}
+
+/* The end comes last, wherever the orchestrator put it: what is asked for beside it happens, and
+ * nothing is opened behind the event that closes everything. */
+static void apply_all(struct finish *f, const struct th_actions *actions)
+{
+    for (size_t i = 0; i < actions->count; i++)
+        apply_action(f, &actions->items[i]);
+    for (size_t i = 0; i < actions->count && !f->ended; i++)
+        if (actions->items[i].kind == TH_ACTION_COMPLETE)
+            complete_as_asked(f, &actions->items[i]);
 }
 
 static struct finish finish_of(const struct th_engine_in *in, struct th_arena *arena,
@@ -260,6 +284,7 @@ static struct finish finish_of(const struct th_engine_in *in, struct th_arena *a
 {
     struct finish f = {.in = in, .arena = arena, .out = out, .info = *in->info};
 
+    f.info.starting |= out->past.count > 0; /* a rewind keeps what a new start resets */
     for (size_t i = 0; i < out->past.count; i++)
         th_info_apply(&f.info, &out->past.items[i]);
     for (size_t i = 0; i < out->fresh.count; i++)
@@ -281,8 +306,7 @@ void th_engine_finish(const struct th_engine_in *in, const struct th_actions *ac
         const struct th_event *last = &out->fresh.items[out->fresh.count - 1];
         complete(&f, TH_STATUS_TERMINATED, last->data, NULL);
     } else if (actions) {
-        for (size_t i = 0; i < actions->count; i++)
-            apply_action(&f, &actions->items[i]);
+        apply_all(&f, actions);
         if (out->continued && actions->has_custom_status)
             out->next.custom_status = actions->custom_status;
     }

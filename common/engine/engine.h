@@ -73,8 +73,9 @@ struct th_engine_in {
     const struct th_instance_info *info;
     struct th_pending_view pending;
     th_time now;
-    struct th_str new_execution_id; /* used if this episode starts a new execution */
-    const struct th_event *past;    /* only after TH_BEGIN_HISTORY */
+    struct th_str new_execution_id;  /* used if this episode starts a new execution */
+    struct th_str next_execution_id; /* and this if it continues as new: never the same */
+    const struct th_event *past;     /* only after TH_BEGIN_HISTORY */
     size_t past_count;
 };
 

@@ -179,6 +179,17 @@ void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, 
     th_encode_event(out, &nested);
 }
 
+static uint32_t read_at_most(struct th_reader *in, uint32_t most, const char *what)
+{
+    const uint64_t value = th_read_u64(in);
+
+    if (value > most) {
+        th_read_fail(in, "%llu is no such thing as %s", (unsigned long long)value, what);
+        return 0;
+    }
+    return (uint32_t)value;
+}
+
 static void decode_field(struct th_reader *in, uint64_t number, struct th_instance_info *out)
 {
     struct th_event nested;
@@ -198,15 +209,13 @@ static void decode_field(struct th_reader *in, uint64_t number, struct th_instan
         INFO_TIMES(X)
 #undef X
     case INFO_STATUS:
-        out->status = (enum th_status)th_read_u64(in);
-        if (out->status > TH_STATUS_SUSPENDED)
-            th_read_fail(in, "unknown status %d", (int)out->status);
+        out->status = (enum th_status)read_at_most(in, TH_STATUS_SUSPENDED, "a status");
         break;
     case INFO_GENERATION:
-        out->generation = (uint32_t)th_read_u64(in);
+        out->generation = read_at_most(in, UINT32_MAX, "a generation");
         break;
     case INFO_EVENT_COUNT:
-        out->event_count = (uint32_t)th_read_u64(in);
+        out->event_count = read_at_most(in, UINT32_MAX, "a count of events");
         break;
     case INFO_STARTING:
         out->starting = th_read_bool(in);

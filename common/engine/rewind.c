@@ -5,18 +5,68 @@
  * execution id is new, so answers meant for the old execution are stale, and every child still
  * waited for is told the new one.
  */
+#include <stdlib.h>
+
 #include "engine/internal.h"
 
-/* Whether a later event of `kind` answers the event `id`. */
-static bool answered(const struct th_engine_in *in, int32_t id, enum th_event_kind kind)
+/* An event that answers another: which, where it stands, and whether it is good news. */
+struct answer {
+    int32_t id;
+    size_t at;
+    enum th_event_kind kind;
+};
+
+struct answers {
+    struct answer *items;
+    size_t count;
+};
+
+static int by_id_and_place(const void *left, const void *right)
 {
-    for (size_t i = 0; i < in->past_count; i++)
-        if (in->past[i].kind == kind && in->past[i].related_id == id)
-            return true;
-    return false;
+    const struct answer *a = left, *b = right;
+
+    if (a->id != b->id)
+        return a->id < b->id ? -1 : 1;
+    return a->at < b->at ? -1 : a->at > b->at;
 }
 
-static bool removed(const struct th_engine_in *in, const struct th_event *event)
+static bool is_answer(enum th_event_kind kind)
+{
+    return kind == TH_EVENT_TASK_COMPLETED || kind == TH_EVENT_TASK_FAILED ||
+           kind == TH_EVENT_CHILD_COMPLETED || kind == TH_EVENT_CHILD_FAILED;
+}
+
+static struct answers answers_of(const struct th_engine_in *in, struct th_arena *arena)
+{
+    struct answers all = {.items = TH_ARENA_ARRAY(arena, struct answer, in->past_count)};
+
+    for (size_t i = 0; i < in->past_count; i++)
+        if (is_answer(in->past[i].kind))
+            all.items[all.count++] =
+                (struct answer){.id = in->past[i].related_id, .at = i, .kind = in->past[i].kind};
+    qsort(all.items, all.count, sizeof(*all.items), by_id_and_place);
+    return all;
+}
+
+/* Whether the first answer behind `at` to the event `id` is of this kind. A retry uses an id
+ * again, so that one id may have several answers. */
+static bool answered(const struct answers *all, int32_t id, size_t at, enum th_event_kind kind)
+{
+    const struct answer wanted = {.id = id, .at = at};
+    size_t low = 0, high = all->count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (by_id_and_place(&all->items[middle], &wanted) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < all->count && all->items[low].id == id && all->items[low].kind == kind;
+}
+
+static bool removed(const struct answers *all, const struct th_event *event, size_t at)
 {
     switch (event->kind) {
     case TH_EVENT_TASK_FAILED:
@@ -24,7 +74,7 @@ static bool removed(const struct th_engine_in *in, const struct th_event *event)
     case TH_EVENT_EXECUTION_COMPLETED:
         return true;
     case TH_EVENT_TASK_SCHEDULED:
-        return answered(in, event->id, TH_EVENT_TASK_FAILED);
+        return answered(all, event->id, at, TH_EVENT_TASK_FAILED);
     default:
         return false;
     }
@@ -68,17 +118,19 @@ static struct th_event restarted(const struct th_engine_in *in, const struct th_
 void th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewound,
                       struct th_arena *arena, struct th_outcome *out)
 {
+    const struct answers all = answers_of(in, arena);
+
     for (size_t i = 0; i < in->past_count; i++) {
         const struct th_event *event = &in->past[i];
 
-        if (removed(in, event))
+        if (removed(&all, event, i))
             continue;
         if (event->kind == TH_EVENT_EXECUTION_STARTED)
             th_arena_event(arena, &out->past, restarted(in, event, rewound, arena));
         else
             th_arena_event(arena, &out->past, *event);
         if (event->kind == TH_EVENT_CHILD_CREATED &&
-            !answered(in, event->id, TH_EVENT_CHILD_COMPLETED))
+            !answered(&all, event->id, i, TH_EVENT_CHILD_COMPLETED))
             rewind_child(in, event, rewound, arena, out);
     }
     out->replace_history = true;

@@ -224,6 +224,16 @@ static bool changes_strings(const struct th_event *event)
            event->kind == TH_EVENT_EXECUTION_COMPLETED || event->kind == TH_EVENT_EXECUTION_REWOUND;
 }
 
+/* A new execution begins with its first episode; a mended history holds more of them. */
+static bool is_rewind(const struct th_events *events)
+{
+    size_t episodes = 0;
+
+    for (size_t n = 0; n < events->count; n++)
+        episodes += events->items[n].kind == TH_EVENT_ORCHESTRATOR_STARTED;
+    return episodes > 1;
+}
+
 static void fold_history(struct fold *f, struct th_instance *i, const struct th_events *events)
 {
     struct th_instance_info info = i->info;
@@ -234,6 +244,7 @@ static void fold_history(struct fold *f, struct th_instance *i, const struct th_
         i->whole = true;
         i->replace_stored = true;
         info.event_count = 0;
+        info.starting |= is_rewind(events); /* keeps its age and custom status */
     }
     instance_add_chunk(i, f->blob, f->r->events, f->stamp);
     for (size_t n = 0; n < events->count; n++) {

@@ -93,7 +93,7 @@ struct turn {
     struct th_outcome outcome;
     struct th_events past;
     const struct th_actions *actions;
-    char execution_id[33];
+    char execution_id[33], next_execution_id[33];
 };
 
 struct th_instance {

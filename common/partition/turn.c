@@ -107,17 +107,26 @@ static void collect(struct th_instance *i, struct turn *t)
     }
 }
 
+static void new_id(struct th_partition *p, char out[static 33])
+{
+    const uint64_t high = th_random_next(&p->random);
+
+    th_id_hex(high, th_random_next(&p->random), out);
+}
+
 static void prepare(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     struct view *v = TH_ARENA_NEW(&t->arena, struct view);
 
     *v = (struct view){.instance = i, .turn = t->id};
-    th_id_hex(th_random_next(&p->random), th_random_next(&p->random), t->execution_id);
+    new_id(p, t->execution_id);
+    new_id(p, t->next_execution_id);
     t->in = (struct th_engine_in){
         .info = &i->info,
         .pending = {.argument = v, .take = take_pending, .child = child_at},
         .now = p->now > i->info.updated ? p->now : i->info.updated,
         .new_execution_id = th_str_n(t->execution_id, 32),
+        .next_execution_id = th_str_n(t->next_execution_id, 32),
     };
 }
 
