@@ -34,7 +34,7 @@
 
 enum {
     ALIGNMENT = alignof(max_align_t),
-    SMALLEST = 4096 - 64, /* with malloc's own header, within a page */
+    SMALLEST = 512 - 48, /* most arenas hold the strings of one message or instance */
     LARGEST = 65536 - 64,
     OWN_BLOCK_SHARE = 4, /* requests above a 1/4 of a block do not replace the current one */
 };
