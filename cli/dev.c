@@ -197,6 +197,8 @@ static struct th_embedded_options embedded_options(struct dev *dev)
                  .function_timeout_ms = given(options->function_timeout, timeout),
                  .episode_limit_ms = given(options->episode_limit, 0),
                  .replay_always = options->replay_always,
+                 .version_match = settings->version_match,
+                 .version_failure = settings->version_failure,
                  .argument = dev,
                  .exhausted = on_exhausted},
         .serve = true,

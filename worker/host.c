@@ -543,6 +543,9 @@ static struct th_node *node_of(struct th_host *host)
         .checkpoint_records = options->checkpoint_records,
         .max_crashes = options->max_crashes,
         .max_payload_bytes = options->max_payload_bytes,
+        .version = options->version,
+        .version_match = options->version_match,
+        .version_failure = options->version_failure,
     };
     return th_node_new(&node);
 }

@@ -38,6 +38,10 @@ struct th_host_options {
     uint32_t max_crashes; /* deaths in a row that one function may cost; default 3 */
     size_t max_payload_bytes;
 
+    const char *version; /* as in node/node.h; outlives the host */
+    enum th_version_match version_match;
+    enum th_version_failure version_failure;
+
     void *argument;
     /* The process should start anew (too many lost threads); on any thread. NULL: only logged. */
     void (*exhausted)(void *argument, const char *reason);

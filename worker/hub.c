@@ -44,6 +44,9 @@ static bool start_host(struct th_embedded *hub, const struct th_embedded_options
         .fsync_delay_us = options->fsync_delay_us,
     };
     struct th_host_options host = options->host;
+    host.version = options->default_version;
+    if (!host.version && host.app)
+        host.version = th_app_get_version(host.app);
     host.provider = th_sqlite_open(&sqlite, error);
     if (!host.provider)
         return false;

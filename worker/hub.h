@@ -18,7 +18,7 @@ struct th_embedded_options {
     uint32_t fsync_delay_us; /* benchmarks */
     bool flight;             /* keep <database>-<hub>.flight and guard the process */
     struct th_host_options host; /* app, log, limits; the provider is filled in */
-    const char *default_version;
+    const char *default_version; /* NULL: the application's */
     th_reuse reuse;
     bool serve;                  /* start the HTTP API with: */
     struct th_http_options http; /* address, port, key, …; gateway, client, app are filled in */
