@@ -241,6 +241,7 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
     if (!dev->app)
         return fail(&error);
     struct th_embedded_options options = embedded_options(dev);
+    options.after_exit = th_supervised_after_exit(self);
     struct th_embedded *hub = th_embedded_start(&options, &error);
     if (!hub) {
         th_app_free(dev->app);
@@ -266,7 +267,8 @@ static int supervise(struct dev *dev)
         th_supervised_block();
         return run(dev, NULL, 0);
     }
-    struct th_supervisor_options options = {.log = &dev->log, .run = run, .argument = dev};
+    struct th_supervisor_options options = {
+        .log = &dev->log, .run = run, .argument = dev, .restart_code = EXIT_RESTART};
     return th_supervise(&options);
 }
 

@@ -101,7 +101,7 @@ static void describe(const struct th_flight_slot *slot, struct th_flight_culprit
                  "did not come back within %d ms (an orchestrator must not block or spin)",
                  slot->stuck_ms);
     else if (slot->signal == 0)
-        snprintf(culprit->reason, sizeof culprit->reason, "ended the process by calling exit()");
+        snprintf(culprit->reason, sizeof culprit->reason, "ended the process by an exit()");
     else
         snprintf(culprit->reason, sizeof culprit->reason, "crashed the process with %s",
                  signal_name(slot->signal));
@@ -144,6 +144,24 @@ void th_flight_settle(struct th_flight *flight, size_t index)
     memset(known_of(flight->file, &flight->culprits[index]), 0, sizeof(struct known));
 }
 
+/* _exit runs no handler, so nobody marked the slot. Among several it could be any: then none is
+ * blamed, because to fail what is innocent is worse than one more attempt. */
+static void blame_the_only_one(struct flight_file *file)
+{
+    struct th_flight_slot *only = NULL;
+    for (size_t i = 0; i < TH_FLIGHT_SLOTS; i++) {
+        uint32_t state = atomic_load(&file->slots[i].state);
+        if (state == CULPRIT || (state == BUSY && only))
+            return;
+        if (state == BUSY)
+            only = &file->slots[i];
+    }
+    if (only) {
+        only->signal = 0;
+        atomic_store(&only->state, CULPRIT);
+    }
+}
+
 static void read_culprits(struct th_flight *flight)
 {
     for (size_t i = 0; i < TH_FLIGHT_SLOTS; i++) {
@@ -173,17 +191,18 @@ static struct flight_file *map_file(const char *path, struct th_error *error)
     return file;
 }
 
-struct th_flight *th_flight_open(const char *path, struct th_error *error)
+struct th_flight *th_flight_open(const char *path, bool ended_by_exit, struct th_error *error)
 {
     struct flight_file *file = map_file(path, error);
     if (!file)
         return NULL;
     struct th_flight *flight = TH_NEW(struct th_flight);
     flight->file = file;
-    if (file->magic == MAGIC && file->size == sizeof *file)
-        read_culprits(flight);
-    else
+    if (file->magic != MAGIC || file->size != sizeof *file)
         memset(file, 0, sizeof *file);
+    if (ended_by_exit)
+        blame_the_only_one(file);
+    read_culprits(flight);
     memset(file->slots, 0, sizeof file->slots);
     file->magic = MAGIC;
     file->size = sizeof *file;

@@ -36,8 +36,10 @@ struct th_flight_culprit {
 
 /* Maps the file, making it when it is missing, takes the last process's culprits out of it and
  * clears it. A file that is none of ours is started anew. The caller closes it when every thread
- * has left; the file itself stays. */
-struct th_flight *th_flight_open(const char *path, struct th_error *error);
+ * has left; the file itself stays. `ended_by_exit`: the last process is known to have ended by an
+ * exit that nobody asked for; if no slot is marked, but one alone was busy, that one called _exit.
+ */
+struct th_flight *th_flight_open(const char *path, bool ended_by_exit, struct th_error *error);
 void th_flight_close(struct th_flight *flight);
 
 size_t th_flight_culprits(const struct th_flight *flight);

@@ -29,7 +29,7 @@ static bool open_flight(struct th_embedded *hub, const struct th_embedded_option
     TH_AUTOFREE char *path = NULL;
     if (asprintf(&path, "%s-%s.flight", options->database, hub->record.name) < 0)
         return th_fail(error, TH_INTERNAL, "out of memory");
-    hub->flight = th_flight_open(path, error);
+    hub->flight = th_flight_open(path, options->after_exit, error);
     return hub->flight && th_flight_guard_process(hub->flight, error);
 }
 

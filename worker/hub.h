@@ -13,10 +13,11 @@ struct th_embedded;
 struct th_embedded_options {
     const char *database;
     const char *hub;
-    uint32_t partitions;     /* asked for by the user; 0: no wish */
-    uint32_t new_partitions; /* of a new hub when there is no wish; 0: 1 */
-    uint32_t fsync_delay_us; /* benchmarks */
-    bool flight;             /* keep <database>-<hub>.flight and guard the process */
+    uint32_t partitions;         /* asked for by the user; 0: no wish */
+    uint32_t new_partitions;     /* of a new hub when there is no wish; 0: 1 */
+    uint32_t fsync_delay_us;     /* benchmarks */
+    bool flight;                 /* keep <database>-<hub>.flight and guard the process */
+    bool after_exit;             /* of th_flight_open */
     struct th_host_options host; /* app, log, limits; the provider is filled in */
     const char *default_version; /* NULL: the application's */
     th_reuse reuse;

@@ -16,6 +16,7 @@
 
 struct th_supervised {
     int ready_fd;
+    bool after_exit;
 };
 
 struct supervisor {
@@ -26,6 +27,7 @@ struct supervisor {
     unsigned restarts; /* all */
     unsigned in_a_row; /* since the last one that lived long enough */
     bool stopping;
+    bool ended_by_exit; /* the last child, unasked */
 };
 
 enum verdict { DONE, AGAIN };
@@ -59,6 +61,11 @@ void th_supervised_ready(struct th_supervised *self)
     self->ready_fd = -1;
 }
 
+bool th_supervised_after_exit(const struct th_supervised *self)
+{
+    return self && self->after_exit;
+}
+
 void th_supervised_wait(struct th_supervised *self)
 {
     sigset_t set = orders(false);
@@ -75,7 +82,7 @@ void th_supervised_wait(struct th_supervised *self)
 
 static _Noreturn void child_main(struct supervisor *s, int ready_fd, pid_t parent)
 {
-    struct th_supervised self = {.ready_fd = ready_fd};
+    struct th_supervised self = {.ready_fd = ready_fd, .after_exit = s->ended_by_exit};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1); /* it died before the line above */
@@ -187,6 +194,8 @@ static enum verdict judge(struct supervisor *s, int status, int *code)
         return DONE;
     if (!ready && WIFEXITED(status))
         return DONE; /* it has said why it cannot start */
+    s->ended_by_exit = WIFEXITED(status) &&
+                       (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) != s->options.restart_code);
     if (th_monotonic() - s->started >= s->options.healthy_after)
         s->in_a_row = 0;
     s->in_a_row++;

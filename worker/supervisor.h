@@ -19,6 +19,7 @@ struct th_supervisor_options {
     /* The child's work; returns its exit code. `restarts` counts the deaths before it. */
     int (*run)(void *argument, struct th_supervised *self, unsigned restarts);
     void *argument;
+    int restart_code;      /* an exit with it is the child's own wish; 0: none */
     unsigned max_failures; /* deaths in a row before the child was ready; default 8 */
     th_time first_delay;   /* before the second restart in a row; doubles; default 50 ms */
     th_time max_delay;     /* default 5 s */
@@ -28,7 +29,8 @@ struct th_supervisor_options {
 /* Blocks until the child has ended for good; returns the exit code for the program. */
 int th_supervise(const struct th_supervisor_options *options);
 
-/* In the child. */
+/* In the child. `ended_by_exit`: the one before it ended by an exit that nobody asked for. */
+bool th_supervised_after_exit(const struct th_supervised *self);
 void th_supervised_ready(struct th_supervised *self);
 /* Waits for the order to stop. `self` may be NULL: without a supervisor. Signals must have been
  * blocked by th_supervised_block before the first thread was started (th_supervise does it). */

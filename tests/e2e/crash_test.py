@@ -39,6 +39,9 @@ class Containment(HubTest):
     def test_activity_calls_exit(self):
         self.check("bad_activity", "exit", "exit()")
 
+    def test_activity_calls_exit_silently(self):
+        self.check("bad_activity", "_exit", "exit()")
+
     def test_activity_never_returns(self):
         self.check("bad_activity", "spin", "1000 ms")
 

@@ -32,7 +32,7 @@ static int in_child(void (*act)(struct th_flight *flight))
     pid_t child = fork();
     int status = 0;
     if (child == 0) {
-        struct th_flight *flight = th_flight_open(path, NULL);
+        struct th_flight *flight = th_flight_open(path, false, NULL);
         if (!flight || !th_flight_guard_process(flight, NULL))
             _exit(99);
         act(flight);
@@ -136,7 +136,7 @@ static void activity_is_never_stuck(struct th_flight *flight)
 
 static void expect_culprit(int32_t task_id, const char *reason)
 {
-    struct th_flight *flight = th_flight_open(path, NULL);
+    struct th_flight *flight = th_flight_open(path, false, NULL);
     assert_non_null(flight);
     assert_int_equal(th_flight_culprits(flight), 1);
     const struct th_flight_culprit *culprit = th_flight_culprit(flight, 0);
@@ -149,7 +149,7 @@ static void expect_culprit(int32_t task_id, const char *reason)
 
 static void expect_nobody(void)
 {
-    struct th_flight *flight = th_flight_open(path, NULL);
+    struct th_flight *flight = th_flight_open(path, false, NULL);
     assert_non_null(flight);
     assert_int_equal(th_flight_culprits(flight), 0);
     th_flight_close(flight);
@@ -184,6 +184,41 @@ static void names_an_exit(void **state)
     expect_culprit(7, "exit()");
 }
 
+static void underscore_exits(struct th_flight *flight)
+{
+    busy(flight, 8);
+    _exit(3);
+}
+
+static void *idle_thread(void *argument)
+{
+    busy(argument, 9);
+    return NULL;
+}
+
+static void underscore_exits_beside_another(struct th_flight *flight)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, idle_thread, flight);
+    pthread_join(thread, NULL);
+    underscore_exits(flight);
+}
+
+static void names_a_silent_exit_when_it_is_sure(void **state)
+{
+    in_child(underscore_exits);
+    struct th_flight *flight = th_flight_open(path, true, NULL);
+    assert_int_equal(th_flight_culprits(flight), 1);
+    assert_int_equal(th_flight_culprit(flight, 0)->task_id, 8);
+    th_flight_close(flight);
+    in_child(underscore_exits);
+    expect_nobody(); /* nothing is known of how it ended */
+    in_child(underscore_exits_beside_another);
+    flight = th_flight_open(path, true, NULL);
+    assert_int_equal(th_flight_culprits(flight), 0);
+    th_flight_close(flight);
+}
+
 static void names_an_episode_that_spins(void **state)
 {
     int status = in_child(gets_stuck);
@@ -205,7 +240,7 @@ static void blames_nobody_else(void **state)
 
 static void expect_count(uint32_t count)
 {
-    struct th_flight *flight = th_flight_open(path, NULL);
+    struct th_flight *flight = th_flight_open(path, false, NULL);
     assert_int_equal(th_flight_culprits(flight), 1);
     assert_int_equal(th_flight_culprit(flight, 0)->count, count);
     th_flight_close(flight);
@@ -222,7 +257,7 @@ static void counts_crashes_in_a_row(void **state)
     in_child(killed);
     expect_nobody();
     in_child(segfault);
-    struct th_flight *flight = th_flight_open(path, NULL);
+    struct th_flight *flight = th_flight_open(path, false, NULL);
     assert_int_equal(th_flight_culprit(flight, 0)->count, 3);
     th_flight_settle(flight, 0);
     th_flight_close(flight);
@@ -238,7 +273,7 @@ static void starts_anew_over_garbage(void **state)
     fclose(out);
     expect_nobody();
     struct th_error error;
-    assert_null(th_flight_open("/nonexistent/x.flight", &error));
+    assert_null(th_flight_open("/nonexistent/x.flight", false, &error));
     assert_int_equal(error.code, TH_IO);
     assert_non_null(strstr(error.message, "/nonexistent/x.flight"));
 }
@@ -250,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_a_stack_overflow, setup, teardown),
         cmocka_unit_test_setup_teardown(names_an_abort, setup, teardown),
         cmocka_unit_test_setup_teardown(names_an_exit, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_a_silent_exit_when_it_is_sure, setup, teardown),
         cmocka_unit_test_setup_teardown(names_an_episode_that_spins, setup, teardown),
         cmocka_unit_test_setup_teardown(blames_nobody_else, setup, teardown),
         cmocka_unit_test_setup_teardown(counts_crashes_in_a_row, setup, teardown),

@@ -1,10 +1,11 @@
-/* hello_cities after a careless change: the second city is asked for twice. For `taskhub replay`. */
+/* hello_cities after a careless change: the second city is asked for twice. For `taskhub replay`.
+ */
 #include <taskhub.h>
 
 static int say_hello(struct th_activity *activity)
 {
-    return th_activity_return(activity, json_sprintf("Hello %s!",
-                                                     json_string_value(th_activity_input(activity))));
+    return th_activity_return(
+        activity, json_sprintf("Hello %s!", json_string_value(th_activity_input(activity))));
 }
 
 static int say_goodbye(struct th_activity *activity)
