@@ -58,7 +58,8 @@ enum cli_exit {
     X(address, TEXT, "address", 0, "IP",                                                         \
       "where to listen; default 127.0.0.1; any other needs --key")                               \
     X(hub, TEXT, "hub", 0, "NAME", "name of the hub; default host.json's, else TestHubName")     \
-    X(partitions, COUNT, "partitions", 0, "N", "partitions of a new hub; default 4")             \
+    X(partitions, COUNT, "partitions", 0, "N",                                                   \
+      "partitions of a new hub; default host.json's, else 1")                                    \
     X(host_json, TEXT, "host-json", 0, "DIR",                                                    \
       "where host.json and local.settings.json lie; default: beside the application")            \
     X(activities, COUNT, "activities", 'a', "N",                                                 \
