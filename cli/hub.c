@@ -71,7 +71,7 @@ static void show_hubs(const struct cli_options *options, const json_t *list)
 
 static uint32_t partitions_of(const struct cli_options *options)
 {
-    return options->partitions == CLI_NOT_GIVEN       ? 4
+    return options->partitions == CLI_NOT_GIVEN       ? 1
            : options->partitions > (int64_t)INT32_MAX ? UINT32_MAX
                                                       : (uint32_t)options->partitions;
 }
