@@ -66,6 +66,7 @@ struct guard {
     struct flight_file *file;
     struct th_flight_slot *slot;
     void *stack;
+    stack_t before; /* a sanitizer's, perhaps */
 };
 
 static _Thread_local struct guard guard;
@@ -276,7 +277,7 @@ bool th_flight_guard_process(struct th_flight *flight, struct th_error *error)
 static void use_signal_stack(void)
 {
     stack_t own = {.ss_sp = th_alloc(SIGNAL_STACK), .ss_size = SIGNAL_STACK};
-    if (sigaltstack(&own, NULL) == 0)
+    if (sigaltstack(&own, &guard.before) == 0)
         guard.stack = own.ss_sp;
     else
         free(own.ss_sp);
@@ -284,8 +285,9 @@ static void use_signal_stack(void)
 
 static void drop_signal_stack(void)
 {
-    stack_t none = {.ss_flags = SS_DISABLE};
-    sigaltstack(&none, NULL);
+    if (!guard.stack)
+        return;
+    sigaltstack(&guard.before, NULL);
     free(guard.stack);
     guard.stack = NULL;
 }

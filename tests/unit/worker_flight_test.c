@@ -7,6 +7,7 @@
 #include "unit/base_test.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 
 #include "base/memory.h"
@@ -190,17 +191,23 @@ static void underscore_exits(struct th_flight *flight)
     _exit(3);
 }
 
-static void *idle_thread(void *argument)
+static sem_t is_busy;
+
+static void *busy_thread(void *argument)
 {
     busy(argument, 9);
+    sem_post(&is_busy);
+    for (;;)
+        pause();
     return NULL;
 }
 
 static void underscore_exits_beside_another(struct th_flight *flight)
 {
     pthread_t thread;
-    pthread_create(&thread, NULL, idle_thread, flight);
-    pthread_join(thread, NULL);
+    sem_init(&is_busy, 0, 0);
+    pthread_create(&thread, NULL, busy_thread, flight);
+    sem_wait(&is_busy);
     underscore_exits(flight);
 }
 
