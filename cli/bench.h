@@ -23,8 +23,9 @@ struct bench {
 
     _Atomic bool measuring, stopping;
     _Atomic int64_t outstanding; /* clients that still wait for an answer */
-    int64_t completed, failed;   /* while measuring */
-    int64_t *samples;            /* microseconds */
+    _Atomic int64_t completed;   /* while measuring */
+    int64_t failed;
+    int64_t *samples; /* microseconds */
     size_t sample_count, sample_capacity;
     char trouble[512]; /* the first failure */
 
