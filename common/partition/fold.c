@@ -15,31 +15,26 @@ struct fold {
 
 /* ---- marks ---- */
 
-static void early_add(struct th_partition *p, int64_t offset)
+void early_add(struct th_partition *p, int64_t offset)
 {
     size_t n = p->early_count;
 
-    p->early = th_grow(p->early, &p->early_capacity, n + 1, sizeof(*p->early));
-    for (; n > 0 && p->early[n - 1] > offset; n--)
-        p->early[n] = p->early[n - 1];
-    if (n > 0 && p->early[n - 1] == offset) { /* folded before: close the hole again */
-        memmove(p->early + n, p->early + n + 1, (p->early_count - n) * sizeof(*p->early));
-        return;
-    }
+    while (n > p->early_first && p->early[n - 1] > offset)
+        n--;
+    if (n > p->early_first && p->early[n - 1] == offset)
+        return; /* folded before */
+    p->early = th_grow(p->early, &p->early_capacity, p->early_count + 1, sizeof(*p->early));
+    memmove(p->early + n + 1, p->early + n, (p->early_count - n) * sizeof(*p->early));
     p->early[n] = offset;
     p->early_count++;
 }
 
-static void early_drop_below(struct th_partition *p, int64_t position)
+void early_drop_below(struct th_partition *p, int64_t position)
 {
-    size_t n = 0;
-
-    while (n < p->early_count && p->early[n] < position)
-        n++;
-    if (n == 0)
-        return;
-    p->early_count -= n;
-    memmove(p->early, p->early + n, p->early_count * sizeof(*p->early));
+    while (p->early_first < p->early_count && p->early[p->early_first] < position)
+        p->early_first++;
+    if (p->early_first == p->early_count)
+        p->early_first = p->early_count = 0;
 }
 
 static void fold_marks(struct fold *f)
@@ -123,10 +118,7 @@ static void fold_local(struct fold *f, uint32_t index)
 
     l->local = (struct th_local_ref){.sequence = f->r->sequence, .index = index};
     if (!letter_decode(l, f->blob, m->bytes, NULL)) {
-        th_blob_unref(l->blob); /* a record of ours that decodes but holds no message: skip it */
-        th_arena_deinit(&l->nested);
-        f->p->letter_count--;
-        free(l);
+        letter_discard(f->p, l); /* a record of ours that decodes but holds no message */
         return;
     }
     HASH_ADD(hh, f->p->locals, local, sizeof(l->local), l);
@@ -306,8 +298,6 @@ static void fold_episode(struct fold *f)
         tell_change(f, i, was);
     }
     th_events_deinit(&events);
-    if (i->info.status != TH_STATUS_SUSPENDED && i->info.status != TH_STATUS_PENDING)
-        instance_unpark(i); /* to be taken, or dropped if it ended */
 }
 
 static void fold_purge(struct fold *f)
@@ -339,6 +329,16 @@ static void fold_crash(struct fold *f)
         d->crashes = f->r->crashes;
 }
 
+/* Behind the messages: some of them may have been parked by this very record. What was parked is
+ * taken now, or dropped if the instance ended. */
+static void fold_unparked(struct fold *f)
+{
+    struct th_instance *i = instance_get(f->p, f->r->instance_id);
+
+    if (i->known && i->info.status != TH_STATUS_SUSPENDED && i->info.status != TH_STATUS_PENDING)
+        instance_unpark(i);
+}
+
 void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
                  bool live)
 {
@@ -364,5 +364,7 @@ void fold_record(struct th_partition *p, const struct th_record *record, struct 
         break;
     }
     fold_messages(&f);
+    if (record->kind == TH_RECORD_EPISODE)
+        fold_unparked(&f);
     th_arena_reset(&p->fold_arena);
 }

@@ -113,6 +113,7 @@ struct th_instance {
     struct th_arena memory; /* what info points into */
     uint64_t last;          /* stamp of the last record that touched it */
     uint64_t row;           /* stamp its projected row reflects */
+    uint64_t load_row;      /* and did when the row was last asked for */
     uint32_t crashes;       /* processes lost in a row by its episodes */
 
     struct letter *mailbox; /* utlist DL, in order of arrival */
@@ -125,6 +126,7 @@ struct th_instance {
     size_t chunk_count, chunk_capacity;
     bool whole;          /* chunks hold the history from its start */
     bool replace_stored; /* stored chunks are out of date as a whole */
+    bool replacing;      /* and a row that says so is under way */
     bool purged;
 
     struct th_instance *dirty_prev, *dirty_next; /* p->dirty */
@@ -147,12 +149,12 @@ struct slot {
 
 struct outgoing {
     struct outgoing *prev, *next;
+    UT_hash_handle hh; /* p->outbox_by_tag */
     uint64_t tag;
     uint64_t sequence;
     uint32_t index;
     uint32_t destination;
     struct th_blob *blob;
-    bool released;
 };
 
 /* An append not yet acknowledged. */
@@ -238,7 +240,9 @@ struct th_partition {
     struct th_effect *ready;
     size_t ready_first, ready_count, ready_capacity;
 
-    struct outgoing *outbox;
+    struct outgoing *outbox;     /* in log order */
+    struct outgoing *unreleased; /* the first that is not on its way */
+    struct outgoing *outbox_by_tag;
     size_t outbox_count;
     uint64_t sent; /* every message of records below this sequence is sent */
 
@@ -273,6 +277,7 @@ struct th_partition {
     struct wanted *wanted_by_id, **wanted;
     size_t wanted_count, wanted_capacity;
 
+    struct th_instance_info placeholder; /* of the last view of a start not yet taken */
     struct th_partition_stats stats;
 };
 
@@ -289,7 +294,11 @@ void instance_free(struct th_instance *i);
 void instance_free_if_empty(struct th_instance *i);
 void instance_touch(struct th_instance *i); /* idle or not, after any change */
 void instance_ready(struct th_instance *i); /* queue it when it can run */
+void instance_load(struct th_instance *i);  /* ask for its row, with history */
+void instance_not_idle(struct th_instance *i);
+/* Offers what is parked again, but for what still waits for its time. */
 void instance_unpark(struct th_instance *i);
+void instance_unpark_due(struct letter *l); /* this one's time has come */
 
 struct letter *letter_new(struct th_partition *p, enum letter_from from);
 bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
@@ -297,6 +306,9 @@ bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
 void letter_deliver(struct letter *l, struct th_instance *i);
 void letter_park(struct letter *l, th_time not_before);
 void letter_free(struct letter *l);
+void letter_discard(struct th_partition *p, struct letter *l); /* never delivered */
+/* The answer to `d`, once: a letter for its instance, which is made ready. */
+struct letter *letter_answer(struct pending *d, enum th_event_kind kind, struct th_str data);
 
 struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
                              const struct th_event *event, struct th_str execution_id,
@@ -316,6 +328,8 @@ th_time heap_next(const struct th_partition *p);
 void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
                  bool live);
 void fold_consumed_local(struct th_partition *p, struct th_local_ref ref);
+void early_add(struct th_partition *p, int64_t offset);
+void early_drop_below(struct th_partition *p, int64_t position);
 
 /* ---- write.c ---- */
 void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t);
@@ -325,6 +339,7 @@ void write_crash(struct th_partition *p, struct th_instance *i, struct th_str ex
                  int32_t task_id, uint32_t crashes, struct th_str reason);
 void write_checkpoint(struct th_partition *p, struct th_str body);
 /* Records the verdicts of a turn that changed no instance among the marks. */
+void write_nothing(struct th_partition *p, struct turn *t);
 void marks_settle(struct th_partition *p, struct turn *t);
 /* Adds the messages of an outcome to those of the next record. */
 void marks_outgoing(struct th_partition *p, const struct th_outcome *outcome);
@@ -348,6 +363,7 @@ void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint3
                 struct th_str bytes);
 void outbox_release(struct th_partition *p);
 void outbox_free(struct th_partition *p);
+void run_deferred(struct th_partition *p);
 void fence(struct th_partition *p, enum th_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -125,34 +125,22 @@ static bool accept(struct th_partition *p, const struct th_origin *origin)
     return true;
 }
 
+/* Asked in order of offsets; each is asked for once. */
 static bool consumed_before(struct th_partition *p, int64_t offset)
 {
-    for (size_t n = 0; n < p->early_count; n++)
-        if (p->early[n] == offset)
-            return true;
-    return false;
-}
+    bool found;
 
-static void forget_early(struct th_partition *p, int64_t offset)
-{
-    size_t n = 0;
-
-    while (n < p->early_count && p->early[n] <= offset)
-        n++;
-    if (n == 0)
-        return;
-    p->early_count -= n;
-    memmove(p->early, p->early + n, p->early_count * sizeof(*p->early));
+    early_drop_below(p, offset);
+    found = p->early_first < p->early_count && p->early[p->early_first] == offset;
+    early_drop_below(p, offset + 1);
+    return found;
 }
 
 /* A message nobody can read is consumed, so that it blocks nothing. */
 static void consume_unreadable(struct th_partition *p, struct slot *s, struct letter *l)
 {
     s->consumed = true;
-    th_blob_unref(l->blob);
-    th_arena_deinit(&l->nested);
-    free(l);
-    p->letter_count--;
+    letter_discard(p, l);
 }
 
 void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob *message,
@@ -160,12 +148,16 @@ void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob
 {
     struct slot *s;
     struct letter *l;
+    bool consumed;
 
     p->now = now > p->now ? now : p->now;
     if (!p->active || offset < p->position + (int64_t)p->slot_count)
         return;
+    if (p->slot_count == 0)
+        p->position = offset;
     while (offset > p->position + (int64_t)p->slot_count)
         add_slot(p)->consumed = true; /* offsets that hold no message */
+    consumed = consumed_before(p, offset);
     s = add_slot(p);
     l = letter_new(p, LETTER_INBOX);
     l->offset = offset;
@@ -175,7 +167,7 @@ void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob
     } else {
         s->origin = l->message.origin;
         s->accepted = accept(p, &s->origin);
-        if (!s->accepted || consumed_before(p, offset)) {
+        if (!s->accepted || consumed) {
             consume_unreadable(p, s, l);
         } else {
             s->letter = l;
@@ -184,7 +176,6 @@ void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob
             instance_touch(l->instance);
         }
     }
-    forget_early(p, offset);
     slots_advance(p);
 }
 
@@ -220,6 +211,24 @@ static void prepend_history(struct th_instance *i, const struct th_row *row)
     i->whole = true;
 }
 
+/* Whether a row that was asked for can be used. The answer may be older than a row that was
+ * stored meanwhile: then it is asked for again. It must not be older than the question. */
+static bool usable(struct th_partition *p, struct th_instance *i, const struct th_row *row)
+{
+    const uint64_t last = row ? row->last : 0;
+
+    if (last < i->load_row || (i->known && !i->whole && !row)) {
+        fence(p, TH_CORRUPT, "the projection lost the row of instance \"%.*s\"",
+              TH_PRI(instance_id(i)));
+        return false;
+    }
+    if (last < i->row) {
+        instance_load(i);
+        return false;
+    }
+    return true;
+}
+
 void th_partition_loaded(struct th_partition *p, struct th_str id, const struct th_row *row,
                          th_time now)
 {
@@ -227,7 +236,7 @@ void th_partition_loaded(struct th_partition *p, struct th_str id, const struct 
     struct th_error error = {.code = TH_OK};
 
     p->now = now > p->now ? now : p->now;
-    if (!i || !i->loading || !p->active)
+    if (!i || !i->loading || !p->active || !usable(p, i, row))
         return;
     if (!i->known && !th_partition_base(p, id, row, &error)) {
         fence(p, TH_CORRUPT, "the row of instance \"%.*s\": %s", TH_PRI(id), error.message);
@@ -249,19 +258,8 @@ void th_partition_answer(struct th_partition *p, uint64_t token, struct th_str d
     p->now = now > p->now ? now : p->now;
     if (!d || d->kind != TH_PENDING_TASK || d->answered || !p->active)
         return;
-    d->answered = true;
-    l = letter_new(p, LETTER_ANSWER);
-    l->blob = th_str_present(data) ? th_blob_new(data.data, data.len) : NULL;
-    l->message.instance_id = instance_id(d->instance);
-    l->message.execution_id = th_arena_str(&l->nested, th_str_of(d->execution_id));
-    l->message.event =
-        th_event_of(failure ? TH_EVENT_TASK_FAILED : TH_EVENT_TASK_COMPLETED, p->now);
-    l->message.event.related_id = d->event_id;
-    l->message.event.data = th_blob_view(l->blob);
+    l = letter_answer(d, failure ? TH_EVENT_TASK_FAILED : TH_EVENT_TASK_COMPLETED, data);
     l->message.event.failure = failure ? th_failure_copy(&l->nested, failure) : NULL;
-    letter_deliver(l, d->instance);
-    instance_ready(d->instance);
-    instance_touch(d->instance);
 }
 
 bool th_partition_activity(struct th_partition *p, uint64_t token, struct th_partition_task *out)
@@ -298,11 +296,23 @@ static void fail_crashed_task(struct th_partition *p, struct pending *d, struct 
     th_partition_answer(p, d->token, TH_STR_ABSENT, &failure, p->now);
 }
 
+/* An open task of the current execution, or of an earlier one that still runs. */
+static struct pending *pending_task(struct th_instance *i, int32_t task_id)
+{
+    struct pending *d;
+
+    HASH_FIND_INT(i->pending, &task_id, d);
+    if (d)
+        return d->kind == TH_PENDING_TASK ? d : NULL;
+    DL_SEARCH_SCALAR(i->orphans, d, event_id, task_id);
+    return d;
+}
+
 void th_partition_crashed(struct th_partition *p, struct th_str id, int32_t task_id,
                           struct th_str reason, th_time now)
 {
     struct th_instance *i = instance_find(p, id);
-    struct pending *d = NULL;
+    struct pending *d;
 
     p->now = now > p->now ? now : p->now;
     if (!p->active)
@@ -312,8 +322,7 @@ void th_partition_crashed(struct th_partition *p, struct th_str id, int32_t task
         write_crash(p, i, TH_STR_ABSENT, -1, i->crashes + 1, reason);
         return;
     }
-    if (i)
-        HASH_FIND_INT(i->pending, &task_id, d);
+    d = i ? pending_task(i, task_id) : NULL;
     if (!d)
         return;
     write_crash(p, i, th_str_of(d->execution_id), task_id, d->crashes + 1, reason);
@@ -336,22 +345,21 @@ static const struct letter *waiting_start(const struct th_instance *i)
 enum th_view_state th_partition_view(struct th_partition *p, struct th_str id,
                                      const struct th_instance_info **info, bool *durable)
 {
-    static _Thread_local struct th_instance_info placeholder;
     struct th_instance *i = instance_find(p, id);
     const struct letter *start;
 
     *durable = true;
     if (!i || (!i->known && !i->mailbox))
         return TH_VIEW_UNKNOWN;
-    *durable = i->last <= p->acked;
+    *durable = i->known && i->last <= p->acked;
     if (i->known && th_info_exists(&i->info)) {
         *info = &i->info;
         return TH_VIEW_PRESENT;
     }
     start = waiting_start(i);
     if (start) { /* durable in the inbox, not yet taken */
-        placeholder = th_info_pending(&start->message);
-        *info = &placeholder;
+        p->placeholder = th_info_pending(&start->message);
+        *info = &p->placeholder;
         return TH_VIEW_PRESENT;
     }
     return i->known ? TH_VIEW_ABSENT : TH_VIEW_UNKNOWN;

@@ -16,6 +16,7 @@ void instance_dirty(struct th_instance *i)
         return;
     i->dirty = true;
     i->dirty_since = p->now;
+    instance_not_idle(i);
     DL_APPEND2(p->dirty, i, dirty_prev, dirty_next);
 }
 
@@ -99,7 +100,7 @@ static void fill_row(struct th_partition *p, struct th_instance *i, struct th_ro
     row->created = i->info.created;
     row->updated = i->info.updated;
     row->completed = i->info.completed;
-    row->name = i->info.name;
+    row->name = th_str_n(th_str_dup(i->info.name), i->info.name.len);
     row->info = encode_info(p, &i->info);
     row->input = blob_of(i->info.input);
     row->output = blob_of(i->info.output);
@@ -121,40 +122,13 @@ static void free_row(struct th_row *row)
     for (size_t n = 0; n < row->history_count; n++)
         th_blob_unref(row->history[n]);
     free((void *)row->history);
+    free((void *)row->name.data);
     memset(row, 0, sizeof(*row));
 }
 
 static bool may_project(const struct th_partition *p, const struct th_instance *i)
 {
     return p->options.traits.ordered || i->last <= p->acked;
-}
-
-static void release_hold(struct th_instance *i)
-{
-    if (!i->hold)
-        return;
-    i->hold = false;
-    i->queued = false; /* it waits in p->deferred, see below */
-}
-
-/* Instances that were held run again; the list is rebuilt without them. */
-static void rebuild_deferred(struct th_partition *p)
-{
-    struct th_instance *i = p->deferred, *kept = NULL;
-
-    p->deferred = NULL;
-    while (i) {
-        struct th_instance *next = i->next_runnable;
-
-        if (i->queued) {
-            i->next_runnable = kept;
-            kept = i;
-        } else {
-            instance_ready(i);
-        }
-        i = next;
-    }
-    p->deferred = kept;
 }
 
 bool th_partition_project(struct th_partition *p, struct th_projection *out)
@@ -177,11 +151,10 @@ bool th_partition_project(struct th_partition *p, struct th_projection *out)
         instance_undirty(i);
         i->projecting = true;
         i->projecting_stamp = i->last;
-        if (i->hold && i->queued)
-            release_hold(i);
-        i->hold = false;
+        i->replacing = i->replace_stored;
+        i->replace_stored = i->hold = false;
     }
-    rebuild_deferred(p);
+    run_deferred(p); /* those that are no longer held */
     if (p->row_count == 0)
         return false;
     p->projecting = true;
@@ -218,11 +191,6 @@ static void drop_stored_chunks(struct th_instance *i)
 static void projected(struct th_instance *i)
 {
     i->row = i->projecting_stamp;
-    /* A new execution that began meanwhile replaces what was just stored. */
-    if (i->last == i->projecting_stamp)
-        i->replace_stored = false;
-    else if (i->replace_stored)
-        return;
     if (!i->busy)
         drop_stored_chunks(i);
 }
@@ -235,11 +203,7 @@ static void leave_memory(struct th_instance *i)
         effect_now(p, TH_EFFECT_FORGET)->id = th_str_dup(instance_id(i));
         p->stats.evictions++;
     }
-    if (i->idle) {
-        DL_DELETE2(p->idle, i, lru_prev, lru_next);
-        p->idle_count--;
-        i->idle = false;
-    }
+    instance_not_idle(i);
     instance_forget_info(i);
     instance_free_if_empty(i);
 }
@@ -252,6 +216,7 @@ static void after_row(struct th_partition *p, struct th_row *row, bool done)
         return;
     i->projecting = false;
     if (!done) {
+        i->replace_stored |= i->replacing;
         instance_dirty(i);
         return;
     }

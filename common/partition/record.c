@@ -198,6 +198,15 @@ static uint32_t read_u32(struct th_reader *in)
     return (uint32_t)value;
 }
 
+static int32_t read_i32(struct th_reader *in)
+{
+    const int64_t value = th_read_i64(in);
+
+    if (value > INT32_MAX || value < INT32_MIN)
+        th_read_fail(in, "%lld does not fit 32 bits", (long long)value);
+    return (int32_t)value;
+}
+
 static void get_vector(struct th_reader *in, struct th_record *r)
 {
     struct th_vector_entry *entries;
@@ -231,7 +240,7 @@ static void get_consumed_local(struct th_reader *in, struct th_record *r)
     refs = TH_ARENA_ARRAY(in->arena, struct th_local_ref, r->consumed_local_count);
     for (uint32_t i = 0; i < r->consumed_local_count; i++) {
         refs[i].sequence = th_read_u64(in);
-        refs[i].index = read_u32(in);
+        refs[i].index = th_read_u64(in);
     }
     r->consumed_local = refs;
 }
@@ -245,7 +254,7 @@ static void get_closed(struct th_reader *in, struct th_record *r)
     for (uint32_t i = 0; i < r->closed_task_count; i++) {
         tasks[i].instance_id = th_read_str(in);
         tasks[i].execution_id = th_read_str(in);
-        tasks[i].event_id = (int32_t)th_read_i64(in);
+        tasks[i].event_id = read_i32(in);
     }
     r->closed_tasks = tasks;
 }
@@ -276,9 +285,11 @@ static void get_format(struct th_reader *in)
 
 static void get_kind(struct th_reader *in, struct th_record *r)
 {
-    r->kind = (enum th_record_kind)th_read_u64(in);
-    if (r->kind < TH_RECORD_CLAIM || r->kind > TH_RECORD_PART)
-        th_read_fail(in, "unknown record kind %d", (int)r->kind);
+    const uint32_t kind = read_u32(in);
+
+    r->kind = (enum th_record_kind)kind;
+    if (!in->failed && (kind < TH_RECORD_CLAIM || kind > TH_RECORD_PART))
+        th_read_fail(in, "unknown record kind %u", kind);
 }
 
 static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
@@ -349,7 +360,7 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
         r->next = th_read_str(in);
         break;
     case F_TASK:
-        r->task_id = (int32_t)th_read_i64(in);
+        r->task_id = read_i32(in);
         break;
     case F_CRASHES:
         r->crashes = read_u32(in);

@@ -26,7 +26,7 @@ enum th_record_kind {
 /* A local message by the place that made it: record sequence and index. */
 struct th_local_ref {
     uint64_t sequence;
-    uint32_t index;
+    uint64_t index; /* as wide as the sequence: a key of hash tables must have no padding */
 };
 
 /* A message a record sends. To the own partition it is local: part of the fold until consumed. */

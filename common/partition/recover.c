@@ -192,16 +192,25 @@ static void put_vector(struct writer *w)
 static void put_consumed(struct writer *w)
 {
     const struct th_partition *p = w->p;
-    uint32_t count = (uint32_t)p->early_count;
+    uint32_t count = (uint32_t)(p->early_count - p->early_first);
 
     for (size_t n = 0; n < p->slot_count; n++)
         count += p->slots[p->slot_first + n].consumed;
     th_write_array(w->out, count);
-    for (size_t n = 0; n < p->early_count; n++)
-        th_write_i64(w->out, p->early[n]);
     for (size_t n = 0; n < p->slot_count; n++)
         if (p->slots[p->slot_first + n].consumed)
             th_write_i64(w->out, p->position + (int64_t)n);
+    for (size_t n = p->early_first; n < p->early_count; n++)
+        th_write_i64(w->out, p->early[n]);
+}
+
+/* Whether a letter is parked, or was and is offered again: a start that was parked is known by
+ * its placeholder, another one would be taken for its repetition. */
+enum parking { NEVER_PARKED, PARKED, WAS_PARKED };
+
+static enum parking parking_of(const struct letter *l)
+{
+    return l->parked ? PARKED : l->was_parked ? WAS_PARKED : NEVER_PARKED;
 }
 
 static void put_locals(struct writer *w)
@@ -215,7 +224,7 @@ static void put_locals(struct writer *w)
         th_encode_message(&bytes, &l->message);
         th_write_u64(w->out, l->local.sequence);
         th_write_u64(w->out, l->local.index);
-        th_write_bool(w->out, l->parked);
+        th_write_u64(w->out, parking_of(l));
         th_write_i64(w->out, l->not_before);
         th_write_str(w->out, th_buffer_view(&bytes));
     }
@@ -338,7 +347,8 @@ void checkpoint_maybe(struct th_partition *p)
  * of it. A projection that can vanish holds nothing, so there the log stays. */
 void trim_log_maybe(struct th_partition *p)
 {
-    const bool projected = p->watermark.sequence + 1 >= p->checkpoint_stamp;
+    const bool projected =
+        (!p->dirty && !p->projecting) || p->watermark.sequence + 1 >= p->checkpoint_stamp;
     struct th_effect *e;
 
     if (p->checkpoint_stamp == 0 || p->checkpoint_offset < 0 || p->acked < p->checkpoint_stamp)
@@ -365,22 +375,21 @@ static void get_locals(struct th_partition *p, struct th_reader *in, struct th_b
 {
     for (uint32_t n = groups(in, 5); n > 0 && !in->failed; n--) {
         struct letter *l = letter_new(p, LETTER_LOCAL);
-        bool parked;
+        uint64_t parking;
         th_time not_before;
 
         l->local.sequence = th_read_u64(in);
-        l->local.index = (uint32_t)th_read_u64(in);
-        parked = th_read_bool(in);
+        l->local.index = th_read_u64(in);
+        parking = th_read_u64(in);
         not_before = th_read_i64(in);
         if (!letter_decode(l, blob, th_read_str(in), in->error)) {
-            th_blob_unref(l->blob);
-            free(l);
-            p->letter_count--;
-            return;
+            letter_discard(p, l);
+            continue;
         }
         HASH_ADD(hh, p->locals, local, sizeof(l->local), l);
         letter_deliver(l, instance_get(p, l->message.instance_id));
-        if (parked)
+        l->was_parked = parking == WAS_PARKED;
+        if (parking == PARKED)
             letter_park(l, not_before);
     }
 }
@@ -429,6 +438,7 @@ void checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob 
     for (uint32_t n = th_read_array(&in); n > 0 && !in.failed; n--)
         th_read_str(&in); /* those that start: known from their rows */
     p->position = th_read_i64(&in);
+    p->last_checkpoint_bytes = body.len;
     for (uint32_t n = groups(&in, 2), at = 0; at < n && !in.failed; at++) {
         const struct th_vector_entry entry = {
             .partition = at, .sequence = th_read_u64(&in), .index = (uint32_t)th_read_u64(&in)};
@@ -437,8 +447,8 @@ void checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob 
     }
     for (uint32_t n = groups(&in, 1); n > 0 && !in.failed; n--) {
         const int64_t offset = th_read_i64(&in);
-        p->early = th_grow(p->early, &p->early_capacity, p->early_count + 1, sizeof(*p->early));
-        p->early[p->early_count++] = offset;
+        if (!in.failed && offset >= p->position)
+            early_add(p, offset);
     }
     get_locals(p, &in, blob);
     get_outbox(p, &in);

@@ -15,7 +15,7 @@ static struct th_effect *ring_push(struct th_effect **items, size_t *first, size
 {
     struct th_effect *added;
 
-    if (*first > 0 && *first + *count == *capacity) {
+    if (*first > *count && *first + *count == *capacity) { /* seldom: it pays for itself */
         memmove(*items, *items + *first, *count * sizeof(**items));
         *first = 0;
     }
@@ -78,6 +78,31 @@ void th_effect_deinit(struct th_effect *effect)
     memset(effect, 0, sizeof(*effect));
 }
 
+static bool stands_after_fence(enum th_effect_kind kind)
+{
+    return kind == TH_EFFECT_SEND || kind == TH_EFFECT_REPLY || kind == TH_EFFECT_CHANGED ||
+           kind == TH_EFFECT_CANCEL || kind == TH_EFFECT_FORGET;
+}
+
+/* Nothing that is not durable leaves any more, nothing new begins, nothing more is appended.
+ * What was released follows from valid records. */
+static void drop_speculation(struct th_partition *p)
+{
+    size_t kept = p->ready_first;
+
+    while (p->effect_count > 0) {
+        th_effect_deinit(&p->effects[p->effect_first++]);
+        p->effect_count--;
+    }
+    for (size_t n = p->ready_first; n < p->ready_first + p->ready_count; n++) {
+        if (stands_after_fence(p->ready[n].kind))
+            p->ready[kept++] = p->ready[n];
+        else
+            th_effect_deinit(&p->ready[n]);
+    }
+    p->ready_count = kept - p->ready_first;
+}
+
 void fence(struct th_partition *p, enum th_code code, const char *format, ...)
 {
     struct th_effect *e;
@@ -87,11 +112,7 @@ void fence(struct th_partition *p, enum th_code code, const char *format, ...)
         return;
     p->fenced = true;
     p->active = false;
-    /* Nothing speculative may leave any more. */
-    while (p->effect_count > 0) {
-        th_effect_deinit(&p->effects[p->effect_first++]);
-        p->effect_count--;
-    }
+    drop_speculation(p);
     e = effect_now(p, TH_EFFECT_FENCED);
     e->error = TH_NEW(struct th_error);
     e->error->code = code;
@@ -113,26 +134,21 @@ void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint3
     o->destination = destination;
     o->blob = th_blob_new(bytes.data, bytes.len);
     DL_APPEND(p->outbox, o);
+    HASH_ADD(hh, p->outbox_by_tag, tag, sizeof(o->tag), o);
+    if (!p->unreleased)
+        p->unreleased = o;
     p->outbox_count++;
 }
 
 /* In log order, each once per lease. */
 void outbox_release(struct th_partition *p)
 {
-    struct outgoing *o;
-
-    if (p->outbox_count == 0)
-        return;
-    for (o = p->outbox->prev; !o->released && o != p->outbox; o = o->prev)
-        ;
-    for (; o; o = o->next) {
+    for (; p->unreleased; p->unreleased = p->unreleased->next) {
+        struct outgoing *o = p->unreleased;
         struct th_effect *e;
 
-        if (o->released)
-            continue;
         if (o->sequence >= p->acked && !MUTANT(p, RELEASE_BEFORE_ACK))
             break;
-        o->released = true;
         e = effect_now(p, TH_EFFECT_SEND);
         e->destination = o->destination;
         e->tag = o->tag;
@@ -142,7 +158,10 @@ void outbox_release(struct th_partition *p)
 
 static void outgoing_free(struct th_partition *p, struct outgoing *o)
 {
+    if (p->unreleased == o)
+        p->unreleased = o->next;
     DL_DELETE(p->outbox, o);
+    HASH_DELETE(hh, p->outbox_by_tag, o);
     th_blob_unref(o->blob);
     free(o);
     p->outbox_count--;
@@ -152,7 +171,7 @@ void th_partition_sent(struct th_partition *p, uint64_t tag)
 {
     struct outgoing *o;
 
-    DL_SEARCH_SCALAR(p->outbox, o, tag, tag);
+    HASH_FIND(hh, p->outbox_by_tag, &tag, sizeof(tag), o);
     if (o)
         outgoing_free(p, o);
 }
@@ -177,7 +196,7 @@ void flight_add(struct th_partition *p, uint64_t sequence)
         (struct flight){.sequence = sequence, .offset = -1};
 }
 
-static void run_deferred(struct th_partition *p)
+void run_deferred(struct th_partition *p)
 {
     struct th_instance *i = p->deferred;
 
@@ -239,17 +258,29 @@ static void after_acknowledgement(struct th_partition *p)
     trim_log_maybe(p);
 }
 
+/* Sequences in flight follow each other without a hole. */
+static struct flight *flight_of(struct th_partition *p, uint64_t sequence)
+{
+    const uint64_t first = p->flight_count > 0 ? p->flights[p->flight_first].sequence : 0;
+
+    if (p->flight_count == 0 || sequence < first || sequence - first >= p->flight_count)
+        return NULL;
+    return &p->flights[p->flight_first + (size_t)(sequence - first)];
+}
+
 void th_partition_acked(struct th_partition *p, uint64_t tag, int64_t offset, th_time now)
 {
-    p->now = now > p->now ? now : p->now;
-    for (size_t n = 0; n < p->flight_count; n++) {
-        struct flight *f = &p->flights[p->flight_first + n];
+    struct flight *f = flight_of(p, tag);
 
-        if (f->sequence != tag)
-            continue;
-        f->offset = offset;
-        break;
+    p->now = now > p->now ? now : p->now;
+    if (!f)
+        return;
+    if (offset < 0) {
+        fence(p, TH_UNAVAILABLE, "partition %u: an append was acknowledged without its offset",
+              p->options.index);
+        return;
     }
+    f->offset = offset;
     take_acknowledgements(p);
     after_acknowledgement(p);
 }

@@ -1,6 +1,8 @@
 /* table: instances, letters, pending answers and the timer heap. Bookkeeping without decisions. */
 #include "partition/internal.h"
 
+static void heap_remove(struct th_partition *p, size_t *at);
+
 /* ---- instances ---- */
 
 struct th_str instance_id(const struct th_instance *i)
@@ -77,7 +79,7 @@ void instance_forget_info(struct th_instance *i)
     th_arena_deinit(&i->memory);
 }
 
-static void idle_remove(struct th_instance *i)
+void instance_not_idle(struct th_instance *i)
 {
     if (!i->idle)
         return;
@@ -91,7 +93,7 @@ void instance_free(struct th_instance *i)
     struct th_partition *p = i->partition;
     struct letter *l, *next_letter;
 
-    idle_remove(i);
+    instance_not_idle(i);
     instance_undirty(i);
     if (i->turn)
         turn_free(p, i->turn);
@@ -110,8 +112,9 @@ void instance_free(struct th_instance *i)
 
 void instance_free_if_empty(struct th_instance *i)
 {
+    /* A count of crashes outlives its instance's stay in memory: it must reach its limit. */
     if (!i->known && !i->loading && !i->queued && !i->busy && !i->dirty && !i->projecting &&
-        !i->mailbox && !i->parked && !i->pending && !i->orphans && !i->turn)
+        !i->mailbox && !i->parked && !i->pending && !i->orphans && !i->turn && i->crashes == 0)
         instance_free(i);
 }
 
@@ -120,7 +123,7 @@ void instance_touch(struct th_instance *i)
     const bool idle = i->known && !i->dirty && !i->projecting && !i->busy && !i->queued &&
                       !i->loading && !i->mailbox && !i->turn;
 
-    idle_remove(i);
+    instance_not_idle(i);
     if (!idle)
         return;
     DL_APPEND2(i->partition->idle, i, lru_prev, lru_next);
@@ -128,18 +131,32 @@ void instance_touch(struct th_instance *i)
     i->idle = true;
 }
 
+void instance_load(struct th_instance *i)
+{
+    struct th_partition *p = i->partition;
+
+    i->loading = true;
+    i->load_row = i->row;
+    p->stats.loads++;
+    effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
+}
+
+static bool is_fresh_start(const struct th_message *m)
+{
+    return m->fresh && m->event.kind == TH_EVENT_EXECUTION_STARTED;
+}
+
 void instance_ready(struct th_instance *i)
 {
     struct th_partition *p = i->partition;
 
+    if (i->mailbox)
+        instance_not_idle(i);
     if (!i->known && !i->loading && i->mailbox && p->active) {
-        if (i->mailbox->message.fresh) {
+        if (is_fresh_start(&i->mailbox->message))
             i->known = true; /* the id was generated for this start: nothing can be stored */
-        } else {
-            i->loading = true;
-            p->stats.loads++;
-            effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
-        }
+        else
+            instance_load(i);
     }
     if (i->queued || !turn_can_run(i))
         return;
@@ -149,22 +166,44 @@ void instance_ready(struct th_instance *i)
     p->runnable_last = &i->next_runnable;
 }
 
-void instance_unpark(struct th_instance *i)
+/* A start waits for its time only as long as its placeholder stands. */
+static bool stays_parked(const struct th_instance *i, const struct letter *l)
+{
+    const bool placed = !i->known || i->info.status == TH_STATUS_PENDING;
+
+    return l->not_before != TH_TIME_NONE &&
+           (placed || l->message.event.kind != TH_EVENT_EXECUTION_STARTED);
+}
+
+static void unpark_if(struct th_instance *i, const struct letter *due)
 {
     struct letter *l, *next, *back = NULL;
 
     DL_FOREACH_SAFE(i->parked, l, next) {
-        if (l->not_before != TH_TIME_NONE)
+        if (l != due && (due || stays_parked(i, l)))
             continue;
+        heap_remove(i->partition, &l->heap_at);
         DL_DELETE(i->parked, l);
         DL_APPEND(back, l);
         l->parked = false;
+        l->not_before = TH_TIME_NONE;
     }
     if (!back)
         return;
     DL_CONCAT(back, i->mailbox);
     i->mailbox = back;
     instance_ready(i);
+}
+
+void instance_unpark(struct th_instance *i)
+{
+    if (i->parked)
+        unpark_if(i, NULL);
+}
+
+void instance_unpark_due(struct letter *l)
+{
+    unpark_if(l->instance, l);
 }
 
 /* ---- letters ---- */
@@ -186,7 +225,7 @@ bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
     struct th_reader reader = th_reader_of(bytes, &l->nested, error);
 
     l->blob = th_blob_ref(blob);
-    return th_decode_message(&reader, &l->message);
+    return th_decode_message(&reader, &l->message) && l->message.instance_id.len > 0;
 }
 
 void letter_deliver(struct letter *l, struct th_instance *i)
@@ -208,7 +247,13 @@ void letter_park(struct letter *l, th_time not_before)
         heap_add_letter(l);
 }
 
-static void heap_remove(struct th_partition *p, size_t *at);
+void letter_discard(struct th_partition *p, struct letter *l)
+{
+    th_blob_unref(l->blob);
+    th_arena_deinit(&l->nested);
+    p->letter_count--;
+    free(l);
+}
 
 void letter_free(struct letter *l)
 {
@@ -222,10 +267,27 @@ void letter_free(struct letter *l)
         DL_DELETE(i->mailbox, l);
     if (l->from == LETTER_LOCAL)
         HASH_DELETE(hh, p->locals, l);
-    th_blob_unref(l->blob);
-    th_arena_deinit(&l->nested);
-    p->letter_count--;
-    free(l);
+    letter_discard(p, l);
+}
+
+struct letter *letter_answer(struct pending *d, enum th_event_kind kind, struct th_str data)
+{
+    struct letter *l = letter_new(d->instance->partition, LETTER_ANSWER);
+    const struct th_str execution = th_str_of(d->execution_id);
+
+    d->answered = true;
+    l->blob = th_blob_alloc(execution.len + data.len);
+    memcpy(l->blob->data, execution.data ? execution.data : "", execution.len);
+    memcpy(l->blob->data + execution.len, data.data ? data.data : "", data.len);
+    l->message.instance_id = instance_id(d->instance);
+    l->message.execution_id = th_str_n(l->blob->data, execution.len);
+    l->message.event = th_event_of(kind, d->instance->partition->now);
+    l->message.event.related_id = d->event_id;
+    if (th_str_present(data))
+        l->message.event.data = th_str_n(l->blob->data + execution.len, data.len);
+    letter_deliver(l, d->instance);
+    instance_ready(d->instance);
+    return l;
 }
 
 /* ---- pending answers ---- */

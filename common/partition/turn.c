@@ -54,6 +54,8 @@ bool turn_can_run(const struct th_instance *i)
 struct view {
     struct th_instance *instance;
     uint64_t turn;
+    struct pending *child; /* the one asked for last, and its number */
+    size_t child_index;
 };
 
 static bool take_pending(void *argument, enum th_pending_kind kind, int32_t event_id)
@@ -70,18 +72,27 @@ static bool take_pending(void *argument, enum th_pending_kind kind, int32_t even
     return true;
 }
 
+static struct pending *next_child(struct pending *d)
+{
+    while (d && d->kind != TH_PENDING_CHILD)
+        d = d->hh.next;
+    return d;
+}
+
+/* Asked for one after the other: what is open is walked through once. */
 static bool child_at(void *argument, size_t index, struct th_str *id)
 {
     struct view *v = argument;
-    struct pending *d, *next;
 
-    HASH_ITER(hh, v->instance->pending, d, next) {
-        if (d->kind != TH_PENDING_CHILD || index-- > 0)
-            continue;
-        *id = d->child_id;
-        return true;
+    if (index == 0) {
+        v->child = next_child(v->instance->pending);
+        v->child_index = 0;
     }
-    return false;
+    for (; v->child && v->child_index < index; v->child_index++)
+        v->child = next_child(v->child->hh.next);
+    if (v->child)
+        *id = v->child->child_id;
+    return v->child != NULL;
 }
 
 static void collect(struct th_instance *i, struct turn *t)
@@ -89,10 +100,11 @@ static void collect(struct th_instance *i, struct turn *t)
     size_t count = 0, bytes = 0;
     struct letter *l;
 
-    DL_FOREACH(i->mailbox, l)
+    DL_FOREACH(i->mailbox, l) {
         count += !l->offered;
-    if (count > MAX_OFFERS)
-        count = MAX_OFFERS;
+        if (count == MAX_OFFERS)
+            break;
+    }
     t->offers = TH_ARENA_ARRAY(&t->arena, struct th_offer, count);
     t->letters = TH_ARENA_ARRAY(&t->arena, struct letter *, count);
     DL_FOREACH(i->mailbox, l) {
@@ -132,22 +144,20 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
 
 /* ---- history from memory ---- */
 
-static bool decode_past(struct th_instance *i, struct turn *t)
+static bool decode_past(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
-    for (size_t n = 0; n < i->chunk_count; n++) {
-        struct th_reader reader = th_reader_of(i->chunks[n].bytes, &t->arena, NULL);
+    struct th_error error = {.code = TH_OK};
 
-        if (!th_decode_events(&reader, &t->past))
-            return false;
+    for (size_t n = 0; n < i->chunk_count; n++) {
+        struct th_reader reader = th_reader_of(i->chunks[n].bytes, &t->arena, &error);
+
+        if (th_decode_events(&reader, &t->past))
+            continue;
+        fence(p, TH_CORRUPT, "the history of instance \"%.*s\": %s", TH_PRI(instance_id(i)),
+              error.message);
+        return false;
     }
     return true;
-}
-
-static void ask_for_history(struct th_partition *p, struct th_instance *i)
-{
-    i->loading = true;
-    p->stats.loads++;
-    effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
 }
 
 /* The offers of a turn that cannot go on yet. */
@@ -166,13 +176,6 @@ static void end_turn(struct th_partition *p, struct th_instance *i, struct turn 
     turn_free(p, t);
     instance_ready(i);
     instance_touch(i);
-}
-
-static void free_settled(struct turn *t)
-{
-    for (size_t n = 0; n < t->count; n++)
-        if (t->letters[n])
-            letter_free(t->letters[n]);
 }
 
 static void fail_crashed(struct th_partition *p, struct th_instance *i, struct turn *t)
@@ -210,10 +213,14 @@ void turn_run(struct th_partition *p, struct th_instance *i)
         if (!i->whole) {
             take_back(t);
             turn_free(p, t);
-            ask_for_history(p, i);
+            instance_load(i);
             return;
         }
-        decode_past(i, t);
+        if (!decode_past(p, i, t)) {
+            take_back(t);
+            turn_free(p, t);
+            return;
+        }
         t->in.past = t->past.items;
         t->in.past_count = t->past.count;
         t->outcome = (struct th_outcome){0};
@@ -232,9 +239,7 @@ void turn_run(struct th_partition *p, struct th_instance *i)
         break;
     case TH_BEGIN_NOTHING:
     case TH_BEGIN_HISTORY:
-        marks_settle(p, t);
-        marks_outgoing(p, &t->outcome); /* a refused child still owes its parent an answer */
-        free_settled(t);
+        write_nothing(p, t);
         break;
     }
     end_turn(p, i, t);
@@ -256,11 +261,11 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
     if (begins || !history)
         return true;
     if (!i->whole) {
-        ask_for_history(p, i);
+        instance_load(i);
         return false;
     }
-    if (t->past.count == 0)
-        decode_past(i, t);
+    if (t->past.count == 0 && !decode_past(p, i, t))
+        return false;
     out->past_loaded = true;
     out->past = t->past.items;
     out->past_count = t->past.count;
@@ -308,8 +313,8 @@ void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_tim
         if (t->offers[n].verdict == TH_VERDICT_TAKEN)
             t->offers[n].verdict = TH_VERDICT_PARKED;
     }
-    marks_settle(p, t);
-    free_settled(t);
+    t->outcome.outgoing_count = 0; /* it will say so when it runs */
+    write_nothing(p, t);
     i->unserved = true;
     end_turn(p, i, t);
 }
@@ -328,19 +333,9 @@ bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th
 
 /* ---- the work loop ---- */
 
-static void fire_timer(struct th_partition *p, struct pending *d)
+static void fire_timer(struct pending *d)
 {
-    struct letter *l = letter_new(p, LETTER_ANSWER);
-
-    d->answered = true;
-    l->message.instance_id = instance_id(d->instance);
-    l->message.execution_id = th_arena_str(&l->nested, th_str_of(d->execution_id));
-    l->message.event = th_event_of(TH_EVENT_TIMER_FIRED, p->now);
-    l->message.event.related_id = d->event_id;
-    l->message.event.fire_at = d->fire_at;
-    letter_deliver(l, d->instance);
-    instance_ready(d->instance);
-    instance_touch(d->instance);
+    letter_answer(d, TH_EVENT_TIMER_FIRED, TH_STR_ABSENT)->message.event.fire_at = d->fire_at;
 }
 
 static void fire_due(struct th_partition *p)
@@ -349,10 +344,9 @@ static void fire_due(struct th_partition *p)
 
     while (heap_due(p, p->now, &due)) {
         if (due.letter) {
-            due.letter->not_before = TH_TIME_NONE;
-            instance_unpark(due.letter->instance);
+            instance_unpark_due(due.letter);
         } else if (!due.timer->answered) {
-            fire_timer(p, due.timer);
+            fire_timer(due.timer);
         }
     }
 }

@@ -114,10 +114,21 @@ static void park_durably(struct th_partition *p, const struct letter *l, th_time
     encode_message(p, &message, m);
 }
 
-static void consume(struct th_partition *p, struct letter *l)
+/* An answer that no event of a history will ever tell of: its task would run again. */
+static void close_task(struct th_partition *p, const struct letter *l, bool continued)
 {
-    struct pending *d;
+    const enum th_event_kind kind = l->message.event.kind;
+    const struct pending *d;
 
+    if (kind != TH_EVENT_TASK_COMPLETED && kind != TH_EVENT_TASK_FAILED)
+        return;
+    d = pending_find(l->instance, l->message.execution_id, l->message.event.related_id);
+    if (d && d->kind == TH_PENDING_TASK && (d->orphan || continued))
+        marks_close_task(p, d);
+}
+
+static void consume(struct th_partition *p, struct letter *l, bool continued)
+{
     switch (l->from) {
     case LETTER_INBOX:
         slot_consume(p, l->offset);
@@ -126,12 +137,10 @@ static void consume(struct th_partition *p, struct letter *l)
     case LETTER_LOCAL:
         add_local(&p->marks, l->local);
         break;
-    case LETTER_ANSWER:
-        d = pending_find(l->instance, l->message.execution_id, l->message.event.related_id);
-        if (d && d->kind == TH_PENDING_TASK && d->orphan)
-            marks_close_task(p, d);
+    case LETTER_ANSWER: /* its event is the record */
         break;
     }
+    close_task(p, l, continued);
 }
 
 static bool is_timer(const struct letter *l)
@@ -139,36 +148,38 @@ static bool is_timer(const struct letter *l)
     return l->message.event.kind == TH_EVENT_TIMER_FIRED;
 }
 
-static void settle_parked(struct th_partition *p, struct letter *l, const struct th_offer *offer)
+/* What is parked stays in memory where it is durable already. False: it left the mailbox. */
+static bool settle_parked(struct th_partition *p, struct letter *l, const struct th_offer *offer)
 {
-    if (l->from == LETTER_LOCAL || is_timer(l)) { /* durable where it is */
+    if (l->from == LETTER_LOCAL || (l->from == LETTER_ANSWER && is_timer(l))) {
         letter_park(l, offer->not_before);
-        return;
+        return true;
     }
     park_durably(p, l, offer->not_before);
-    consume(p, l);
+    consume(p, l, false);
+    return false;
+}
+
+/* True when the letter stays with its instance, or goes by the fold of the record. */
+static bool settle(struct th_partition *p, struct turn *t, struct letter *l,
+                   const struct th_offer *offer)
+{
+    if (offer->verdict == TH_VERDICT_LEFT) {
+        l->offered = false;
+        return true;
+    }
+    add_reply(&p->marks, offer);
+    if (offer->verdict == TH_VERDICT_PARKED)
+        return settle_parked(p, l, offer);
+    consume(p, l, t->outcome.continued);
+    return l->from == LETTER_LOCAL;
 }
 
 void marks_settle(struct th_partition *p, struct turn *t)
 {
-    for (size_t n = 0; n < t->count; n++) {
-        struct letter *l = t->letters[n];
-        const struct th_offer *offer = &t->offers[n];
-
-        if (offer->verdict == TH_VERDICT_LEFT) {
-            l->offered = false;
+    for (size_t n = 0; n < t->count; n++)
+        if (settle(p, t, t->letters[n], &t->offers[n]))
             t->letters[n] = NULL;
-            continue;
-        }
-        add_reply(&p->marks, offer);
-        if (offer->verdict == TH_VERDICT_PARKED)
-            settle_parked(p, l, offer);
-        else
-            consume(p, l);
-        /* Local ones go when the record is folded; a parked timer stays as it is. */
-        if (l->from == LETTER_LOCAL || (offer->verdict == TH_VERDICT_PARKED && is_timer(l)))
-            t->letters[n] = NULL;
-    }
     slots_advance(p);
 }
 
@@ -184,6 +195,18 @@ static void free_letters(struct turn *t)
 static bool vector_moved(const struct th_vector_entry *a, const struct th_vector_entry *b)
 {
     return a->sequence != b->sequence || a->index != b->index;
+}
+
+/* What the position has passed needs no mark. */
+static void drop_passed(struct th_partition *p)
+{
+    struct marks *m = &p->marks;
+    size_t kept = 0;
+
+    for (size_t n = 0; n < m->consumed_count; n++)
+        if (m->consumed[n] >= p->position)
+            m->consumed[kept++] = m->consumed[n];
+    m->consumed_count = kept;
 }
 
 /* The part of every record: marks as of now. */
@@ -205,6 +228,7 @@ static void fill_marks(struct th_partition *p, struct th_record *r, struct th_ar
         p->vector_recorded[n] = vector[n];
     }
     r->vector = moved;
+    drop_passed(p);
     r->consumed = m->consumed;
     r->consumed_count = (uint32_t)m->consumed_count;
     r->consumed_local = m->local;
@@ -257,7 +281,9 @@ static struct th_blob *encode(struct th_partition *p, const struct th_record *r)
 /* Too large for one append: parts, void without the last, whose sequence the whole carries. */
 static struct th_blob *submit_parts(struct th_partition *p, struct th_record *r, size_t size)
 {
-    const size_t room = p->options.traits.max_record_bytes - PART_OVERHEAD;
+    const size_t room = p->options.traits.max_record_bytes > 2 * PART_OVERHEAD
+                            ? p->options.traits.max_record_bytes - PART_OVERHEAD
+                            : PART_OVERHEAD;
     const uint32_t parts = (uint32_t)((size + 16 + room - 1) / room);
     const uint64_t first = p->next_sequence;
     struct th_blob *whole;
@@ -406,9 +432,31 @@ void write_purge(struct th_partition *p, struct th_instance *i, struct turn *t)
     struct th_record r = {.kind = TH_RECORD_PURGE, .instance_id = instance_id(i)};
 
     marks_settle(p, t);
+    marks_outgoing(p, &t->outcome);
     fill_marks(p, &r, &t->arena);
     write_record(p, &r);
     free_letters(t);
+}
+
+/* Whether messages behind it have to meet the placeholder of a start that waits for its time. */
+static bool parked_a_start(const struct turn *t)
+{
+    for (size_t n = 0; n < t->count; n++)
+        if (t->offers[n].verdict == TH_VERDICT_PARKED &&
+            t->offers[n].message->event.kind == TH_EVENT_EXECUTION_STARTED)
+            return true;
+    return false;
+}
+
+void write_nothing(struct th_partition *p, struct turn *t)
+{
+    const bool at_once = parked_a_start(t);
+
+    marks_settle(p, t);
+    marks_outgoing(p, &t->outcome); /* a refused child still owes its parent an answer */
+    free_letters(t);
+    if (at_once)
+        write_marks(p);
 }
 
 static bool marks_pending(const struct th_partition *p)
