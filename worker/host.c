@@ -340,6 +340,7 @@ static void close_mail(struct th_host *host)
 static void *node_main(void *argument)
 {
     struct th_host *host = argument;
+    pthread_setname_np(pthread_self(), "node");
     host->slot = th_flight_join(host->options.flight);
     th_time next = th_now();
     while (!is_over(host)) {
@@ -461,6 +462,7 @@ static void *watchdog_main(void *argument)
 {
     struct th_host *host = argument;
     th_time interval = watch_interval(host);
+    pthread_setname_np(pthread_self(), "watchdog");
     while (!host->watchdog_stop) {
         th_time now = th_monotonic();
         th_queue_wait(&host->watchdog_wake, interval == TH_TIME_NONE ? interval : now + interval);

@@ -409,6 +409,7 @@ static void *thread_main(void *argument)
 {
     struct worker *self = argument;
     struct th_pool *pool = self->pool;
+    pthread_setname_np(pthread_self(), "activity");
     self->slot = th_flight_join(pool->options.flight);
     pthread_mutex_lock(&pool->mutex);
     work(self);
