@@ -250,6 +250,13 @@ static void look_present(struct th_node *node, struct ticket *t,
         list_looking(node, t);
 }
 
+/* A start that was acknowledged may still be on its way from the inbox, above all after a restart;
+ * until it is here, nobody can say that the instance does not exist. */
+static bool caught_up(const struct part *part)
+{
+    return part->state == PART_ACTIVE && part->delivered >= part->promised;
+}
+
 /* Looks at the instance; answers, waits, or reads the projection. */
 static void look(struct th_node *node, struct ticket *t)
 {
@@ -258,7 +265,7 @@ static void look(struct th_node *node, struct ticket *t)
     bool durable = true;
 
     t->state = TICKET_LOOK;
-    if (part->state != PART_ACTIVE) {
+    if (!caught_up(part)) {
         list_looking(node, t);
         return;
     }
@@ -390,9 +397,10 @@ static bool flushed(struct th_node *node, const struct ticket *t)
 
         if (part->state == PART_IDLE)
             continue;
-        if (part->state != PART_ACTIVE) {
+        if (!caught_up(part)) {
             all = false;
-        } else if (!th_partition_flushed(part->core, t->asked)) {
+        } else if (!th_partition_flushed(
+                       part->core, t->asked < part->active_since ? part->active_since : t->asked)) {
             part->flush = true;
             all = false;
         }

@@ -46,6 +46,9 @@ struct part {
     struct th_log_record *gap;
     size_t gap_count, gap_capacity;
     int64_t delivered; /* offset after the last delivery */
+    int64_t promised;  /* inbox offset below which everything was durable before the claim, or was
+                        * acknowledged to a client of ours: absence can be believed from there on */
+    th_time active_since;
 };
 
 enum op_kind { OP_ROW, OP_LOAD, OP_GAP, OP_TICKET, OP_START };

@@ -180,6 +180,7 @@ static void part_activate(struct th_node *node, struct part *part)
     part->state = PART_ACTIVE;
     part->losses = 0;
     part->delivered = position;
+    part->active_since = node->now;
     report_crashes(node, part);
     if (node->draining)
         th_partition_pause(part->core);
@@ -219,6 +220,8 @@ static void on_state(struct th_node *node, struct part *part, struct th_completi
         return;
     part->watermark = c->watermark;
     part->read_at = c->log_start;
+    if (part->promised < c->inbox_end)
+        part->promised = c->inbox_end;
     if (part->read_at < part->epoch)
         read_more(node, part);
     else
@@ -392,6 +395,8 @@ static void complete(struct th_node *node, struct th_completion *c)
     struct op *op = NULL;
 
     if (is_client_send(c)) {
+        if (c->error.code == TH_OK && part->promised <= c->offset)
+            part->promised = c->offset + 1;
         tickets_sent(node, c->tag & VALUE_MASK, &c->error);
         return;
     }

@@ -111,7 +111,7 @@ enum th_completion_kind {
     TH_DONE_CLAIM,   /* offset = epoch of the claim */
     TH_DONE_READ,    /* records; `offset` = where to go on; `last` when at the requested end */
     TH_DONE_APPEND,  /* offset of the record */
-    TH_DONE_SEND,    /* the message is durable in the destination's inbox */
+    TH_DONE_SEND,    /* the message is durable in the destination's inbox, at offset (0: unknown) */
     TH_DONE_DELIVER, /* spontaneous: blob = message at offset; error, no blob: it is unreadable */
     TH_DONE_PROJECT,
     TH_DONE_LOAD,  /* row (absent instance: code NOT_FOUND) */

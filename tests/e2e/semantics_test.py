@@ -1,4 +1,5 @@
 """What the hub promises about orchestrations, seen through HTTP by small applications."""
+import concurrent.futures
 import json
 import os
 import re
@@ -266,6 +267,20 @@ class Starting(OneHub):
         self.assertEqual(self.hub_.status("later")["runtimeStatus"], "Pending")
         self.ends("later")
         self.assertGreaterEqual(time.monotonic() - began, 1.95)
+
+    def test_an_acknowledged_start_is_known_at_once(self):
+        for _ in range(4):
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                started = list(pool.map(lambda _: self.hub_.start_instance("stages"), range(150)))
+            self.hub_.kill()
+            self.hub_.start()
+            self.assertEqual(self.hub_.http("GET", f"{API}/instances/{started[-1]}")[0], 202)
+            self.assertEqual(set(started) - set(self.ids()), set())
+            for instance in started:
+                self.assertEqual(self.hub_.http("GET", f"{API}/instances/{instance}")[0], 202)
+            self.hub_.http("POST", f"{API}/instances/{started[0]}/terminate")
+        fresh = self.hub_.start_instance("stages")
+        self.assertEqual(self.hub_.http("GET", f"{API}/instances/{fresh}")[0], 202)
 
     def test_reuse_of_ids(self):
         self.assertEqual(self.begin("nap", "again", "", 1)[0], 202)
