@@ -181,6 +181,8 @@ static int exit_of(long status)
 static const char *sentence(const struct cli_response *response)
 {
     static const char *const keys[] = {"Message", "message", "ExceptionMessage", "error"};
+    if (json_is_string(response->json))
+        return json_string_value(response->json);
     for (size_t i = 0; i < TH_COUNT(keys); i++) {
         const char *text = json_string_value(json_object_get(response->json, keys[i]));
         if (text && *text)

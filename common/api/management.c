@@ -512,16 +512,28 @@ static enum th_step begin_resume(struct th_operation *op)
     return submit(op, TH_COMMAND_RESUME, after_message);
 }
 
+/* Clients show the body of a refused rewind as it is: a JSON string rather than a document. */
+static enum th_step refuse_rewind(struct th_operation *op, int status, struct th_str message)
+{
+    op->x.answer.len = 0;
+    th_json_put_string(&op->x.answer, message);
+    th_answer_built(&op->x, status, TH_JSON_TYPE);
+    return TH_STEP_DONE;
+}
+
 /* An instance that ended well is "gone"; one that still runs has not failed yet. */
 static enum th_step after_rewind_look(struct th_operation *op)
 {
     bool ended = op->reply.error.code == TH_OK && op->reply.info_count &&
                  th_status_terminal(op->reply.infos[0].status);
-    return refuse(op, ended ? 410 : 412, op->failure.message);
+    return refuse_rewind(op, ended ? 410 : 412, th_str_of(op->failure.message));
 }
 
 static enum th_step after_rewind(struct th_operation *op)
 {
+    if (op->reply.error.code == TH_NOT_FOUND) {
+        return refuse_rewind(op, 404, th_str_of(op->reply.error.message));
+    }
     if (op->reply.error.code != TH_PRECONDITION) {
         return after_message(op);
     }
