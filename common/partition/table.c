@@ -371,7 +371,7 @@ static void cancel(struct pending *d)
 {
     struct th_partition *p = d->instance->partition;
 
-    if (d->kind == TH_PENDING_TASK && d->dispatched)
+    if (d->kind == TH_PENDING_TASK && d->dispatched && !d->answered)
         effect_hold(p, TH_EFFECT_CANCEL, p->next_sequence)->token = d->token;
     pending_close(d);
 }

@@ -283,6 +283,8 @@ void th_partition_ran(struct th_partition *p, struct th_instance *i,
     struct turn *t = i->turn;
 
     p->now = now > p->now ? now : p->now;
+    if (!p->active)
+        return; /* fenced meanwhile */
     t->actions = actions;
     th_engine_finish(&t->in, actions, &t->arena, &t->outcome);
     write_turn(p, i, t);

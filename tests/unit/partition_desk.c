@@ -718,10 +718,10 @@ static void dump_letters(const struct th_partition *p, struct lines *l)
     struct outgoing *o;
 
     HASH_ITER(hh, p->locals, letter, next)
-        line(l, "local %llu.%llu %s for %.*s%s %lld", (unsigned long long)letter->local.sequence,
-             (unsigned long long)letter->local.index,
+        line(l, "local %llu.%llu %s for %.*s until %lld",
+             (unsigned long long)letter->local.sequence, (unsigned long long)letter->local.index,
              th_event_kind_text(letter->message.event.kind), TH_PRI(letter->message.instance_id),
-             letter->parked ? " parked" : "", (long long)letter->not_before);
+             (long long)letter->not_before);
     DL_FOREACH(p->outbox, o)
         line(l, "outbox %llu.%u to %u, %zu bytes", (unsigned long long)o->sequence, o->index,
              o->destination, o->blob->len);

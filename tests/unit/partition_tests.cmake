@@ -1,4 +1,5 @@
-foreach(unit trace)
+taskhub_test(unit_record_codec SOURCES record_codec_test.c LINK th_partition LABELS quick)
+foreach(unit trace gap park)
     taskhub_test(unit_partition_${unit}
         SOURCES partition_${unit}_test.c partition_desk.c LINK th_partition LABELS quick)
 endforeach()
