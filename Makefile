@@ -29,6 +29,7 @@ build:
 	@find build/release/apps -maxdepth 1 -type f -exec ln -sr -t build/apps {} +
 
 demo: build
+	@deploy/install-deps.sh demo
 	@deploy/demo.sh
 
 check:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and does nothing when none is.
 #   deploy/install-deps.sh build    what programs and applications need
+#   deploy/install-deps.sh demo     that, and what the demonstration needs
 #   deploy/install-deps.sh check    that, and what the tests need
 set -euo pipefail
 
@@ -8,13 +9,19 @@ build=(
     build-essential cmake ninja-build pkg-config
     libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
     uthash-dev liblapacke-dev
-    curl
+)
+demo=(
+    "${build[@]}"
+    curl python3
 )
 check=(
-    "${build[@]}"
+    "${demo[@]}"
     libcmocka-dev clang-14 libclang-rt-14-dev llvm-14 clang-format-14
-    python3
+    python3-venv
 )
+# Existing clients are tested as their registries publish them. A Node.js that is there, from
+# wherever, is not replaced.
+command -v npm >/dev/null || check+=(nodejs npm)
 
 die() {
     echo "install-deps: $*" >&2
@@ -23,8 +30,9 @@ die() {
 
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;
+    demo) wanted=("${demo[@]}") ;;
     check) wanted=("${check[@]}") ;;
-    *) die "usage: $0 build|check" ;;
+    *) die "usage: $0 build|demo|check" ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -78,8 +78,22 @@ step() {
     report+=("$(printf '%-18s %d passed, %d failed' "$name" $((total - bad)) "$bad")")
 }
 
+# The tree's formatting, as one test.
+formatted() {
+    echo "==== format"
+    if make -s format-check >"$logs/format.log" 2>&1; then
+        passed=$((passed + 1))
+        report+=("$(printf '%-18s 1 passed, 0 failed' format)")
+    else
+        head -n 20 "$logs/format.log"
+        failed=$((failed + 1))
+        report+=("$(printf '%-18s 0 passed, 1 failed: run make format' format)")
+    fi
+}
+
 # Tests of programs are timed and use ports: one at a time.
 quick_steps() {
+    formatted
     step quick dev -j "$jobs" -L '^quick$' -LE '^e2e$'
     step e2e dev -j 1 -L '^e2e$' -LE '^long$'
     step asan-unit asan -j "$jobs" -L '^unit$' -LE '^long$'
