@@ -115,6 +115,17 @@ static struct th_event restarted(const struct th_engine_in *in, const struct th_
     return event;
 }
 
+/* An earlier rewind named an execution of the parent's that nobody waits in any more. */
+static struct th_event rewound_before(const struct th_event *earlier,
+                                      const struct th_event *rewound)
+{
+    struct th_event event = *earlier;
+
+    if (rewound->parent && earlier->parent)
+        event.parent = rewound->parent;
+    return event;
+}
+
 void th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewound,
                       struct th_arena *arena, struct th_outcome *out)
 {
@@ -127,6 +138,8 @@ void th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewo
             continue;
         if (event->kind == TH_EVENT_EXECUTION_STARTED)
             th_arena_event(arena, &out->past, restarted(in, event, rewound, arena));
+        else if (event->kind == TH_EVENT_EXECUTION_REWOUND)
+            th_arena_event(arena, &out->past, rewound_before(event, rewound));
         else
             th_arena_event(arena, &out->past, *event);
         if (event->kind == TH_EVENT_CHILD_CREATED &&
