@@ -141,9 +141,12 @@ void instance_load(struct th_instance *i)
     effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
 }
 
-static bool is_fresh_start(const struct th_message *m)
+/* A start with an id that was generated for it: nothing can be stored, unless it was parked, which
+ * left a placeholder. */
+static bool is_fresh_start(const struct letter *l)
 {
-    return m->fresh && m->event.kind == TH_EVENT_EXECUTION_STARTED;
+    return l->message.fresh && l->message.event.kind == TH_EVENT_EXECUTION_STARTED &&
+           !l->was_parked;
 }
 
 void instance_ready(struct th_instance *i)
@@ -153,8 +156,8 @@ void instance_ready(struct th_instance *i)
     if (i->mailbox)
         instance_not_idle(i);
     if (!i->known && !i->loading && i->mailbox && p->active) {
-        if (is_fresh_start(&i->mailbox->message))
-            i->known = true; /* the id was generated for this start: nothing can be stored */
+        if (is_fresh_start(i->mailbox))
+            i->known = true;
         else
             instance_load(i);
     }
