@@ -11,6 +11,8 @@
 
 #define GENERATION_SHIFT 48
 #define VALUE_MASK       ((UINT64_C(1) << GENERATION_SHIFT) - 1)
+#define SENDER_SHIFT     36 /* of a message between partitions: who sent it, above its own tag */
+#define SEND_MASK        ((UINT64_C(1) << SENDER_SHIFT) - 1)
 #define POLL_BATCH       256
 #define FIRST_BACKOFF    (50 * TH_MILLISECOND)
 #define LAST_BACKOFF     (5 * TH_SECOND)
@@ -339,12 +341,17 @@ static void on_deliver(struct th_node *node, struct part *part, struct th_comple
     th_partition_deliver(part->core, c->offset, c->blob, node->now);
 }
 
+static uint64_t send_tag(const struct part *part, uint64_t tag)
+{
+    return part_tag(part, ((uint64_t)part->index << SENDER_SHIFT) | (tag & SEND_MASK));
+}
+
 static void on_sent(struct th_node *node, struct part *part, struct th_completion *c)
 {
     if (part->state != PART_ACTIVE)
         return;
     if (c->error.code == TH_OK)
-        th_partition_sent(part->core, c->tag & VALUE_MASK);
+        th_partition_sent(part->core, c->tag & SEND_MASK);
     else
         part_lose(node, part, &c->error); /* the next owner sends everything again, in order */
 }
@@ -388,9 +395,19 @@ static void on_op(struct th_node *node, struct part *part, struct op *op, struct
     }
 }
 
+/* The partition a completion is for: of a message between partitions its sender, else the one that
+ * it names. */
+static struct part *part_of(struct th_node *node, const struct th_completion *c)
+{
+    const bool sender = c->kind == TH_DONE_SEND && !is_client_send(c);
+    const uint64_t index = sender ? (c->tag & VALUE_MASK) >> SENDER_SHIFT : c->partition;
+
+    return &node->parts[index < node->part_count ? index : 0];
+}
+
 static void complete(struct th_node *node, struct th_completion *c)
 {
-    struct part *part = &node->parts[c->partition < node->part_count ? c->partition : 0];
+    struct part *part = part_of(node, c);
     const bool current = (uint16_t)(c->tag >> GENERATION_SHIFT) == part->generation;
     struct op *op = NULL;
 
@@ -582,10 +599,18 @@ static void effect_run(struct th_node *node, struct part *part, struct th_instan
     th_partition_ran(part->core, instance, &actions, node->now);
 }
 
-/* The node's token: the partition in the high bits. */
+/* The node's token: partition, lease and the core's own. The core of a later lease counts from the
+ * start again, and must not take a result of the earlier one's for its own. */
+#define TOKEN_LEASE_SHIFT 40
+#define TOKEN_PART_SHIFT  52
+#define TOKEN_MASK        ((UINT64_C(1) << TOKEN_LEASE_SHIFT) - 1)
+
 static uint64_t node_token(const struct part *part, uint64_t token)
 {
-    return ((uint64_t)part->index << GENERATION_SHIFT) | token;
+    const uint64_t lease = part->generation & ((1u << (TOKEN_PART_SHIFT - TOKEN_LEASE_SHIFT)) - 1);
+
+    return ((uint64_t)part->index << TOKEN_PART_SHIFT) | (lease << TOKEN_LEASE_SHIFT) |
+           (token & TOKEN_MASK);
 }
 
 static void effect_activity(struct th_node *node, struct part *part, uint64_t token)
@@ -637,7 +662,7 @@ static void carry_out(struct th_node *node, struct part *part, struct th_effect 
                               part_tag(part, e->tag));
         break;
     case TH_EFFECT_SEND:
-        provider->ops->send(provider, part->index, e->destination, e->blob, part_tag(part, e->tag));
+        provider->ops->send(provider, part->index, e->destination, e->blob, send_tag(part, e->tag));
         break;
     case TH_EFFECT_ACTIVITY:
         effect_activity(node, part, e->token);
@@ -871,7 +896,7 @@ void th_node_release(struct th_node *node, uint32_t partition)
 void th_node_activity_done(struct th_node *node, const struct th_activity_answer *answer,
                            th_time now)
 {
-    const uint64_t index = answer->token >> GENERATION_SHIFT;
+    const uint64_t index = answer->token >> TOKEN_PART_SHIFT;
     struct part *part = index < node->part_count ? &node->parts[index] : NULL;
     const struct th_failure *failure = answer->failure;
     struct th_failure oversize = {.type = TH_STR("PayloadTooLarge"), .non_retriable = true};
@@ -879,7 +904,7 @@ void th_node_activity_done(struct th_node *node, const struct th_activity_answer
 
     if (now > node->now)
         node->now = now;
-    if (!part || part->state != PART_ACTIVE)
+    if (!part || part->state != PART_ACTIVE || answer->token != node_token(part, answer->token))
         return;
     if (!failure && answer->data.len > node->options.max_payload_bytes) {
         snprintf(text, sizeof(text), "a result of %zu bytes is above the limit of %zu bytes",
@@ -887,7 +912,7 @@ void th_node_activity_done(struct th_node *node, const struct th_activity_answer
         oversize.message = th_str_of(text);
         failure = &oversize;
     }
-    th_partition_answer(part->core, answer->token & VALUE_MASK, answer->data, failure, node->now);
+    th_partition_answer(part->core, answer->token & TOKEN_MASK, answer->data, failure, node->now);
 }
 
 void th_node_report_crash(struct th_node *node, struct th_str instance_id, int32_t task_id,
