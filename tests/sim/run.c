@@ -1,0 +1,523 @@
+/*
+ * run: one run. Trouble first: for a number of steps the seed lets things happen and go wrong. Then
+ * calm: faults stop, the dead are restarted, everything under way has to finish. Then judgement.
+ *
+ * A step is: perhaps a disaster; one event of the simulated world, or time moves on to the next
+ * thing that is due; clients and activities have their turn; the processes are stepped.
+ */
+#include <stdarg.h>
+
+#include "tests/sim/sim.h"
+
+/* Steps of calm after which whatever is not finished never will be. */
+#define CALM_STEPS 400000
+#define CALM_TIME  (120 * TH_SECOND)
+
+/* ---- small things ---- */
+
+void run_fail(struct run *run, const char *format, ...)
+{
+    va_list arguments;
+
+    if (run->report->failed)
+        return;
+    run->report->failed = true;
+    va_start(arguments, format);
+    vsnprintf(run->report->why, sizeof(run->report->why), format, arguments);
+    va_end(arguments);
+    run_trace(run, "WRONG: %s", run->report->why);
+}
+
+static void trace_line(void *argument, const char *line)
+{
+    struct run *run = argument;
+
+    run->hash = th_hash(th_str_of(line), run->hash);
+    if (run->options->trace)
+        fprintf(run->options->trace, "%6llu %12lld %s\n", (unsigned long long)run->step,
+                (long long)(run_now(run) - run->plan.world.start), line);
+}
+
+void run_trace(struct run *run, const char *format, ...)
+{
+    TH_BUFFER line = {0};
+    va_list arguments;
+
+    va_start(arguments, format);
+    th_buffer_vformat(&line, format, arguments);
+    va_end(arguments);
+    th_buffer_add(&line, "", 1);
+    trace_line(run, line.data);
+}
+
+static void log_line(void *argument, enum th_level level, const char *category, const char *line)
+{
+    run_trace(argument, "log %d %s: %s", (int)level, category, line);
+}
+
+th_time run_now(const struct run *run)
+{
+    return th_sim_now(run->world);
+}
+
+bool run_chance(struct run *run, double probability)
+{
+    return th_random_unit(&run->random) < probability;
+}
+
+uint64_t run_below(struct run *run, uint64_t bound)
+{
+    return th_random_below(&run->random, bound);
+}
+
+uint32_t run_partition(const struct run *run, const char *id)
+{
+    return th_partition_of(th_str_of(id), run->plan.world.partitions);
+}
+
+static th_time earlier(th_time a, th_time b)
+{
+    return a == TH_TIME_NONE || (b != TH_TIME_NONE && b < a) ? b : a;
+}
+
+/* ---- processes ---- */
+
+static void take(struct run *run, struct process *p, uint32_t partition)
+{
+    if (!p->node || p->taken[partition])
+        return;
+    run_trace(run, "process %u takes partition %u", p->number, partition);
+    p->taken[partition] = true;
+    th_node_take(p->node, partition);
+}
+
+static void release(struct run *run, struct process *p, uint32_t partition)
+{
+    if (!p->node || !p->taken[partition])
+        return;
+    run_trace(run, "process %u releases partition %u", p->number, partition);
+    p->taken[partition] = false;
+    th_node_release(p->node, partition);
+}
+
+static struct th_executor *executor_new(struct run *run)
+{
+    const struct th_executor_options options = {.app = run->app,
+                                                .log = &run->log,
+                                                .max_warm = run->plan.max_warm,
+                                                .stack_bytes = 64 << 10,
+                                                .replay_always = run->plan.replay_always};
+
+    return th_executor_new(&options);
+}
+
+static void process_open(struct run *run, struct process *p)
+{
+    struct th_error error;
+    struct th_node_options options = {.log = &run->log,
+                                      .worker = "simulated",
+                                      .max_instances = run->plan.max_instances,
+                                      .project_interval = run->plan.project_interval,
+                                      .checkpoint_records = run->plan.checkpoint_records,
+                                      .checkpoint_bytes = run->plan.checkpoint_bytes,
+                                      .mutation = run->options->mutation};
+
+    p->provider = th_sim_open(run->world, &error);
+    if (!p->provider) {
+        run_fail(run, "a process cannot open the hub: %s", error.message);
+        return;
+    }
+    p->life = ++run->lives;
+    options.provider = p->provider;
+    options.seed = th_random_next(&run->random);
+    options.hooks.argument = p;
+    options.hooks.activity = pool_activity;
+    options.hooks.activity_canceled = pool_canceled;
+    p->node = th_node_new(&options);
+    p->executor = executor_new(run);
+    p->next = run_now(run);
+    th_node_set_executor(p->node, p->executor);
+    run_trace(run, "process %u lives (%llu)", p->number, (unsigned long long)p->life);
+    for (uint32_t n = 0; n < run->plan.world.partitions; n++)
+        if (run->owner[n] == p->number)
+            take(run, p, n);
+}
+
+static void add_stats(struct run *run, const struct process *p)
+{
+    struct th_node_stats s;
+
+    th_node_get_stats(p->node, &s);
+    run->report->episodes += s.episodes;
+    run->report->records += s.records;
+    run->report->loads += s.loads;
+    run->report->replays += s.replays;
+    run->report->evictions += s.evictions;
+    run->report->projections += s.projections;
+}
+
+static void process_close(struct run *run, struct process *p)
+{
+    if (!p->node)
+        return;
+    add_stats(run, p);
+    th_sim_kill(p->provider);
+    pool_lost(run->pool, p);
+    th_node_free(p->node);
+    th_executor_free(p->executor);
+    clients_lost(run->clients, p);
+    p->node = NULL;
+    p->paused = false;
+    memset(p->taken, 0, sizeof(p->taken));
+}
+
+/* A process dies; another comes, or it comes again. */
+static void process_kill(struct run *run, struct process *p)
+{
+    run->report->kills++;
+    run_trace(run, "process %u is killed", p->number);
+    process_close(run, p);
+    process_open(run, p);
+}
+
+/* ---- disasters ---- */
+
+static void pause_process(struct run *run, struct process *p)
+{
+    if (p->paused)
+        return;
+    run->report->pauses++;
+    p->paused = true;
+    p->resume_at = run_now(run) + (th_time)run_below(run, 500 * TH_MILLISECOND);
+    run_trace(run, "process %u is paused", p->number);
+    th_sim_pause(p->provider);
+}
+
+static void resume_process(struct run *run, struct process *p)
+{
+    if (!p->paused)
+        return;
+    p->paused = false;
+    p->next = run_now(run);
+    run_trace(run, "process %u goes on", p->number);
+    th_sim_resume(p->provider);
+}
+
+/* Another process is told to own a partition; the old owner hears of it later. */
+static void move(struct run *run, uint32_t partition)
+{
+    const unsigned to = (unsigned)run_below(run, run->plan.processes);
+
+    if (to == run->owner[partition])
+        return;
+    run->report->moves++;
+    run->owner[partition] = to;
+    run->release_at[partition] = run_now(run) + (th_time)run_below(run, 300 * TH_MILLISECOND);
+    take(run, &run->processes[to], partition);
+}
+
+static void release_former(struct run *run, uint32_t partition)
+{
+    run->release_at[partition] = TH_TIME_NONE;
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        if (n != run->owner[partition])
+            release(run, &run->processes[n], partition);
+}
+
+static void projection_down(struct run *run, bool down)
+{
+    run->down = down;
+    run->up_at = run_now(run) + (th_time)run_below(run, 300 * TH_MILLISECOND);
+    run_trace(run, "the projection is %s", down ? "down" : "up");
+    th_sim_projection_down(run->world, down);
+}
+
+static void wipe(struct run *run, uint32_t partition)
+{
+    run->report->wipes++;
+    run_trace(run, "the projection of partition %u is wiped", partition);
+    th_sim_wipe_projection(run->world, partition);
+}
+
+static void restore(struct run *run, uint32_t partition)
+{
+    if (th_sim_restore_projection(run->world, partition))
+        run_trace(run, "the projection of partition %u is restored", partition);
+}
+
+static void disasters(struct run *run)
+{
+    const struct plan *plan = &run->plan;
+    struct process *p = &run->processes[run_below(run, plan->processes)];
+    const uint32_t partition = (uint32_t)run_below(run, plan->world.partitions);
+
+    if (run_chance(run, plan->kill))
+        process_kill(run, p);
+    if (run_chance(run, plan->pause))
+        pause_process(run, p);
+    if (run_chance(run, plan->move))
+        move(run, partition);
+    if (run_chance(run, plan->wipe))
+        wipe(run, partition);
+    if (run_chance(run, plan->dump))
+        th_sim_dump_projection(run->world, partition);
+    if (run_chance(run, plan->restore))
+        restore(run, partition);
+    if (!run->down && run_chance(run, plan->down))
+        projection_down(run, true);
+    if (run_chance(run, plan->power_cut))
+        for (unsigned n = 0; n < plan->processes; n++)
+            process_kill(run, &run->processes[n]);
+}
+
+/* One kill and nothing else: the process that owns a partition, at exactly this step. */
+static void crash(struct run *run)
+{
+    if (run->step == run->options->crash_at)
+        process_kill(run, &run->processes[run->options->crash_at % run->plan.processes]);
+}
+
+/* What trouble has started ends by itself. */
+static void recover(struct run *run)
+{
+    const th_time now = run_now(run);
+
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        if (run->processes[n].paused && run->processes[n].resume_at <= now)
+            resume_process(run, &run->processes[n]);
+    for (uint32_t n = 0; n < run->plan.world.partitions; n++)
+        if (run->release_at[n] != TH_TIME_NONE && run->release_at[n] <= now)
+            release_former(run, n);
+    if (run->down && run->up_at <= now)
+        projection_down(run, false);
+}
+
+static void calm_down(struct run *run)
+{
+    struct th_sim_options *o = th_sim_options(run->world);
+
+    run->calm = true;
+    run_trace(run, "calm");
+    o->lose_append = o->lose_append_ack = o->lose_send = o->lose_send_ack = 0;
+    o->duplicate_send = o->lose_project = o->lose_project_ack = o->fail_answer = o->lose_trim = 0;
+    run->plan.astray = run->plan.impatient = 0;
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        resume_process(run, &run->processes[n]);
+    for (uint32_t n = 0; n < run->plan.world.partitions; n++)
+        release_former(run, n);
+    if (run->down)
+        projection_down(run, false);
+}
+
+/* ---- the loop ---- */
+
+static void step_process(struct run *run, struct process *p)
+{
+    if (p->node && !p->paused)
+        p->next = th_node_step(p->node, run_now(run));
+}
+
+static void step_processes(struct run *run, bool all)
+{
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        if (all || !run_chance(run, run->plan.lazy))
+            step_process(run, &run->processes[n]);
+}
+
+/* When something happens although the world is idle. */
+static th_time next_due(const struct run *run)
+{
+    th_time next = earlier(pool_next(run->pool), clients_next(run->clients));
+
+    for (unsigned n = 0; n < run->plan.processes; n++) {
+        const struct process *p = &run->processes[n];
+
+        next = earlier(next, p->paused ? p->resume_at : p->next);
+    }
+    for (uint32_t n = 0; n < run->plan.world.partitions; n++)
+        next = earlier(next, run->release_at[n]);
+    return run->down ? earlier(next, run->up_at) : next;
+}
+
+static void have_turns(struct run *run)
+{
+    recover(run);
+    pool_step(run->pool, run_now(run));
+    clients_step(run->clients, run_now(run));
+}
+
+/* Time moves on to what is due next; false: nothing ever will be. */
+static bool wait_for_time(struct run *run)
+{
+    th_time next;
+
+    step_processes(run, true);
+    if (!th_sim_idle(run->world))
+        return true;
+    next = next_due(run);
+    if (next == TH_TIME_NONE)
+        return false;
+    th_sim_advance(run->world, next > run_now(run) ? next : run_now(run) + 1);
+    return true;
+}
+
+static bool once(struct run *run)
+{
+    bool more = true;
+
+    run->step++;
+    if (run->options->crash_at > 0)
+        crash(run);
+    else if (!run->calm)
+        disasters(run);
+    if (!th_sim_step(run->world))
+        more = wait_for_time(run);
+    log_watch(run);
+    have_turns(run);
+    step_processes(run, false);
+    return more;
+}
+
+static void trouble(struct run *run)
+{
+    while (run->step < run->options->steps && !run->report->failed)
+        if (!once(run) && clients_done(run->clients))
+            break;
+}
+
+static bool settled(const struct run *run)
+{
+    return clients_done(run->clients) && pool_open(run->pool) == 0;
+}
+
+static void show_history(struct run *run, const struct fact *f)
+{
+    for (size_t n = 0; n < f->history.count; n++) {
+        const struct th_event *e = &f->history.items[n];
+
+        run_trace(run, "    %s %d %d %.*s %.*s", th_event_kind_text(e->kind), e->id, e->related_id,
+                  TH_PRI(e->name), TH_PRI(e->data));
+    }
+}
+
+/* For the reader of a trace: what the logs say in the end. */
+static void show_instances(struct run *run)
+{
+    struct report scratch = {.failed = true};
+    struct report *report = run->report;
+    const struct fact *f, *next;
+    struct facts facts;
+
+    run->report = &scratch; /* what is wrong with an unfinished run says nothing */
+    log_read(run, &facts);
+    HASH_ITER(hh, facts.instances, f, next) {
+        if (!f->exists)
+            continue;
+        run_trace(run, "%s \"%s\" %.*s partition %u %s, generation %u, %u events: %.*s",
+                  th_status_terminal(f->info.status) ? "ended" : "not ended", f->id,
+                  TH_PRI(f->info.name), f->partition, th_status_text(f->info.status),
+                  f->info.generation, f->info.event_count, TH_PRI(f->info.input));
+        show_history(run, f);
+    }
+    log_free(&facts);
+    run->report = report;
+}
+
+static void stuck(struct run *run)
+{
+    char *waiting = clients_waiting(run->clients);
+
+    run_fail(run, "stuck: %s", waiting ? waiting : "an activity never ends");
+    free(waiting);
+}
+
+/* Everything under way finishes; then nothing more happens. */
+static void quiesce(struct run *run)
+{
+    const uint64_t last = run->step + CALM_STEPS;
+    const th_time end = run_now(run) + CALM_TIME;
+
+    while (!run->report->failed) {
+        const bool more = once(run);
+
+        if (!more && settled(run))
+            return;
+        if (!more || run->step > last || run_now(run) > end) {
+            stuck(run);
+            return;
+        }
+    }
+}
+
+/* ---- a run ---- */
+
+static void plan_crash(struct plan *plan)
+{
+    struct th_sim_options *w = &plan->world;
+
+    plan->kill = plan->power_cut = plan->pause = plan->move = plan->wipe = plan->restore = 0;
+    plan->down = plan->impatient = plan->astray = 0;
+    plan->sessions = plan->sessions > 3 ? 3 : plan->sessions;
+    w->lose_append = w->lose_append_ack = w->lose_send = w->lose_send_ack = w->lose_project = 0;
+    w->lose_project_ack = w->fail_answer = w->duplicate_send = w->lose_trim = 0;
+}
+
+static void open_run(struct run *run)
+{
+    const struct sim_options *o = run->options;
+    struct th_error error;
+
+    th_random_seed(&run->random, o->seed);
+    o->profile->draw(&run->plan, &run->random);
+    if (o->crash_at > 0)
+        plan_crash(&run->plan);
+    run->world = th_sim_world_new(th_random_next(&run->random), &run->plan.world);
+    th_sim_trace(run->world, trace_line, run);
+    run->log = (struct th_log){.level = TH_LOG_DEBUG, .fd = -1, .sink = log_line, .argument = run};
+    run->app = th_app_from(orchestrators_register, &error);
+    run->pool = pool_new(run);
+    run->clients = clients_new(run);
+    for (uint32_t n = 0; n < run->plan.world.partitions; n++) {
+        run->owner[n] = (unsigned)run_below(run, run->plan.processes);
+        run->release_at[n] = TH_TIME_NONE;
+    }
+    for (unsigned n = 0; n < run->plan.processes; n++) {
+        run->processes[n].run = run;
+        run->processes[n].number = n;
+        process_open(run, &run->processes[n]);
+    }
+}
+
+static void close_run(struct run *run)
+{
+    run->report->steps = run->step;
+    run->report->elapsed = run_now(run) - run->plan.world.start;
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        process_close(run, &run->processes[n]);
+    run->report->hash = th_sim_hash(run->world) ^ run->hash;
+    clients_free(run->clients);
+    pool_free(run->pool);
+    th_app_free(run->app);
+    th_sim_world_free(run->world);
+    for (size_t n = 0; n < MAX_PARTITIONS; n++)
+        free(run->landings[n]);
+}
+
+void sim_run(const struct sim_options *options, struct report *report)
+{
+    struct run *run = TH_NEW(struct run);
+
+    memset(report, 0, sizeof(*report));
+    run->options = options;
+    run->report = report;
+    open_run(run);
+    trouble(run);
+    calm_down(run);
+    quiesce(run);
+    if (!report->failed)
+        check_end(run);
+    if (options->trace)
+        show_instances(run);
+    close_run(run);
+    free(run);
+}

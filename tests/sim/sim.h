@@ -1,0 +1,275 @@
+/*
+ * sim: a whole hub in one thread. The product's own engine, partition, node and SDK executor run
+ * over the simulated provider; clients, activities, time and disasters come from one seed. A run is
+ * a pure function of its options: the same seed gives the same trace, hash and report.
+ *
+ *     client.c ──commands──▶ ┌───────────┐ ──submissions──▶ simulated provider ──▶ log.c: what the
+ *     pool.c ───results────▶ │ th_node × n│                  (logs, inboxes, rows)   logs really
+ * say run.c ──time, kills──▶ └───────────┘ ◀──completions──                         check.c judges
+ *
+ *   profile.c        what a profile leaves to the seed: sizes, rates, disasters
+ *   program.c        workloads: random programs, and what each must answer
+ *   orchestrators.c  the functions that run them, written against taskhub.h like any other
+ *   pool.c           activities: results after a while, lost with their process
+ *   client.c         sessions: scripts of commands, retried until answered, and what was answered
+ *   run.c            one run: processes, disasters, the loop
+ *   log.c            the judge's own reading of logs and inboxes
+ *   history.c        what every history must look like, and its replay
+ *   check.c          the end: everything promised against everything that happened
+ *   main.c           seeds, crash at every step, mutations
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdio.h>
+#include <uthash.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "node/node.h"
+#include "provider/simulated/simulated.h"
+#include "sdk/application.h"
+
+struct run;
+struct pool;
+struct clients;
+
+#define MAX_PROCESSES  3
+#define MAX_PARTITIONS 4
+
+/* ---- profile.c ------------------------------------------------------------------------------ */
+
+/* What the seed decides before a run begins. Disasters are probabilities per step of the loop. */
+struct plan {
+    struct th_sim_options world;
+    unsigned processes;
+    size_t max_instances, max_warm, checkpoint_records, checkpoint_bytes;
+    th_time project_interval;
+    unsigned sessions;
+    bool replay_always;
+    double kill, power_cut, pause, move, wipe, dump, restore, down;
+    double lazy;      /* a process is not stepped although something happened */
+    double astray;    /* a client asks a process that does not own the partition */
+    double impatient; /* a client gives up and asks again */
+    bool endless;     /* one instance that goes on as new for ever, instead of sessions */
+};
+
+struct profile {
+    const char *name, *about;
+    void (*draw)(struct plan *plan, struct th_random *random);
+};
+
+const struct profile *profile_find(const char *name); /* NULL: none */
+const struct profile *profile_at(size_t index);       /* NULL: no more */
+
+/* ---- run.c ---------------------------------------------------------------------------------- */
+
+struct sim_options {
+    const struct profile *profile;
+    uint64_t seed;
+    uint64_t steps;    /* of trouble, before everything calms down */
+    uint64_t crash_at; /* instead of the profile's disasters: one kill at this step; 0: none */
+    int mutation;
+    FILE *trace; /* or NULL */
+};
+
+struct report {
+    bool failed;
+    char why[2048];
+    uint64_t steps, hash;
+    uint64_t kills, moves, pauses, wipes, commands, answers, activities;
+    uint64_t episodes, records, loads, evictions, replays, projections;
+    uint64_t instances, events, trims, parts, invalid;
+    th_time elapsed; /* virtual */
+};
+
+void sim_run(const struct sim_options *options, struct report *report);
+
+struct process {
+    struct run *run;
+    unsigned number;
+    uint64_t life; /* grows with every restart */
+    struct th_provider *provider;
+    struct th_node *node;
+    struct th_executor *executor;
+    bool paused;
+    th_time resume_at, next;
+    bool taken[MAX_PARTITIONS];
+};
+
+struct run {
+    const struct sim_options *options;
+    struct plan plan;
+    struct th_random random;
+    struct th_sim_world *world;
+    struct th_app *app;
+    struct th_log log;
+    struct process processes[MAX_PROCESSES];
+    unsigned owner[MAX_PARTITIONS];     /* the process that is meant to own it */
+    th_time release_at[MAX_PARTITIONS]; /* when the others are told so */
+    struct pool *pool;
+    struct clients *clients;
+    struct report *report;
+    uint64_t step, lives, hash;
+    bool calm; /* no more trouble */
+    bool down;
+    th_time up_at;
+    struct landing *landings[MAX_PARTITIONS]; /* by inbox offset, see log.c */
+    size_t landing_count[MAX_PARTITIONS], landing_capacity[MAX_PARTITIONS];
+};
+
+/* What a message in an inbox could have followed from: the ends of all logs when it landed. */
+struct landing {
+    int64_t log_end[MAX_PARTITIONS];
+};
+
+/* The run is wrong; the first reason stays. */
+void run_fail(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void run_trace(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+th_time run_now(const struct run *run);
+bool run_chance(struct run *run, double probability);
+uint64_t run_below(struct run *run, uint64_t bound);
+uint32_t run_partition(const struct run *run, const char *id);
+
+/* ---- program.c: what a workload does, and what it must answer ---------------------------------
+ */
+
+/* What the maker of programs may use. */
+struct maker {
+    struct th_random *random;
+    unsigned depth;        /* of sub-orchestrations */
+    bool failures;         /* activities that fail and are retried, or caught */
+    bool waits;            /* events from a client; `waited` counts them */
+    bool named_children;   /* children with ids made from the parent's */
+    bool flaky;            /* activities that fail until the session is healed */
+    bool races;            /* steps whose result depends on what comes first */
+    size_t large;          /* payloads of up to this size, now and then; 0: none */
+    const char *collector; /* instance that counts events; NULL: none */
+    unsigned waited, sent; /* out: events it waits for, and sends to the collector */
+};
+
+json_t *program_make(struct maker *maker, const char *uid);
+/* The input of a collector that waits for `want` items. */
+json_t *collector_input(const char *uid, unsigned want, unsigned batch);
+json_t *endless_input(const char *uid, unsigned rounds);
+/* The result of the activity "work" for n. */
+json_int_t work_result(json_int_t n);
+/* NULL: `output` is what an instance of `name` with this (last) input must answer. Otherwise what
+ * is wrong; the caller frees it. */
+char *program_check(const char *name, const json_t *input, const json_t *output);
+
+/* ---- orchestrators.c --------------------------------------------------------------------------
+ */
+
+void orchestrators_register(struct th_app *app);
+
+/* ---- pool.c ------------------------------------------------------------------------------------
+ */
+
+struct pool *pool_new(struct run *run);
+void pool_free(struct pool *pool);
+void pool_activity(void *process, const struct th_activity_work *work);
+void pool_canceled(void *process, uint64_t token);
+void pool_lost(struct pool *pool, const struct process *process); /* its process died */
+void pool_heal(struct pool *pool, const char *session);
+th_time pool_next(const struct pool *pool);
+void pool_step(struct pool *pool, th_time now); /* hands over what is due */
+size_t pool_open(const struct pool *pool);
+
+/* An activity that was started: it must have been in the log by then. */
+struct dispatched {
+    uint32_t partition;
+    char *instance_id, *execution_id;
+    int32_t task_id;
+    int64_t log_end;
+};
+const struct dispatched *pool_dispatched(const struct pool *pool, size_t index);
+
+/* ---- client.c -----------------------------------------------------------------------------------
+ */
+
+/* What clients were told about an instance, and what they did to it. */
+struct subject {
+    UT_hash_handle hh;
+    char *id;
+    bool exists; /* an answer said so */
+    bool ended;  /* … and that it has ended, like this: */
+    enum th_status status;
+    char *output;            /* NULL: none */
+    bool may_go, may_change; /* a purge was asked for; a rewind, restart or replacement was */
+    bool purged;             /* answered: it is gone */
+    unsigned starts_unknown; /* starts whose answer never came */
+    unsigned starts_accepted, starts_refused;
+    char *uid; /* of the start that was accepted last; NULL: none */
+};
+
+/* What the sessions allow an instance to be in the end, by the session its input names. */
+struct verdict {
+    bool known; /* there is such a session */
+    bool may_be_terminated, may_fail, may_repeat;
+};
+
+struct clients *clients_new(struct run *run);
+void clients_free(struct clients *clients);
+th_time clients_next(const struct clients *clients);
+void clients_step(struct clients *clients, th_time now);
+bool clients_done(const struct clients *clients);
+/* What the first unfinished session waits for; the caller frees it. */
+char *clients_waiting(const struct clients *clients);
+void clients_lost(struct clients *clients, const struct process *process);
+const struct subject *clients_subjects(const struct clients *clients);
+struct verdict clients_verdict(const struct clients *clients, const char *uid);
+/* How a start with this uid was answered: accepted, refused or unknown. */
+enum start_answer { START_NEVER, START_UNKNOWN, START_ACCEPTED, START_REFUSED };
+enum start_answer clients_start(const struct clients *clients, const char *uid);
+size_t clients_uids(const struct clients *clients, const char *const **uids);
+
+/* ---- log.c
+ * ---------------------------------------------------------------------------------------- */
+
+struct fact { /* an instance as the valid records have it */
+    UT_hash_handle hh;
+    char *id;
+    uint32_t partition;
+    bool exists, rewound;
+    struct th_instance_info info;
+    struct th_events history;
+    uint64_t last;
+};
+
+struct told_task { /* TASK_SCHEDULED in a valid record */
+    UT_hash_handle hh;
+    char *key; /* "partition/instance/execution/id" */
+    int64_t offset;
+};
+
+struct facts {
+    struct run *run;
+    struct th_arena arena;
+    struct fact *instances;
+    struct told_task *tasks;
+    struct outbound *outbound; /* messages in valid records, by where they came from */
+    struct copies *copies;     /* how often something was sent to an instance */
+    uint64_t valid[MAX_PARTITIONS], parts, invalid, events;
+    int64_t position[MAX_PARTITIONS];
+};
+
+/* Notes what landed in the inboxes since the last call. */
+void log_watch(struct run *run);
+/* Reads every log and inbox and judges them: validity by its own code, consumption, I2, I3. */
+void log_read(struct run *run, struct facts *facts);
+void log_free(struct facts *facts);
+struct fact *log_find(const struct facts *facts, const char *id);
+/* How often an event with this data was sent to an instance; "start": how often it was started. */
+unsigned log_copies(struct facts *facts, struct th_str instance, struct th_str data);
+
+/* ---- history.c
+ * -------------------------------------------------------------------------------------- */
+
+void history_check(struct run *run, const struct fact *fact);
+void history_replay(struct run *run, const struct fact *fact);
+
+/* ---- check.c
+ * ---------------------------------------------------------------------------------------- */
+
+void check_end(struct run *run);
