@@ -12,7 +12,7 @@ class Containment(HubTest):
         hub = self.hub(app("trouble"), "--episode-limit", "700ms", "--function-timeout", "1s", *args)
         waiting = hub.start_instance("approval")
         innocent = [hub.start_instance("nap", 100 * i, f"before-{i}") for i in range(5)]
-        culprit = hub.start_instance(orchestrator, how)
+        culprit = hub.start_through_crashes(orchestrator, how, "culprit")
         innocent += [hub.start_through_crashes("nap", 100 * i, f"after-{i}") for i in range(5)]
         end = hub.wait(culprit)
         self.assertEqual(end["runtimeStatus"], "Failed", hub.stderr())
@@ -59,18 +59,18 @@ class Containment(HubTest):
 
     def test_orchestrator_copes_with_a_crashing_activity(self):
         hub = self.hub(app("trouble"))
-        end = hub.wait(hub.start_instance("survivor", "segfault"))
+        end = hub.wait(hub.start_through_crashes("survivor", "segfault", "survivor"))
         self.assertEqual(end["runtimeStatus"], "Completed")
         self.assertIn("SIGSEGV", end["output"])
 
     def test_too_many_lost_threads_restart_the_process(self):
         hub = self.hub(app("trouble"), "--function-timeout", "300ms", "--activities", "2")
         before = hub.worker()
-        spinning = [hub.start_instance("bad_activity", "spin") for _ in range(8)]
+        spinning = [hub.start_through_crashes("bad_activity", "spin", f"spin-{i}") for i in range(8)]
         for instance in spinning:
             self.assertEqual(hub.wait(instance)["runtimeStatus"], "Failed")
         until(lambda: hub.worker() not in (None, before), "another worker process")
-        self.assertEqual(hub.wait(hub.start_instance("nap", 1))["output"], "rested")
+        self.assertEqual(hub.wait(hub.start_through_crashes("nap", 1, "after"))["output"], "rested")
 
 
 class Supervision(HubTest):
