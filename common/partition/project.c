@@ -190,7 +190,7 @@ static void drop_stored_chunks(struct th_instance *i)
 
 static void projected(struct th_instance *i)
 {
-    i->row = i->projecting_stamp;
+    i->row = i->purged ? 0 : i->projecting_stamp;
     if (!i->busy)
         drop_stored_chunks(i);
 }

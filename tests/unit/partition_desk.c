@@ -250,7 +250,16 @@ static void cancel_activity(struct desk *d, uint64_t token)
         activity_remove(d, n);
         return;
     }
-    fail_msg("an activity is canceled that was never started");
+}
+
+/* In order: not before the records in front of it are durable. */
+static void trim_inbox(struct desk *d, int64_t below)
+{
+    assert_true(below <= d->p->position);
+    if (d->append_count > 0)
+        d->appends[d->append_count - 1].trim = below;
+    else
+        d->inbox_start = below;
 }
 
 static void trim_log(struct desk *d, int64_t below)
@@ -327,7 +336,7 @@ static void carry_out(struct desk *d, struct th_effect *e)
         d->read_to = e->to;
         break;
     case TH_EFFECT_TRIM_INBOX:
-        d->inbox_start = e->to;
+        trim_inbox(d, e->to);
         break;
     case TH_EFFECT_TRIM_LOG:
         SAY(d, "trim log below %lld\n", (long long)e->to);
@@ -390,6 +399,8 @@ void desk_ack(struct desk *d, size_t count)
         return;
     for (; n < count && n < d->append_count; n++) {
         const int64_t offset = log_add(d, d->appends[n].blob);
+        if (d->appends[n].trim > 0)
+            d->inbox_start = d->appends[n].trim;
         th_partition_acked(d->p, d->appends[n].tag, offset, d->now);
         th_blob_unref(d->appends[n].blob);
     }
@@ -718,10 +729,9 @@ static void dump_letters(const struct th_partition *p, struct lines *l)
     struct outgoing *o;
 
     HASH_ITER(hh, p->locals, letter, next)
-        line(l, "local %llu.%llu %s for %.*s until %lld",
-             (unsigned long long)letter->local.sequence, (unsigned long long)letter->local.index,
-             th_event_kind_text(letter->message.event.kind), TH_PRI(letter->message.instance_id),
-             (long long)letter->not_before);
+        line(l, "local %llu.%llu %s for %.*s", (unsigned long long)letter->local.sequence,
+             (unsigned long long)letter->local.index,
+             th_event_kind_text(letter->message.event.kind), TH_PRI(letter->message.instance_id));
     DL_FOREACH(p->outbox, o)
         line(l, "outbox %llu.%u to %u, %zu bytes", (unsigned long long)o->sequence, o->index,
              o->destination, o->blob->len);

@@ -25,6 +25,7 @@ typedef void desk_code(struct desk *d, const struct th_episode *e, struct th_are
 struct desk_append {
     uint64_t tag;
     struct th_blob *blob;
+    int64_t trim; /* of the inbox, behind this append; 0: none */
 };
 
 struct desk_send {
