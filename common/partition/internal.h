@@ -132,7 +132,8 @@ struct th_instance {
     struct th_instance *dirty_prev, *dirty_next; /* p->dirty */
     bool dirty, projecting;
     uint64_t projecting_stamp;
-    th_time dirty_since;
+    th_time dirty_since, projecting_since;
+    uint64_t dirty_stamp, projecting_first; /* stamp of the oldest record not in its row */
     struct th_instance *lru_prev, *lru_next; /* p->idle: may leave memory */
     bool idle;
     struct turn *turn;
@@ -260,7 +261,7 @@ struct th_partition {
     /* projection */
     struct th_instance *dirty;
     bool projecting;
-    th_time project_began;
+    th_time projecting_since; /* the oldest change in the batch under way */
     struct th_row *rows;
     size_t row_count, row_capacity;
     struct th_watermark watermark, next_watermark;

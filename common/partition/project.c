@@ -16,6 +16,7 @@ void instance_dirty(struct th_instance *i)
         return;
     i->dirty = true;
     i->dirty_since = p->now;
+    i->dirty_stamp = i->last;
     instance_not_idle(i);
     DL_APPEND2(p->dirty, i, dirty_prev, dirty_next);
 }
@@ -38,10 +39,11 @@ th_time th_partition_dirty_since(const struct th_partition *p)
     return p->dirty ? p->dirty->dirty_since : TH_TIME_NONE;
 }
 
+/* What is under way counts by the time of its changes: it may have been submitted just now. */
 bool th_partition_flushed(const struct th_partition *p, th_time when)
 {
     return !(p->dirty && p->dirty->dirty_since <= when) &&
-           !(p->projecting && p->project_began <= when);
+           !(p->projecting && p->projecting_since <= when);
 }
 
 /* ---- rows ---- */
@@ -131,23 +133,47 @@ static bool may_project(const struct th_partition *p, const struct th_instance *
     return p->options.traits.ordered || i->last <= p->acked;
 }
 
+/*
+ * Where the projection stands after this batch. The sequence says what is in it: everything before
+ * the first record left out. The offset is that of the last acknowledged record, left out or not:
+ * so it grows with every batch, no two states of the projection have the same watermark, and a
+ * batch of an earlier owner, or one repeated because its answer was lost, is refused.
+ */
+static struct th_watermark watermark_without(const struct th_partition *p, uint64_t left)
+{
+    struct th_watermark next = p->watermark;
+
+    if (p->acked == 0)
+        return next;
+    next.offset = p->acked_offset;
+    next.epoch = p->epoch;
+    if (left > p->acked)
+        next.sequence = p->acked - 1;
+    else if (left > 1 && left - 2 > next.sequence)
+        next.sequence = left - 2;
+    return next;
+}
+
 bool th_partition_project(struct th_partition *p, struct th_projection *out)
 {
     struct th_instance *i, *next;
-    bool all = true;
+    uint64_t left = UINT64_MAX; /* first record that the batch leaves out */
 
     if (p->projecting || !p->dirty || !p->active)
         return false;
     p->row_count = 0;
+    p->projecting_since = p->dirty->dirty_since;
     DL_FOREACH_SAFE2(p->dirty, i, next, dirty_next)
     {
         if (!may_project(p, i)) {
             i->hold = true;
-            all = false;
+            left = left < i->dirty_stamp ? left : i->dirty_stamp;
             continue;
         }
         p->rows = th_grow(p->rows, &p->row_capacity, p->row_count + 1, sizeof(*p->rows));
         fill_row(p, i, &p->rows[p->row_count++]);
+        i->projecting_since = i->dirty_since;
+        i->projecting_first = i->dirty_stamp;
         instance_undirty(i);
         i->projecting = true;
         i->projecting_stamp = i->last;
@@ -158,11 +184,7 @@ bool th_partition_project(struct th_partition *p, struct th_projection *out)
     if (p->row_count == 0)
         return false;
     p->projecting = true;
-    p->project_began = p->now;
-    p->next_watermark = p->watermark;
-    if (all && p->acked > 0)
-        p->next_watermark = (struct th_watermark){
-            .offset = p->acked_offset, .epoch = p->epoch, .sequence = p->acked - 1};
+    p->next_watermark = watermark_without(p, left);
     *out = (struct th_projection){.partition = p->options.index,
                                   .previous = p->watermark,
                                   .next = p->next_watermark,
@@ -208,6 +230,19 @@ static void leave_memory(struct th_instance *i)
     instance_free_if_empty(i);
 }
 
+/* It could not be projected: as dirty as before. */
+static void put_back(struct th_instance *i)
+{
+    struct th_partition *p = i->partition;
+
+    i->replace_stored |= i->replacing;
+    instance_dirty(i);
+    DL_DELETE2(p->dirty, i, dirty_prev, dirty_next);
+    DL_PREPEND2(p->dirty, i, dirty_prev, dirty_next);
+    i->dirty_since = i->projecting_since;
+    i->dirty_stamp = i->projecting_first;
+}
+
 static void after_row(struct th_partition *p, struct th_row *row, bool done)
 {
     struct th_instance *i = instance_find(p, row->instance_id);
@@ -216,8 +251,7 @@ static void after_row(struct th_partition *p, struct th_row *row, bool done)
         return;
     i->projecting = false;
     if (!done) {
-        i->replace_stored |= i->replacing;
-        instance_dirty(i);
+        put_back(i);
         return;
     }
     projected(i);
@@ -235,11 +269,12 @@ void th_partition_projected(struct th_partition *p, const struct th_error *error
     p->projecting = false;
     if (done)
         p->watermark = p->next_watermark;
-    for (size_t n = 0; n < p->row_count; n++) {
-        after_row(p, &p->rows[n], done);
-        free_row(&p->rows[n]);
+    while (p->row_count > 0) { /* from the last, so that the oldest comes to stand first again */
+        struct th_row *row = &p->rows[--p->row_count];
+
+        after_row(p, row, done);
+        free_row(row);
     }
-    p->row_count = 0;
     trim_log_maybe(p);
     if (!done && error->code == TH_FENCED)
         fence(p, TH_FENCED, "the projection of partition %u was moved by another owner: %s",

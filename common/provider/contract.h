@@ -79,10 +79,12 @@ struct th_row {
     size_t history_count;
 };
 
-/* A position in a log that the projection has reached: valid records up to here are in it. */
+/* Where the projection of a log stands: every valid record up to `sequence` is in it. Opaque to
+ * providers but for equality; `offset` grows with every batch of an unordered provider, so that no
+ * two states of the projection have the same watermark. */
 struct th_watermark {
-    int64_t offset; /* of the last record; -1: nothing yet */
-    uint64_t epoch; /* that record's */
+    int64_t offset; /* of the last record that had been acknowledged; -1: nothing yet */
+    uint64_t epoch; /* of the owner that wrote it */
     uint64_t sequence;
 };
 
