@@ -440,6 +440,14 @@ static void on_query(struct th_node *node, struct ticket *t, struct th_completio
     ticket_finish(node, t, &reply);
 }
 
+void tickets_look(struct th_node *node, uint64_t number)
+{
+    struct ticket *t = ticket_find(node, number);
+
+    if (t && t->state == TICKET_LOAD)
+        look(node, t);
+}
+
 void tickets_completed(struct th_node *node, uint64_t number, struct th_completion *c)
 {
     struct ticket *t = ticket_find(node, number);

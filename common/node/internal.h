@@ -42,9 +42,10 @@ struct part {
     uint32_t losses; /* in a row */
     bool release;
     bool flush; /* project at once */
-    th_time project_began;
+    struct th_watermark projecting; /* where the batch under way leads */
     struct th_log_record *gap;
     size_t gap_count, gap_capacity;
+    int64_t gap_end;
     int64_t delivered; /* offset after the last delivery */
     int64_t promised;  /* inbox offset below which everything was durable before the claim, or was
                         * acknowledged to a client of ours: absence can be believed from there on */
@@ -138,6 +139,7 @@ struct ticket *ticket_find(struct th_node *node, uint64_t number);
 void tickets_reply(struct th_node *node, const char *reply_to, const char *id,
                    const struct th_error *error);
 void tickets_changed(struct th_node *node, struct th_str id);
+void tickets_look(struct th_node *node, uint64_t number); /* what it read is not to be believed */
 void tickets_completed(struct th_node *node, uint64_t number, struct th_completion *completion);
 void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *error);
 void tickets_step(struct th_node *node);

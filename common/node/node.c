@@ -121,7 +121,7 @@ static void part_lose(struct th_node *node, struct part *part, const struct th_e
         node->options.hooks.trouble(node->options.hooks.argument, part->index, error);
 }
 
-static void part_claim(struct th_node *node, struct part *part)
+static struct th_partition *core_new(struct th_node *node, const struct part *part)
 {
     const struct th_node_options *o = &node->options;
     const struct th_partition_options options = {
@@ -139,9 +139,15 @@ static void part_claim(struct th_node *node, struct part *part)
         .park_after = TH_SECOND,
         .mutation = (enum th_mutation)o->mutation,
     };
+
+    return th_partition_new(&options);
+}
+
+static void part_claim(struct th_node *node, struct part *part)
+{
     struct th_blob *claim;
 
-    part->core = th_partition_new(&options);
+    part->core = core_new(node, part);
     part->state = PART_CLAIMING;
     part->seen_first = false;
     claim = th_partition_claim(part->core, node->now);
@@ -230,12 +236,26 @@ static void on_state(struct th_node *node, struct part *part, struct th_completi
         load_rows(node, part);
 }
 
+/* The former owner trimmed what is being read: what was fed has a hole, so it starts again. */
+static void read_again(struct th_node *node, struct part *part)
+{
+    th_partition_free(part->core);
+    part->core = core_new(node, part);
+    part->seen_first = false;
+    part->state = PART_STATE;
+    node->provider->ops->state(node->provider, part->index, part_tag(part, 0));
+}
+
 static void on_read(struct th_node *node, struct part *part, struct th_completion *c)
 {
     struct th_error error = {.code = TH_OK};
 
     if (part->state != PART_READING)
         return;
+    if (part->seen_first && c->record_count > 0 && c->records[0].offset > part->read_at) {
+        read_again(node, part);
+        return;
+    }
     for (size_t n = 0; n < c->record_count; n++) {
         const struct th_log_record *r = &c->records[n];
         const bool first = !part->seen_first && r->offset > 0;
@@ -255,6 +275,12 @@ static void on_read(struct th_node *node, struct part *part, struct th_completio
         read_more(node, part);
 }
 
+static void read_gap(struct th_node *node, struct part *part, int64_t from)
+{
+    node->provider->ops->read(node->provider, part->index, from, part->gap_end,
+                              node_op(node, OP_GAP, part->index, TH_STR_ABSENT, 0));
+}
+
 static void on_gap(struct th_node *node, struct part *part, struct th_completion *c)
 {
     if (part->state != PART_ACTIVE)
@@ -264,6 +290,10 @@ static void on_gap(struct th_node *node, struct part *part, struct th_completion
             th_grow(part->gap, &part->gap_capacity, part->gap_count + 1, sizeof(*part->gap));
         part->gap[part->gap_count++] = (struct th_log_record){
             .offset = c->records[n].offset, .bytes = th_blob_ref(c->records[n].bytes)};
+    }
+    if (!c->last && c->offset < part->gap_end) {
+        read_gap(node, part, c->offset);
+        return;
     }
     th_partition_gap(part->core, part->gap, part->gap_count, node->now);
     drop_gap(part);
@@ -291,20 +321,22 @@ static bool went_back(const struct part *part, const struct th_completion *c)
     return c->watermark.offset < part->watermark.offset;
 }
 
+static bool is_believed(struct th_node *node, struct part *part, const struct th_completion *c)
+{
+    struct th_error lost;
+
+    if (node->traits.durable_projection || !part->core || !went_back(part, c))
+        return true;
+    th_fail(&lost, TH_UNAVAILABLE, "the projection of partition %u was wiped: it is rebuilt",
+            part->index);
+    part_lose(node, part, &lost);
+    return false;
+}
+
 static void on_load(struct th_node *node, struct part *part, struct op *op, struct th_completion *c)
 {
-    struct th_error lost = {.code = TH_UNAVAILABLE};
-
-    if (op->kind == OP_TICKET) {
-        tickets_completed(node, op->ticket, c);
+    if (!is_believed(node, part, c))
         return;
-    }
-    if (!node->traits.durable_projection && part->core && went_back(part, c)) {
-        th_fail(&lost, TH_UNAVAILABLE, "the projection of partition %u was wiped: it is rebuilt",
-                part->index);
-        part_lose(node, part, &lost);
-        return;
-    }
     if (op->kind == OP_ROW)
         on_row(node, part, op, c);
     else if (part->state == PART_ACTIVE)
@@ -312,11 +344,28 @@ static void on_load(struct th_node *node, struct part *part, struct op *op, stru
                             node->now);
 }
 
+/* What was read for a client may be older than what clients already know: another lease's, or a
+ * projection's that lost something. Then it looks again. */
+static void on_ticket(struct th_node *node, struct part *part, struct op *op,
+                      struct th_completion *c, bool current)
+{
+    const bool row = c->kind == TH_DONE_LOAD &&
+                     (c->error.code == TH_OK || c->error.code == TH_NOT_FOUND);
+
+    if (row && !node->traits.durable_projection &&
+        (!current || part->state != PART_ACTIVE || !is_believed(node, part, c)))
+        tickets_look(node, op->ticket);
+    else
+        tickets_completed(node, op->ticket, c);
+}
+
 static void on_project(struct th_node *node, struct part *part, struct th_completion *c)
 {
     (void)node;
     if (part->state != PART_ACTIVE)
         return;
+    if (c->error.code == TH_OK)
+        part->watermark = part->projecting; /* a projection that shows less has lost something */
     th_partition_projected(part->core, &c->error);
 }
 
@@ -383,7 +432,7 @@ static void on_op(struct th_node *node, struct part *part, struct op *op, struct
     const bool absent = c->kind == TH_DONE_LOAD && c->error.code == TH_NOT_FOUND;
 
     if (op->kind == OP_TICKET) {
-        tickets_completed(node, op->ticket, c);
+        on_ticket(node, part, op, c, current);
     } else if (!current) {
         return;
     } else if (c->error.code != TH_OK && !absent) {
@@ -688,8 +737,8 @@ static void carry_out(struct th_node *node, struct part *part, struct th_effect 
         effect_load(node, part, e->id);
         break;
     case TH_EFFECT_READ:
-        provider->ops->read(provider, part->index, e->from, e->to,
-                            node_op(node, OP_GAP, part->index, TH_STR_ABSENT, 0));
+        part->gap_end = e->to;
+        read_gap(node, part, e->from);
         break;
     case TH_EFFECT_TRIM_INBOX:
         provider->ops->trim_inbox(provider, part->index, e->to);
@@ -730,7 +779,7 @@ static void project(struct th_node *node, struct part *part)
     if (!th_partition_project(part->core, &batch))
         return;
     node->stats.projections++;
-    part->project_began = node->now;
+    part->projecting = batch.next;
     part->flush = false;
     node->provider->ops->project(node->provider, &batch, part_tag(part, 0));
 }

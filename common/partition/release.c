@@ -290,29 +290,39 @@ void th_partition_append_failed(struct th_partition *p, const struct th_error *e
     fence(p, error->code, "an append to partition %u failed: %s", p->options.index, error->message);
 }
 
+/* Fenced by a claim; also by a hole: only an owner trims, and it keeps its own claim's records. */
+static void check_foreign(struct th_partition *p, const struct th_log_record *r, int64_t expected)
+{
+    struct th_error error = {.code = TH_OK};
+    struct th_reader reader = th_reader_of(th_blob_view(r->bytes), &p->fold_arena, &error);
+    struct th_record record;
+
+    if (r->offset != expected)
+        fence(p, TH_FENCED, "the log of partition %u was trimmed by another owner up to offset %lld",
+              p->options.index, (long long)r->offset);
+    else if (!th_decode_record(&reader, &record))
+        fence(p, TH_CORRUPT, "record %lld of partition %u: %s", (long long)r->offset,
+              p->options.index, error.message);
+    else if (record.kind == TH_RECORD_CLAIM)
+        fence(p, TH_FENCED, "worker \"%.*s\" claimed partition %u at offset %lld",
+              TH_PRI(record.worker), p->options.index, (long long)r->offset);
+}
+
 void th_partition_gap(struct th_partition *p, const struct th_log_record *records, size_t count,
                       th_time now)
 {
-    struct th_record record;
-
     p->now = now > p->now ? now : p->now;
-    for (size_t n = 0; n < count; n++) {
-        struct th_error error = {.code = TH_OK};
-        struct th_reader reader =
-            th_reader_of(th_blob_view(records[n].bytes), &p->fold_arena, &error);
-
-        if (!th_decode_record(&reader, &record)) {
-            fence(p, TH_CORRUPT, "record %lld of partition %u: %s", (long long)records[n].offset,
-                  p->options.index, error.message);
-        } else if (record.kind == TH_RECORD_CLAIM) {
-            fence(p, TH_FENCED, "worker \"%.*s\" claimed partition %u at offset %lld",
-                  TH_PRI(record.worker), p->options.index, (long long)records[n].offset);
-        }
-    }
+    for (size_t n = 0; n < count; n++)
+        check_foreign(p, &records[n], p->expected_offset + (int64_t)n);
     th_arena_reset(&p->fold_arena);
     p->reading_gap = false;
     if (p->fenced || p->flight_count == 0)
         return;
+    if (p->expected_offset + (int64_t)count != p->flights[p->flight_first].offset) {
+        fence(p, TH_FENCED, "the log of partition %u lacks records before offset %lld",
+              p->options.index, (long long)p->flights[p->flight_first].offset);
+        return;
+    }
     p->expected_offset = p->flights[p->flight_first].offset;
     take_acknowledgements(p);
     after_acknowledgement(p);
