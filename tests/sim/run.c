@@ -449,6 +449,15 @@ static void quiesce(struct run *run)
     }
 }
 
+/* Nobody misses what was wiped from the projection of a partition at rest until it is claimed
+ * again: then everything is in the log. */
+static void begin_again(struct run *run)
+{
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        process_kill(run, &run->processes[n]);
+    quiesce(run);
+}
+
 /* ---- a run ---- */
 
 static void plan_crash(struct plan *plan)
@@ -514,6 +523,8 @@ void sim_run(const struct sim_options *options, struct report *report)
     trouble(run);
     calm_down(run);
     quiesce(run);
+    if (!run->plan.world.durable_projection)
+        begin_again(run);
     if (!report->failed)
         check_end(run);
     if (options->trace)
