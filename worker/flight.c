@@ -145,29 +145,11 @@ void th_flight_settle(struct th_flight *flight, size_t index)
     memset(known_of(flight->file, &flight->culprits[index]), 0, sizeof(struct known));
 }
 
-/* _exit runs no handler, so nobody marked the slot. Among several it could be any: then none is
- * blamed, because to fail what is innocent is worse than one more attempt. */
-static void blame_the_only_one(struct flight_file *file)
-{
-    struct th_flight_slot *only = NULL;
-    for (size_t i = 0; i < TH_FLIGHT_SLOTS; i++) {
-        uint32_t state = atomic_load(&file->slots[i].state);
-        if (state == CULPRIT || (state == BUSY && only))
-            return;
-        if (state == BUSY)
-            only = &file->slots[i];
-    }
-    if (only) {
-        only->signal = 0;
-        atomic_store(&only->state, CULPRIT);
-    }
-}
-
-static void read_culprits(struct th_flight *flight)
+static void read_slots(struct th_flight *flight, enum slot_state state)
 {
     for (size_t i = 0; i < TH_FLIGHT_SLOTS; i++) {
         const struct th_flight_slot *slot = &flight->file->slots[i];
-        if (atomic_load(&slot->state) != CULPRIT)
+        if (atomic_load(&slot->state) != state)
             continue;
         flight->culprits = th_grow(flight->culprits, &flight->culprit_capacity,
                                    flight->culprit_count + 1, sizeof *flight->culprits);
@@ -175,6 +157,47 @@ static void read_culprits(struct th_flight *flight)
         describe(slot, culprit);
         count_crash(flight->file, culprit, atomic_load(&slot->began));
     }
+}
+
+/* The one that was there more often than any other; NULL: there are several. */
+static struct th_flight_culprit *most_suspect(struct th_flight *flight)
+{
+    struct th_flight_culprit *most = NULL;
+    bool alone = true;
+    for (size_t i = 0; i < flight->culprit_count; i++) {
+        struct th_flight_culprit *c = &flight->culprits[i];
+        if (!most || c->count >= most->count) {
+            alone = !most || c->count > most->count;
+            most = c;
+        }
+    }
+    return alone ? most : NULL;
+}
+
+/*
+ * _exit runs no handler, so nobody marked the slot: all that were busy are suspects. From death to
+ * death the innocent ones change and the culprit stays, so only the one seen most often counts in
+ * full. Those that cannot be told apart count for a third: they are bounded, too, but late,
+ * because to fail what is innocent is worse than some more attempts.
+ */
+static void read_suspects(struct th_flight *flight)
+{
+    read_slots(flight, BUSY);
+    const struct th_flight_culprit *most = most_suspect(flight);
+    for (size_t i = 0; i < flight->culprit_count; i++) {
+        struct th_flight_culprit *c = &flight->culprits[i];
+        if (c == most)
+            continue;
+        c->count = (c->count + 2) / 3;
+        snprintf(c->reason, sizeof c->reason, "was running when the process ended by an exit()");
+    }
+}
+
+static void read_culprits(struct th_flight *flight, bool ended_by_exit)
+{
+    read_slots(flight, CULPRIT);
+    if (flight->culprit_count == 0 && ended_by_exit)
+        read_suspects(flight);
 }
 
 static struct flight_file *map_file(const char *path, struct th_error *error)
@@ -201,9 +224,7 @@ struct th_flight *th_flight_open(const char *path, bool ended_by_exit, struct th
     flight->file = file;
     if (file->magic != MAGIC || file->size != sizeof *file)
         memset(file, 0, sizeof *file);
-    if (ended_by_exit)
-        blame_the_only_one(file);
-    read_culprits(flight);
+    read_culprits(flight, ended_by_exit);
     memset(file->slots, 0, sizeof file->slots);
     file->magic = MAGIC;
     file->size = sizeof *file;

@@ -130,14 +130,18 @@ class Hub:
                 return error.code, error.headers, parsed(error.read())
 
     def start_through_crashes(self, name, body, instance):
-        """As start_instance, but tries again while the worker is being started again."""
+        """As start_instance, while the worker may be down or dies before it answers. An instance
+        that is there was started by an attempt whose answer got lost; another start would replace
+        it if it has ended meanwhile."""
         def attempt():
             try:
+                if self.http("GET", f"{API}/instances/{instance}")[0] in (200, 202):
+                    return instance
                 code, _, answer = self.http("POST", f"{API}/orchestrators/{name}/{instance}", body)
             except (OSError, http.client.HTTPException):
                 return None
-            assert code in (202, 409, 503), (code, answer)
-            return instance if code in (202, 409) else None
+            assert code in (202, 503), (code, answer)
+            return instance if code == 202 else None
         return until(attempt, f"start of {instance}")
 
     def start_instance(self, name, body=None, instance=None):
