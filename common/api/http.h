@@ -29,6 +29,17 @@ struct th_http_hubs {
     bool (*remove)(void *argument, const char *name, struct th_error *error);
 };
 
+struct th_operation;
+
+/* Runs the application's functions elsewhere: in the process that has loaded it. */
+struct th_http_remote {
+    void *argument;
+    /* Serves op->function or, when that is NULL, the cron function named by the path: fills in the
+     * answer and returns the function's verdict. On a client-function thread; blocks. NULL: the
+     * functions are called here. */
+    int (*serve)(void *argument, struct th_operation *op);
+};
+
 /* Strings are copied; gateway, client, app, log and what `hubs` needs must outlive the server. */
 struct th_http_options {
     struct th_gateway *gateway;
@@ -50,6 +61,7 @@ struct th_http_options {
                                     that sets them */
     bool no_cron;                /* leave the application's cron functions alone */
     struct th_http_hubs hubs;
+    struct th_http_remote remote;
 };
 
 /* Listens and serves at once. NULL: an address that is no loopback without a key (INVALID), a bad

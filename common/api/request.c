@@ -175,11 +175,23 @@ static void answer_for(struct th_operation *op, int verdict)
     }
 }
 
-enum th_step th_request_serve(struct th_operation *op)
+int th_request_call(struct th_operation *op, th_client_fn function)
 {
     struct th_request request = {.op = op};
-    answer_for(op, op->function->function(&request));
+    int verdict = function(&request);
     json_decref(request.json);
+    return verdict;
+}
+
+static int call(struct th_operation *op, th_client_fn function)
+{
+    const struct th_http_remote *remote = &op->api->options.remote;
+    return remote->serve ? remote->serve(remote->argument, op) : th_request_call(op, function);
+}
+
+enum th_step th_request_serve(struct th_operation *op)
+{
+    answer_for(op, call(op, op->function->function));
     return TH_STEP_DONE;
 }
 
@@ -189,9 +201,7 @@ int th_request_fire(const struct th_api *api, const struct th_cron_function *cro
     th_operation_init(&op, api, TH_STR("TIMER"), TH_STR_ABSENT);
     op.x.target.path = th_arena_str(&op.x.arena, th_str_of(cron->name));
     op.origin = th_str_of(api->url);
-    struct th_request request = {.op = &op};
-    int verdict = cron->function(&request);
-    json_decref(request.json);
+    int verdict = call(&op, cron->function);
     *status = op.x.status;
     th_operation_deinit(&op);
     return verdict;

@@ -58,4 +58,8 @@ struct th_episode {
     size_t fresh_count;
 };
 
-enum th_executor_result { TH_EXECUTOR_DONE, TH_EXECUTOR_NEEDS_HISTORY };
+enum th_executor_result {
+    TH_EXECUTOR_DONE,
+    TH_EXECUTOR_NEEDS_HISTORY,
+    TH_EXECUTOR_CRASHED, /* it runs in a process of its own, which is gone: nothing was done */
+};

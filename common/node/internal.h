@@ -112,7 +112,7 @@ struct th_node {
     struct part *parts;
     uint32_t part_count;
     th_time now;
-    bool draining, stepping;
+    bool draining, stepping, held;
     struct op *ops;
     uint64_t next_op;
     struct ticket *tickets;

@@ -190,6 +190,7 @@ static void part_activate(struct th_node *node, struct part *part)
     part->delivered = position;
     part->active_since = node->now;
     report_crashes(node, part);
+    th_partition_hold(part->core, node->held);
     if (node->draining)
         th_partition_pause(part->core);
     node->provider->ops->inbox_open(node->provider, part->index, position);
@@ -632,16 +633,23 @@ static void effect_run(struct th_node *node, struct part *part, struct th_instan
     struct th_arena *arena = th_partition_arena(instance);
     struct th_actions actions = {0};
     struct th_episode episode;
+    enum th_executor_result result;
 
     if (!may_run(node, part, instance))
         return;
     th_partition_episode(part->core, instance, false, &episode);
-    if (run(node, &episode, arena, &actions) == TH_EXECUTOR_NEEDS_HISTORY) {
+    result = run(node, &episode, arena, &actions);
+    if (result == TH_EXECUTOR_NEEDS_HISTORY) {
         if (!th_partition_episode(part->core, instance, true, &episode))
             return; /* RUN comes again when the history is there */
         node->stats.replays++;
         actions = (struct th_actions){0};
-        run(node, &episode, arena, &actions);
+        result = run(node, &episode, arena, &actions);
+    }
+    if (result == TH_EXECUTOR_CRASHED) {
+        th_node_hold(node, true);
+        th_partition_interrupted(part->core, instance, node->now);
+        return;
     }
     node->stats.episodes++;
     refuse_oversize(node, &actions, arena);
@@ -974,6 +982,27 @@ void th_node_report_crash(struct th_node *node, struct th_str instance_id, int32
     c->reason = th_str_dup(th_str_of(reason));
     c->next = node->crashes;
     node->crashes = c;
+}
+
+void th_node_crashed(struct th_node *node, struct th_str instance_id, int32_t task_id,
+                     const char *reason, th_time now)
+{
+    struct part *part = node_part_of(node, instance_id);
+
+    if (now > node->now)
+        node->now = now;
+    if (part->state == PART_ACTIVE)
+        th_partition_crashed(part->core, instance_id, task_id, th_str_of(reason), node->now);
+    else
+        th_node_report_crash(node, instance_id, task_id, reason);
+}
+
+void th_node_hold(struct th_node *node, bool held)
+{
+    node->held = held;
+    for (uint32_t n = 0; n < node->part_count; n++)
+        if (node->parts[n].state == PART_ACTIVE)
+            th_partition_hold(node->parts[n].core, held);
 }
 
 void th_node_drain(struct th_node *node)

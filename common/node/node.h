@@ -105,6 +105,16 @@ void th_node_activity_done(struct th_node *node, const struct th_activity_answer
 void th_node_report_crash(struct th_node *node, struct th_str instance_id, int32_t task_id,
                           const char *reason);
 
+/* As th_node_report_crash, at any time: the process that runs the application for this node died
+ * running this. An activity is started again by the hook when the count is durable. */
+void th_node_crashed(struct th_node *node, struct th_str instance_id, int32_t task_id,
+                     const char *reason, th_time now);
+
+/* While held, no episode begins; what needs no code, and answers to clients, go on. The node holds
+ * itself when hooks.orchestrate returns TH_EXECUTOR_CRASHED; the episode is run again after the
+ * release. */
+void th_node_hold(struct th_node *node, bool held);
+
 /* Starts no new activity or episode; true once everything under way is durable and projected. */
 bool th_node_drained(struct th_node *node);
 void th_node_drain(struct th_node *node);

@@ -107,6 +107,7 @@ struct th_instance {
     bool busy;     /* an episode is with the executor */
     bool hold;     /* no new episode until its records are acknowledged: it waits to be projected */
     bool unserved; /* put back: no episode before the partition is taken up again */
+    bool wants_code; /* waits for the end of th_partition_hold */
     struct th_instance *next_runnable; /* in p->runnable or p->deferred */
 
     struct th_instance_info info;
@@ -206,7 +207,7 @@ struct th_partition {
     uint64_t next_token;
     uint64_t next_tag;
     uint64_t next_turn;
-    bool active, fenced, paused;
+    bool active, fenced, paused, held;
     th_time now;
 
     struct th_instance *instances;

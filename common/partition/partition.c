@@ -308,6 +308,12 @@ static struct pending *pending_task(struct th_instance *i, int32_t task_id)
     return d;
 }
 
+static void dispatch_crashed(struct th_partition *p, struct pending *d)
+{
+    d->dispatched = false;
+    effect_hold(p, TH_EFFECT_ACTIVITY, p->next_sequence)->token = d->token;
+}
+
 void th_partition_crashed(struct th_partition *p, struct th_str id, int32_t task_id,
                           struct th_str reason, th_time now)
 {
@@ -328,6 +334,8 @@ void th_partition_crashed(struct th_partition *p, struct th_str id, int32_t task
     write_crash(p, i, th_str_of(d->execution_id), task_id, d->crashes + 1, reason);
     if (d->crashes >= p->options.max_crashes)
         fail_crashed_task(p, d, reason);
+    else if (d->dispatched && !d->answered)
+        dispatch_crashed(p, d);
 }
 
 /* ---- views ---- */

@@ -136,7 +136,9 @@ void th_partition_loaded(struct th_partition *p, struct th_str instance_id,
 /* The result of an activity; unknown tokens are ignored. */
 void th_partition_answer(struct th_partition *p, uint64_t token, struct th_str data,
                          const struct th_failure *failure, th_time now);
-/* An earlier process died running this: an episode (task_id -1) or an activity. */
+/* A process died running this: an episode (task_id -1) or an activity. Counted in the log; at
+ * max_crashes it fails. An activity that was dispatched before is dispatched again, when the count
+ * is durable. */
 void th_partition_crashed(struct th_partition *p, struct th_str instance_id, int32_t task_id,
                           struct th_str reason, th_time now);
 
@@ -160,6 +162,8 @@ void th_partition_ran(struct th_partition *p, struct th_instance *instance,
 /* Nobody here serves this orchestrator (or this version of it): its messages are parked and it
  * waits until the partition is taken up again. */
 void th_partition_put_back(struct th_partition *p, struct th_instance *instance, th_time now);
+/* The run came to nothing; its messages are offered again. */
+void th_partition_interrupted(struct th_partition *p, struct th_instance *instance, th_time now);
 struct th_str th_partition_instance_id(const struct th_instance *instance);
 /* The name and version the instance of a RUN was started under; valid until th_partition_ran. */
 void th_partition_function(struct th_instance *instance, struct th_str *name,
@@ -200,6 +204,8 @@ struct th_partition_stats {
 void th_partition_get_stats(const struct th_partition *p, struct th_partition_stats *out);
 /* Nothing runs, nothing waits to be acknowledged, sent or projected. */
 bool th_partition_quiet(const struct th_partition *p);
+/* While held, nothing that needs an orchestrator's code begins; what needs none goes on. */
+void th_partition_hold(struct th_partition *p, bool held);
 /* Stops beginning episodes and starting activities. */
 void th_partition_pause(struct th_partition *p);
 

@@ -121,7 +121,7 @@ void instance_free_if_empty(struct th_instance *i)
 void instance_touch(struct th_instance *i)
 {
     const bool idle = i->known && !i->dirty && !i->projecting && !i->busy && !i->queued &&
-                      !i->loading && !i->mailbox && !i->turn;
+                      !i->wants_code && !i->loading && !i->mailbox && !i->turn;
 
     instance_not_idle(i);
     if (!idle)

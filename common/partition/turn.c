@@ -45,7 +45,7 @@ static bool has_offer(const struct th_instance *i)
 
 bool turn_can_run(const struct th_instance *i)
 {
-    return i->known && !i->unserved && !i->busy && !i->loading && !i->turn &&
+    return i->known && !i->unserved && !i->wants_code && !i->busy && !i->loading && !i->turn &&
            i->partition->active && (i->info.starting || has_offer(i));
 }
 
@@ -188,12 +188,44 @@ static void fail_crashed(struct th_partition *p, struct th_instance *i, struct t
     th_engine_fail(&t->in, TH_STR("OrchestratorCrashed"), message, &t->arena, &t->outcome);
 }
 
+/* The run never was, but for the instance's place in the order. */
+static void undo(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    take_back(t);
+    i->wants_code = p->held;
+    end_turn(p, i, t);
+}
+
+void th_partition_interrupted(struct th_partition *p, struct th_instance *i, th_time now)
+{
+    p->now = now > p->now ? now : p->now;
+    undo(p, i, i->turn);
+}
+
+void th_partition_hold(struct th_partition *p, bool held)
+{
+    struct th_instance *i, *next;
+
+    p->held = held;
+    HASH_ITER(hh, p->instances, i, next) {
+        if (held || !i->wants_code)
+            continue;
+        i->wants_code = false;
+        instance_ready(i);
+        instance_touch(i);
+    }
+}
+
 static void run_code(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     if (i->crashes >= p->options.max_crashes) {
         fail_crashed(p, i, t);
         write_turn(p, i, t);
         end_turn(p, i, t);
+        return;
+    }
+    if (p->held) {
+        undo(p, i, t);
         return;
     }
     i->busy = true;

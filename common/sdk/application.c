@@ -326,13 +326,9 @@ const struct th_cron_function *th_app_cron(const struct th_app *app, size_t inde
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-/* Takes over `library`. */
-static struct th_app *registered(void *library, void (*registration)(struct th_app *),
-                                 struct th_error *error)
+/* After the registration. */
+static struct th_app *finished(struct th_app *app, struct th_error *error)
 {
-    struct th_app *app = TH_NEW(struct th_app);
-    app->library = library;
-    registration(app);
     sort(app, &app->orchestrators, "orchestrator");
     sort(app, &app->activities, "activity");
     if (!sound(app)) {
@@ -345,7 +341,17 @@ static struct th_app *registered(void *library, void (*registration)(struct th_a
 
 struct th_app *th_app_from(void (*registration)(struct th_app *), struct th_error *error)
 {
-    return registered(NULL, registration, error);
+    struct th_app *app = TH_NEW(struct th_app);
+    registration(app);
+    return finished(app, error);
+}
+
+struct th_app *th_app_from_with(void (*registration)(struct th_app *, void *), void *argument,
+                                struct th_error *error)
+{
+    struct th_app *app = TH_NEW(struct th_app);
+    registration(app, argument);
+    return finished(app, error);
 }
 
 struct th_app *th_app_load(const char *path, struct th_error *error)
@@ -367,7 +373,10 @@ struct th_app *th_app_load(const char *path, struct th_error *error)
         dlclose(library);
         return NULL;
     }
-    return registered(library, entry, error);
+    struct th_app *app = TH_NEW(struct th_app);
+    app->library = library;
+    entry(app);
+    return finished(app, error);
 }
 
 static void free_functions(struct functions *list)

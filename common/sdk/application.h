@@ -26,6 +26,9 @@ struct th_cron_function {
  * everything that runs its functions has stopped. */
 struct th_app *th_app_load(const char *path, struct th_error *error);
 struct th_app *th_app_from(void (*registration)(struct th_app *), struct th_error *error);
+/* As th_app_from, with an argument for the registration. */
+struct th_app *th_app_from_with(void (*registration)(struct th_app *, void *argument),
+                                void *argument, struct th_error *error);
 void th_app_free(struct th_app *app);
 
 th_orchestrator_fn th_app_orchestrator(const struct th_app *app, struct th_str name);
