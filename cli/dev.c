@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "cli/run.h"
 #include "model/settings.h"
+#include "worker/appproc.h"
 #include "worker/hub.h"
 #include "worker/supervisor.h"
 
@@ -25,7 +26,11 @@ struct dev {
     const struct cli_options *options;
     struct th_log log;
     struct th_settings settings;
-    struct th_app *app;
+    const struct th_app *app; /* with --isolate its names only */
+    struct th_app *loaded;    /* NULL with --isolate */
+    struct th_appproc *proc;  /* with --isolate */
+    struct th_runner runner;
+    char *flight;
     char *hub_name;
     char *default_version;
     char *route_prefix;
@@ -188,7 +193,7 @@ static struct th_embedded_options embedded_options(struct dev *dev)
         .partitions = (uint32_t)given(options->partitions, 0),
         .new_partitions =
             settings->given[TH_SETTING_partitions] ? (uint32_t)settings->partitions : 1,
-        .flight = true,
+        .flight = !dev->proc, /* else the application's process has it */
         .default_version = dev->default_version,
         .reuse = th_settings_reuse(settings),
         .host = {.app = dev->app,
@@ -199,6 +204,7 @@ static struct th_embedded_options embedded_options(struct dev *dev)
                  .replay_always = options->replay_always,
                  .version_match = settings->version_match,
                  .version_failure = settings->version_failure,
+                 .runner = dev->proc ? &dev->runner : NULL,
                  .argument = dev,
                  .exhausted = on_exhausted},
         .serve = true,
@@ -208,6 +214,41 @@ static struct th_embedded_options embedded_options(struct dev *dev)
                  .route_prefix = dev->route_prefix,
                  .trust_forwarded = settings->forwarded_host},
     };
+}
+
+static bool load_apart(struct dev *dev, struct th_error *error)
+{
+    struct th_embedded_options embedded = embedded_options(dev);
+    if (asprintf(&dev->flight, "%s-%s.flight", database_of(dev), dev->hub_name) < 0)
+        return th_fail(error, TH_INTERNAL, "out of memory");
+    struct th_appproc_options options = {
+        .application = dev->options->arguments[0],
+        .flight = dev->flight,
+        .default_version = dev->default_version,
+        .reuse = embedded.reuse,
+        .host = &embedded.host,
+    };
+    dev->proc = th_appproc_start(&options, error);
+    if (!dev->proc)
+        return false;
+    dev->runner = th_appproc_runner(dev->proc);
+    dev->app = th_appproc_app(dev->proc);
+    return true;
+}
+
+static bool load(struct dev *dev, struct th_error *error)
+{
+    if (dev->options->isolate)
+        return load_apart(dev, error);
+    dev->app = dev->loaded = th_app_load(dev->options->arguments[0], error);
+    return dev->loaded != NULL;
+}
+
+static void unload(struct dev *dev)
+{
+    th_appproc_free(dev->proc);
+    th_app_free(dev->loaded);
+    free(dev->flight);
 }
 
 static int fail(const struct th_error *error)
@@ -223,6 +264,8 @@ static int stop(struct dev *dev, struct th_embedded *hub)
     int64_t drain = given(dev->options->drain, DEFAULT_DRAIN_MS);
     th_log(&dev->log, TH_LOG_INFO, "dev", "stopping; activities that run get up to %" PRId64 " ms",
            drain);
+    if (dev->proc)
+        th_appproc_quiet(dev->proc);
     if (!th_embedded_stop(hub, drain)) {
         th_log(&dev->log, TH_LOG_WARN, "dev",
                "stopped while activities were running; they run again at the next start");
@@ -237,14 +280,17 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
     struct dev *dev = argument;
     struct th_error error = {.code = TH_OK};
     mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more memory than it saves time */
-    dev->app = th_app_load(dev->options->arguments[0], &error);
-    if (!dev->app)
+    if (!load(dev, &error)) {
+        unload(dev);
         return fail(&error);
+    }
     struct th_embedded_options options = embedded_options(dev);
+    if (dev->proc)
+        options.http.remote = th_appproc_remote(dev->proc);
     options.after_exit = th_supervised_after_exit(self);
     struct th_embedded *hub = th_embedded_start(&options, &error);
     if (!hub) {
-        th_app_free(dev->app);
+        unload(dev);
         return fail(&error);
     }
     *dev->port = th_http_port(th_embedded_http(hub));
@@ -253,7 +299,7 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
         print_banner(dev, hub);
     th_supervised_wait(self);
     int code = stop(dev, hub);
-    th_app_free(dev->app);
+    unload(dev);
     return code;
 }
 

@@ -67,6 +67,8 @@ enum cli_exit {
     X(replay_always, FLAG, "replay-always", 0, NULL,                                             \
       "replay every episode from its start and compare: finds orchestrators that are not "       \
       "deterministic")                                                                           \
+    X(isolate, FLAG, "isolate", 0, NULL,                                                         \
+      "run the application in a process of its own: its crashes leave hub and API alone")        \
     X(no_supervisor, FLAG, "no-supervisor", 0, NULL, "run in one process (for debuggers)")       \
     X(episode_limit, PERIOD, "episode-limit", 0, "TIME",                                         \
       "an orchestrator that does not come back within it is stopped; default 10s")               \

@@ -27,7 +27,15 @@
 #define MAX_SLEEP                (5 * TH_SECOND) /* a wall clock that is set is noticed then */
 #define CALL_BUCKETS             4096
 
-enum mail_kind { MAIL_RESULT, MAIL_COMMAND, MAIL_CANCEL, MAIL_STATS, MAIL_STOP };
+enum mail_kind {
+    MAIL_RESULT,
+    MAIL_COMMAND,
+    MAIL_CANCEL,
+    MAIL_STATS,
+    MAIL_STOP,
+    MAIL_CRASH,
+    MAIL_UP
+};
 
 struct mail {
     struct th_link link;
@@ -48,6 +56,12 @@ struct stop_mail {
     th_time deadline; /* monotonic */
 };
 
+struct crash_mail {
+    struct mail mail;
+    int32_t task_id;
+    char *instance_id, *reason;
+};
+
 struct call {
     struct mail mail;
     struct mail cancel; /* sent once the caller gave up */
@@ -66,6 +80,7 @@ struct call {
 struct th_host {
     struct th_gateway gateway;
     struct th_host_options options;
+    struct th_runner runner; /* `orchestrate` is NULL: none */
     char *worker;
     struct th_hub_record hub;
     struct th_node *node;
@@ -268,7 +283,10 @@ static void enter_stop(struct th_host *host, struct stop_mail *stop)
 {
     host->draining = true;
     host->drain_deadline = stop->deadline;
-    th_pool_drain(host->pool);
+    if (host->pool)
+        th_pool_drain(host->pool);
+    else
+        host->runner.drain(host->runner.argument);
     th_node_drain(host->node);
     free(stop);
 }
@@ -277,6 +295,26 @@ static void enter_stats(struct th_host *host, struct stats_mail *stats)
 {
     th_node_get_stats(host->node, stats->out);
     sem_post(&stats->done);
+}
+
+static void crash_mail_free(struct crash_mail *crash)
+{
+    free(crash->instance_id);
+    free(crash->reason);
+    free(crash);
+}
+
+static void enter_crash(struct th_host *host, struct crash_mail *crash, th_time now)
+{
+    th_node_crashed(host->node, th_str_of(crash->instance_id), crash->task_id, crash->reason, now);
+    crash_mail_free(crash);
+}
+
+static void enter_up(struct th_host *host, struct mail *up)
+{
+    host->runner.taken_up(host->runner.argument);
+    th_node_hold(host->node, false);
+    free(up);
 }
 
 static void enter(struct th_host *host, struct mail *mail, th_time now)
@@ -297,6 +335,12 @@ static void enter(struct th_host *host, struct mail *mail, th_time now)
     case MAIL_STOP:
         enter_stop(host, (struct stop_mail *)mail);
         break;
+    case MAIL_CRASH:
+        enter_crash(host, (struct crash_mail *)mail, now);
+        break;
+    case MAIL_UP:
+        enter_up(host, mail);
+        break;
     }
 }
 
@@ -308,13 +352,18 @@ static void enter_all(struct th_host *host, struct th_link *link, th_time now)
     }
 }
 
+static size_t running(struct th_host *host)
+{
+    return host->pool ? th_pool_running(host->pool) : host->runner.running(host->runner.argument);
+}
+
 static bool is_over(struct th_host *host)
 {
     if (!host->draining)
         return false;
     if (th_monotonic() >= host->drain_deadline)
         return true;
-    return th_pool_running(host->pool) == 0 && th_node_drained(host->node);
+    return running(host) == 0 && th_node_drained(host->node);
 }
 
 static th_time sleep_deadline(struct th_host *host, th_time next, th_time now)
@@ -383,6 +432,33 @@ static void on_forget(void *argument, struct th_str instance_id)
     th_executor_forget(host->executor, instance_id);
 }
 
+/* The runner's argument is not the host: the hooks have one argument for all. */
+static void on_remote_activity(void *argument, const struct th_activity_work *work)
+{
+    struct th_host *host = argument;
+    host->runner.activity(host->runner.argument, work);
+}
+
+static void on_remote_canceled(void *argument, uint64_t token)
+{
+    struct th_host *host = argument;
+    host->runner.cancel(host->runner.argument, token);
+}
+
+static enum th_executor_result on_remote_orchestrate(void *argument,
+                                                     const struct th_episode *episode,
+                                                     struct th_arena *arena, struct th_actions *out)
+{
+    struct th_host *host = argument;
+    return host->runner.orchestrate(host->runner.argument, episode, arena, out);
+}
+
+static void on_remote_forget(void *argument, struct th_str instance_id)
+{
+    struct th_host *host = argument;
+    host->runner.forget(host->runner.argument, instance_id);
+}
+
 static bool serves_nothing(void *argument, bool activity, struct th_str name, struct th_str version)
 {
     return false;
@@ -410,11 +486,15 @@ static void on_wake(void *argument)
     th_queue_wake(&host->mail);
 }
 
-static void on_done(void *argument, struct th_pool_result *result)
+void th_host_result(struct th_host *host, struct th_pool_result *result)
 {
-    struct th_host *host = argument;
     result->kind = MAIL_RESULT;
     th_queue_push(&host->mail, &result->link);
+}
+
+static void on_done(void *argument, struct th_pool_result *result)
+{
+    th_host_result(argument, result);
 }
 
 static void on_exhausted(void *argument, const char *reason)
@@ -467,7 +547,8 @@ static void *watchdog_main(void *argument)
         th_time now = th_monotonic();
         th_queue_wait(&host->watchdog_wake, interval == TH_TIME_NONE ? interval : now + interval);
         now = th_monotonic();
-        th_pool_watch(host->pool, now);
+        if (host->pool)
+            th_pool_watch(host->pool, now);
         abort_when_stuck(host, now);
     }
     return NULL;
@@ -507,6 +588,11 @@ static void apply_defaults(struct th_host_options *options)
         options->seed = th_random_system();
 }
 
+static bool has_runner(const struct th_host *host)
+{
+    return host->runner.orchestrate != NULL;
+}
+
 static struct th_pool *pool_of(struct th_host *host, struct th_error *error)
 {
     const struct th_host_options *options = &host->options;
@@ -525,19 +611,32 @@ static struct th_pool *pool_of(struct th_host *host, struct th_error *error)
     return th_pool_new(&pool, error);
 }
 
+static struct th_node_hooks hooks_of(struct th_host *host)
+{
+    const struct th_host_options *options = &host->options;
+    if (has_runner(host))
+        return (struct th_node_hooks){.argument = host,
+                                      .activity = on_remote_activity,
+                                      .activity_canceled = on_remote_canceled,
+                                      .orchestrate = on_remote_orchestrate,
+                                      .forget = on_remote_forget,
+                                      .trouble = on_trouble};
+    return (struct th_node_hooks){.argument = host,
+                                  .activity = on_activity,
+                                  .activity_canceled = on_activity_canceled,
+                                  .orchestrate = options->app ? on_orchestrate : NULL,
+                                  .forget = options->app ? on_forget : NULL,
+                                  .serves = options->app ? NULL : serves_nothing,
+                                  .trouble = on_trouble,
+                                  .episode = options->flight ? on_episode : NULL};
+}
+
 static struct th_node *node_of(struct th_host *host)
 {
     const struct th_host_options *options = &host->options;
     struct th_node_options node = {
         .provider = options->provider,
-        .hooks = {.argument = host,
-                  .activity = on_activity,
-                  .activity_canceled = on_activity_canceled,
-                  .orchestrate = options->app ? on_orchestrate : NULL,
-                  .forget = options->app ? on_forget : NULL,
-                  .serves = options->app ? NULL : serves_nothing,
-                  .trouble = on_trouble,
-                  .episode = options->flight ? on_episode : NULL},
+        .hooks = hooks_of(host),
         .log = options->log,
         .worker = host->worker,
         .seed = options->seed,
@@ -554,7 +653,7 @@ static struct th_node *node_of(struct th_host *host)
 
 static struct th_executor *executor_of(struct th_host *host)
 {
-    if (!host->options.app)
+    if (!host->options.app || has_runner(host))
         return NULL;
     struct th_executor_options executor = {
         .app = host->options.app,
@@ -604,6 +703,8 @@ static struct th_host *host_new(const struct th_host_options *options)
     struct th_host *host = TH_NEW(struct th_host);
     host->options = *options;
     apply_defaults(&host->options);
+    if (options->runner)
+        host->runner = *options->runner;
     host->worker = worker_name(options->worker);
     host->hub = options->provider->hub;
     host->gateway = (struct th_gateway){.submit = submit, .cancel = cancel, .hub = &host->hub};
@@ -637,11 +738,51 @@ static bool start_threads(struct th_host *host, struct th_error *error)
     return th_fail(error, TH_INTERNAL, "cannot start the node's threads: %s", strerror(result));
 }
 
+static void detach(struct th_host *host)
+{
+    if (has_runner(host))
+        host->runner.detach(host->runner.argument);
+}
+
+/* What came too late for the node: activities run again at the next start. */
+static void drop_mail(struct th_host *host)
+{
+    struct th_link *link = th_queue_take(&host->mail);
+    for (struct th_link *next; link; link = next) {
+        struct mail *mail = (struct mail *)link;
+        next = link->next;
+        if (mail->kind == MAIL_RESULT)
+            th_pool_result_free((struct th_pool_result *)mail);
+        else if (mail->kind == MAIL_CRASH)
+            crash_mail_free((struct crash_mail *)mail);
+        else
+            free(mail);
+    }
+}
+
+void th_host_crash(struct th_host *host, const char *instance_id, int32_t task_id,
+                   const char *reason)
+{
+    struct crash_mail *crash = TH_NEW(struct crash_mail);
+    *crash = (struct crash_mail){.mail = {.kind = MAIL_CRASH},
+                                 .task_id = task_id,
+                                 .instance_id = th_str_dup(th_str_of(instance_id)),
+                                 .reason = th_str_dup(th_str_of(reason))};
+    th_queue_push(&host->mail, &crash->mail.link);
+}
+
+void th_host_application_up(struct th_host *host)
+{
+    struct mail *up = TH_NEW(struct mail);
+    up->kind = MAIL_UP;
+    th_queue_push(&host->mail, &up->link);
+}
+
 struct th_host *th_host_start(const struct th_host_options *options, struct th_error *error)
 {
     struct th_host *host = host_new(options);
-    host->pool = pool_of(host, error);
-    if (!host->pool) {
+    host->pool = has_runner(host) ? NULL : pool_of(host, error);
+    if (!host->pool && !has_runner(host)) {
         options->provider->ops->close(options->provider);
         host_free(host);
         return NULL;
@@ -651,13 +792,19 @@ struct th_host *th_host_start(const struct th_host_options *options, struct th_e
     host->executor = executor_of(host);
     host->node = node_of(host);
     report_crashes(host);
+    if (has_runner(host)) {
+        th_node_hold(host->node, true); /* until the application is up */
+        host->runner.attach(host->runner.argument, host);
+    }
     for (uint32_t p = 0; p < host->hub.partitions; p++)
         th_node_take(host->node, p);
     if (start_threads(host, error))
         return host;
     th_node_free(host->node);
     th_executor_free(host->executor);
+    detach(host);
     th_pool_free(host->pool, TH_TIME_NONE);
+    drop_mail(host);
     host_free(host);
     return NULL;
 }
@@ -689,16 +836,6 @@ static void stop_watchdog(struct th_host *host)
     pthread_join(host->watchdog, NULL);
 }
 
-/* Results that came too late for the node: their activities run again at the next start. */
-static void drop_results(struct th_host *host)
-{
-    struct th_link *link = th_queue_take(&host->mail);
-    for (struct th_link *next; link; link = next) {
-        next = link->next;
-        th_pool_result_free((struct th_pool_result *)link);
-    }
-}
-
 bool th_host_stop(struct th_host *host, int64_t drain_ms)
 {
     if (!host)
@@ -709,11 +846,12 @@ bool th_host_stop(struct th_host *host, int64_t drain_ms)
     th_queue_push(&host->mail, &stop->mail.link);
     pthread_join(host->thread, NULL);
     stop_watchdog(host);
+    detach(host);
     /* Past the deadline a thread that is about to end gets a moment more. */
     th_time last = th_monotonic() + 50 * TH_MILLISECOND;
     if (!th_pool_free(host->pool, last > deadline ? last : deadline))
         return false;
-    drop_results(host);
+    drop_mail(host);
     host_free(host);
     return true;
 }

@@ -15,13 +15,33 @@
 
 struct th_host;
 
+/* Runs the application's functions in place of the host's own pool and executor, somewhere else.
+ * Called on the node's thread unless said otherwise; must not block, but in `orchestrate`. */
+struct th_runner {
+    void *argument;
+    /* Before the node's first step, and after its last: between them the runner may call the
+     * functions at the end of this file. Both on the thread that starts and stops the host. */
+    void (*attach)(void *argument, struct th_host *host);
+    void (*detach)(void *argument);   /* blocks until no call is under way */
+    void (*taken_up)(void *argument); /* th_host_application_up has arrived */
+    void (*activity)(void *argument, const struct th_activity_work *work);
+    void (*cancel)(void *argument, uint64_t token);
+    /* As a node's hook: TH_EXECUTOR_CRASHED when the application is not there. */
+    enum th_executor_result (*orchestrate)(void *argument, const struct th_episode *episode,
+                                           struct th_arena *arena, struct th_actions *out);
+    void (*forget)(void *argument, struct th_str instance_id);
+    void (*drain)(void *argument);     /* start nothing more */
+    size_t (*running)(void *argument); /* activities under way */
+};
+
 struct th_host_options {
     const struct th_app *app;     /* NULL: serves nothing, work waits */
     struct th_provider *provider; /* the host closes it, also when it fails to start */
     const struct th_log *log;
-    struct th_flight *flight; /* NULL: none; stays the caller's */
-    const char *worker;       /* name in claims; NULL: made of host name and process id */
-    uint64_t seed;            /* 0: random */
+    struct th_flight *flight;       /* NULL: none; stays the caller's */
+    const struct th_runner *runner; /* NULL: functions run here; copied */
+    const char *worker;             /* name in claims; NULL: made of host name and process id */
+    uint64_t seed;                  /* 0: random */
 
     unsigned activity_threads;   /* 0: 2 per processor, at least 4 */
     int64_t function_timeout_ms; /* 0: none */
@@ -60,3 +80,13 @@ void th_host_stats(struct th_host *host, struct th_node_stats *out);
  * with UNAVAILABLE, closes the provider. Blocks; not on the node's thread. False: activities are
  * still in the application's code; do not unload it, leave the process with _exit. */
 bool th_host_stop(struct th_host *host, int64_t drain_ms);
+
+/* ---- for a runner; any thread ---------------------------------------------------------------- */
+
+/* An activity has ended; takes the result over. */
+void th_host_result(struct th_host *host, struct th_pool_result *result);
+/* The application's process died running this (th_node_crashed). */
+void th_host_crash(struct th_host *host, const char *instance_id, int32_t task_id,
+                   const char *reason);
+/* The application is there (again): episodes may begin. Comes behind the crashes before it. */
+void th_host_application_up(struct th_host *host);
