@@ -147,11 +147,22 @@ static void drop_todo(struct job *job)
     free(t);
 }
 
+/* What may become of an instance between the look at it and its purge; all else is a failure of
+ * the whole, which the caller has to repeat. */
+static bool is_passed_over(const struct th_error *error)
+{
+    return error->code == TH_NOT_FOUND || error->code == TH_PRECONDITION;
+}
+
 static void purged(void *argument, const struct th_reply *reply)
 {
     struct job *job = argument;
 
     job->under_way = 0;
+    if (reply->error.code != TH_OK && !is_passed_over(&reply->error)) {
+        finish(job, &reply->error);
+        return;
+    }
     job->count += reply->error.code == TH_OK;
     purge_next(job);
 }
@@ -194,7 +205,7 @@ static void purge_read(void *argument, const struct th_reply *reply)
     job->under_way = 0;
     if (!may_purge(todo, reply, &error)) {
         drop_todo(job);
-        if (required)
+        if (required || !is_passed_over(&error))
             finish(job, &error);
         else
             purge_next(job);
