@@ -140,8 +140,8 @@ struct th_completion {
     size_t row_count;
     char *continuation; /* NULL: no further page */
     struct th_watermark watermark;
-    int64_t log_start, log_end; /* STATE: first retained offset, offset of the next append */
-    int64_t inbox_start, inbox_end;
+    int64_t log_start, log_end;     /* STATE: first retained offset, offset of the next append */
+    int64_t inbox_start, inbox_end; /* … and after the last durable message */
 };
 
 /* Frees what a completion holds (its blobs' references included) and clears it. */

@@ -44,6 +44,18 @@ static void answer_load(struct th_sim_world *world, const struct sim_op *op,
     done->watermark = projection->watermark;
 }
 
+/* Behind the last durable message there may be others, delivered early, or holes that failed ones
+ * left: nothing that anybody could wait for. */
+static int64_t durable_end(const struct truth_topic *inbox)
+{
+    for (size_t n = inbox->count; n > 0 && inbox->records[n - 1].offset >= inbox->start; n--) {
+        if (inbox->records[n - 1].durable) {
+            return inbox->records[n - 1].offset + 1;
+        }
+    }
+    return inbox->start;
+}
+
 static void answer_state(struct th_sim_world *world, const struct sim_op *op,
                          struct th_completion *done)
 {
@@ -52,7 +64,7 @@ static void answer_state(struct th_sim_world *world, const struct sim_op *op,
     done->log_start = p->log.start;
     done->log_end = p->log.end;
     done->inbox_start = p->inbox.start;
-    done->inbox_end = p->inbox.end;
+    done->inbox_end = durable_end(&p->inbox);
 }
 
 /* ---- queries ---- */
