@@ -137,6 +137,17 @@ static void exists(struct clients *c, struct subject *s)
     s->exists = true;
 }
 
+/* A process that was fenced, and could not know it yet, answers from what it knows. It is the only
+ * excuse for taking back what was answered. */
+static bool is_stale(struct session *s, const struct subject *subject)
+{
+    struct run *run = s->clients->run;
+    const bool stale = !log_is_owner(run, s->life, run_partition(run, subject->id));
+
+    run->report->stale += stale;
+    return stale;
+}
+
 static bool same_text(const char *a, struct th_str b)
 {
     return a ? th_str_present(b) && th_str_eq(th_str_of(a), b) : !th_str_present(b);
@@ -146,7 +157,7 @@ static void saw_absent(struct session *session, struct subject *s)
 {
     const struct order *o = order_of(session->clients, s);
 
-    if (s->exists && o->exists < session->issued && !s->may_go)
+    if (s->exists && o->exists < session->issued && !s->may_go && !is_stale(session, s))
         run_fail(session->clients->run,
                  "instance \"%s\" was known to exist, then session %u was told that it does not",
                  s->id, session->number);
@@ -176,7 +187,8 @@ static void saw_info(struct session *session, struct subject *s,
         run_fail(c->run, "instance \"%s\" was purged, and is there again for session %u", s->id,
                  session->number);
     if (s->ended && o->ended < session->issued && !s->may_change && !s->may_go &&
-        (info->status != s->status || (payloads && !same_text(s->output, info->output))))
+        (info->status != s->status || (payloads && !same_text(s->output, info->output))) &&
+        !is_stale(session, s))
         run_fail(c->run, "instance \"%s\" was %s, then session %u was told that it is %s", s->id,
                  th_status_text(s->status), session->number, th_status_text(info->status));
     if (payloads && th_status_terminal(info->status))

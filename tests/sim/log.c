@@ -67,6 +67,22 @@ void log_watch(struct run *run)
     }
 }
 
+/* Handles are numbered as they open, and so are lives. */
+bool log_is_owner(struct run *run, uint64_t life, uint32_t partition)
+{
+    const struct th_sim_topic log = th_sim_log(run->world, partition);
+
+    for (size_t n = log.count; n > 0; n--) {
+        TH_ARENA arena = {0};
+        struct th_reader in = th_reader_of(th_blob_view(log.records[n - 1].bytes), &arena, NULL);
+        struct th_record record;
+
+        if (th_decode_record(&in, &record) && record.kind == TH_RECORD_CLAIM)
+            return log.records[n - 1].handle == life;
+    }
+    return false;
+}
+
 /* ---- inboxes: what had to be accepted ---- */
 
 static struct copies *copies_of(struct facts *facts, struct th_str instance, struct th_str data)
@@ -251,6 +267,45 @@ static void fold_purge(struct reading *r, const struct th_record *record)
     memset(&f->info, 0, sizeof(f->info));
 }
 
+/* ---- for the reader of a trace ---- */
+
+static void show(const struct reading *r, const struct th_record *record, int64_t offset)
+{
+    static const char *const kinds[] = {"",      "claim",      "episode",  "marks", "purge",
+                                        "crash", "checkpoint", "snapshot", "part"};
+    TH_BUFFER line = {0};
+    TH_ARENA arena = {0};
+    struct th_events events = {0};
+    struct th_reader in = th_reader_of(record->events, &arena, NULL);
+
+    th_buffer_format(&line, "record p%u @%lld s%llu %s \"%.*s\"%s position %lld, consumes",
+                     r->partition, (long long)offset, (unsigned long long)record->sequence,
+                     kinds[record->kind], TH_PRI(record->instance_id),
+                     th_str_present(record->next) ? " goes on as new"
+                     : record->replace_history    ? " begins"
+                                                  : "",
+                     (long long)record->position);
+    for (uint32_t n = 0; n < record->consumed_count; n++)
+        th_buffer_format(&line, " %lld", (long long)record->consumed[n]);
+    for (uint32_t n = 0; n < record->consumed_local_count; n++)
+        th_buffer_format(&line, " %llu.%llu",
+                         (unsigned long long)record->consumed_local[n].sequence,
+                         (unsigned long long)record->consumed_local[n].index);
+    if (th_str_present(record->events) && th_decode_events(&in, &events))
+        for (size_t n = 0; n < events.count; n++)
+            th_buffer_format(&line, ", %s", th_event_kind_text(events.items[n].kind));
+    run_show(r->run, "%.*s", TH_PRI(th_buffer_view(&line)));
+    th_events_deinit(&events);
+}
+
+static void show_message(const struct reading *r, const struct th_record_message *sent,
+                         const struct th_message *m)
+{
+    run_show(r->run, "    %s p%u \"%.*s\" %s %llu.%u", sent->parked ? "parks" : "sends",
+             sent->destination, TH_PRI(m->instance_id), th_event_kind_text(m->event.kind),
+             (unsigned long long)m->origin.sequence, m->origin.index);
+}
+
 /* ---- messages ---- */
 
 static void add_outbound(struct outbound **table, struct facts *facts, struct place place,
@@ -278,6 +333,8 @@ static void fold_message(struct reading *r, const struct th_record *record, uint
                  (long long)offset, r->partition);
         return;
     }
+    if (r->run->options->trace)
+        show_message(r, sent, &m);
     if (sent->destination == r->partition) {
         add_outbound(&r->locals, r->facts, local, offset, r->partition);
         if (sent->parked && m.event.kind == TH_EVENT_EXECUTION_STARTED)
@@ -349,6 +406,8 @@ static void move_position(struct reading *r, int64_t position, int64_t at)
 
 static void fold(struct reading *r, const struct th_record *record, int64_t offset)
 {
+    if (r->run->options->trace)
+        show(r, record, offset);
     for (uint32_t n = 0; n < record->consumed_count; n++)
         consume(r, record->consumed[n], offset);
     for (uint32_t n = 0; n < record->consumed_local_count; n++)

@@ -24,8 +24,8 @@ static void draw_common(struct plan *plan, struct th_random *random)
     w->step_us = (th_time)between(random, 1, 200);
     w->keep_trimmed = true;
     w->read_records = (uint32_t)between(random, 1, 40);
-    for (size_t n = 0; n < TH_SIM_EVENT_COUNT; n++)
-        w->weight[n] = (uint32_t)between(random, 1, 12);
+    for (size_t n = 0; n < TH_SIM_EVENT_COUNT; n++) /* some are far slower than others */
+        w->weight[n] = 1u << between(random, 0, 7);
     plan->processes = 1;
     plan->sessions = (unsigned)between(random, 3, 8);
     plan->max_instances = between(random, 1, 8);
@@ -55,8 +55,8 @@ static void draw_embedded(struct plan *plan, struct th_random *random)
     w->lose_project = up_to(random, 0.003);
     w->fail_answer = up_to(random, 0.01);
     w->lose_trim = up_to(random, 0.3);
-    plan->kill = up_to(random, 0.003);
-    plan->power_cut = up_to(random, 0.001);
+    plan->kill = up_to(random, 0.02);
+    plan->power_cut = up_to(random, 0.002);
     plan->impatient = up_to(random, 0.02);
 }
 
@@ -80,10 +80,10 @@ static void draw_cluster(struct plan *plan, struct th_random *random)
     w->lose_project_ack = up_to(random, 0.005);
     w->fail_answer = up_to(random, 0.005);
     w->lose_trim = up_to(random, 0.3);
-    plan->kill = up_to(random, 0.002);
-    plan->power_cut = up_to(random, 0.0003);
-    plan->pause = up_to(random, 0.002);
-    plan->move = up_to(random, 0.004);
+    plan->kill = up_to(random, 0.01);
+    plan->power_cut = up_to(random, 0.001);
+    plan->pause = up_to(random, 0.01);
+    plan->move = up_to(random, 0.02);
     plan->astray = up_to(random, 0.05);
     plan->impatient = up_to(random, 0.02);
 }
@@ -93,10 +93,10 @@ static void draw_wiped(struct plan *plan, struct th_random *random)
 {
     draw_cluster(plan, random);
     plan->world.durable_projection = false;
-    plan->wipe = up_to(random, 0.002);
-    plan->dump = up_to(random, 0.004);
-    plan->restore = up_to(random, 0.002);
-    plan->down = up_to(random, 0.002);
+    plan->wipe = up_to(random, 0.005);
+    plan->dump = up_to(random, 0.01);
+    plan->restore = up_to(random, 0.005);
+    plan->down = up_to(random, 0.005);
 }
 
 /* Nothing goes wrong: what fails here fails without any help. */

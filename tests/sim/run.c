@@ -28,14 +28,19 @@ void run_fail(struct run *run, const char *format, ...)
     run_trace(run, "WRONG: %s", run->report->why);
 }
 
+static void print_line(const struct run *run, const char *line)
+{
+    if (run->options->trace)
+        fprintf(run->options->trace, "%6llu %12lld %s\n", (unsigned long long)run->step,
+                (long long)(run_now(run) - run->plan.world.start), line);
+}
+
 static void trace_line(void *argument, const char *line)
 {
     struct run *run = argument;
 
     run->hash = th_hash(th_str_of(line), run->hash);
-    if (run->options->trace)
-        fprintf(run->options->trace, "%6llu %12lld %s\n", (unsigned long long)run->step,
-                (long long)(run_now(run) - run->plan.world.start), line);
+    print_line(run, line);
 }
 
 void run_trace(struct run *run, const char *format, ...)
@@ -48,6 +53,18 @@ void run_trace(struct run *run, const char *format, ...)
     va_end(arguments);
     th_buffer_add(&line, "", 1);
     trace_line(run, line.data);
+}
+
+void run_show(struct run *run, const char *format, ...)
+{
+    TH_BUFFER line = {0};
+    va_list arguments;
+
+    va_start(arguments, format);
+    th_buffer_vformat(&line, format, arguments);
+    va_end(arguments);
+    th_buffer_add(&line, "", 1);
+    print_line(run, line.data);
 }
 
 static void log_line(void *argument, enum th_level level, const char *category, const char *line)
@@ -395,8 +412,8 @@ static void show_history(struct run *run, const struct fact *f)
     for (size_t n = 0; n < f->history.count; n++) {
         const struct th_event *e = &f->history.items[n];
 
-        run_trace(run, "    %s %d %d %.*s %.*s", th_event_kind_text(e->kind), e->id, e->related_id,
-                  TH_PRI(e->name), TH_PRI(e->data));
+        run_show(run, "    %s %d %d %.*s %.*s", th_event_kind_text(e->kind), e->id, e->related_id,
+                 TH_PRI(e->name), TH_PRI(e->data));
     }
 }
 
@@ -413,10 +430,10 @@ static void show_instances(struct run *run)
     HASH_ITER(hh, facts.instances, f, next) {
         if (!f->exists)
             continue;
-        run_trace(run, "%s \"%s\" %.*s partition %u %s, generation %u, %u events: %.*s",
-                  th_status_terminal(f->info.status) ? "ended" : "not ended", f->id,
-                  TH_PRI(f->info.name), f->partition, th_status_text(f->info.status),
-                  f->info.generation, f->info.event_count, TH_PRI(f->info.input));
+        run_show(run, "%s \"%s\" %.*s partition %u %s, generation %u, %u events: %.*s",
+                 th_status_terminal(f->info.status) ? "ended" : "not ended", f->id,
+                 TH_PRI(f->info.name), f->partition, th_status_text(f->info.status),
+                 f->info.generation, f->info.event_count, TH_PRI(f->info.input));
         show_history(run, f);
     }
     log_free(&facts);

@@ -77,7 +77,7 @@ struct report {
     bool failed;
     char why[2048];
     uint64_t steps, hash;
-    uint64_t kills, moves, pauses, wipes, commands, answers, activities;
+    uint64_t kills, moves, pauses, wipes, commands, answers, stale, activities;
     uint64_t episodes, records, loads, evictions, replays, projections;
     uint64_t instances, events, trims, parts, invalid;
     th_time elapsed; /* virtual */
@@ -126,6 +126,8 @@ struct landing {
 /* The run is wrong; the first reason stays. */
 void run_fail(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void run_trace(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* As above, but only for the reader: not part of the run's hash. */
+void run_show(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 th_time run_now(const struct run *run);
 bool run_chance(struct run *run, double probability);
 uint64_t run_below(struct run *run, uint64_t bound);
@@ -254,6 +256,8 @@ struct facts {
     int64_t position[MAX_PARTITIONS];
 };
 
+/* Whether the last claim of a partition is that of the process with this life. */
+bool log_is_owner(struct run *run, uint64_t life, uint32_t partition);
 /* Notes what landed in the inboxes since the last call. */
 void log_watch(struct run *run);
 /* Reads every log and inbox and judges them: validity by its own code, consumption, I2, I3. */
