@@ -322,6 +322,8 @@ static void fold_crash(struct fold *f)
 
     if (f->r->task_id < 0) {
         i->crashes = f->r->crashes;
+        free(i->crash_reason);
+        i->crash_reason = th_str_dup(f->r->reason);
         return;
     }
     d = pending_find(i, f->r->execution_id, f->r->task_id);

@@ -116,6 +116,7 @@ struct th_instance {
     uint64_t row;           /* stamp its projected row reflects */
     uint64_t load_row;      /* and did when the row was last asked for */
     uint32_t crashes;       /* processes lost in a row by its episodes */
+    char *crash_reason;     /* the last time; NULL: not known any more */
 
     struct letter *mailbox; /* utlist DL, in order of arrival */
     struct letter *parked;

@@ -287,8 +287,8 @@ static void fail_crashed_task(struct th_partition *p, struct pending *d, struct 
     const struct th_failure failure = {
         .type = TH_STR("ActivityCrashed"),
         .message = th_arena_format(&arena,
-                                   "the process died %u times running this activity, the last "
-                                   "time by %.*s; it is not tried again",
+                                   "the process died %u times running this activity (the last "
+                                   "time: %.*s); it is not tried again",
                                    d->crashes, TH_PRI(reason)),
         .non_retriable = true,
     };

@@ -106,6 +106,7 @@ void instance_free(struct th_instance *i)
         letter_free(l);
     HASH_DELETE(hh, p->instances, i);
     instance_forget_info(i);
+    free(i->crash_reason);
     free(i->id);
     free(i);
 }

@@ -181,8 +181,11 @@ static void end_turn(struct th_partition *p, struct th_instance *i, struct turn 
 static void fail_crashed(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     const struct th_str message = th_arena_format(
-        &t->arena, "the process died %u times running this orchestrator; it is not tried again",
-        i->crashes);
+        &t->arena,
+        "the process died %u times running this orchestrator%s%s%s; it is not tried "
+        "again",
+        i->crashes, i->crash_reason ? " (the last time: " : "",
+        i->crash_reason ? i->crash_reason : "", i->crash_reason ? ")" : "");
 
     (void)p;
     th_engine_fail(&t->in, TH_STR("OrchestratorCrashed"), message, &t->arena, &t->outcome);

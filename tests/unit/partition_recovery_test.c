@@ -350,7 +350,8 @@ static void test_a_poisonous_episode(void **state)
     assert_int_equal(desk_status(&d, "a"), TH_STATUS_FAILED);
     assert_str(desk_info(&d, "a")->failure->type, "OrchestratorCrashed");
     assert_str(desk_info(&d, "a")->failure->message,
-               "the process died 3 times running this orchestrator; it is not tried again");
+               "the process died 3 times running this orchestrator (the last time: SIGSEGV); it is "
+               "not tried again");
     assert_int_equal(d.p->position, 1);
     desk_expect_recovery(&d);
     desk_deinit(&d);
@@ -378,7 +379,7 @@ static void test_a_poisonous_activity(void **state)
     assert_int_equal(failed->kind, TH_EVENT_TASK_FAILED);
     assert_str(failed->failure->type, "ActivityCrashed");
     assert_str(failed->failure->message,
-               "the process died 3 times running this activity, the last time by SIGABRT; it is "
+               "the process died 3 times running this activity (the last time: SIGABRT); it is "
                "not tried again");
     desk_deinit(&d);
 }
