@@ -89,10 +89,23 @@ static void drop_gap(struct part *part)
     part->gap_count = 0;
 }
 
+static void forget(void *argument, struct th_str instance_id)
+{
+    struct th_node *node = argument;
+    const struct th_node_hooks *h = &node->options.hooks;
+
+    if (h->forget)
+        h->forget(h->argument, instance_id);
+    else if (node->executor)
+        th_executor_forget(node->executor, instance_id);
+}
+
 static void part_drop(struct th_node *node, struct part *part)
 {
     if (part->state == PART_ACTIVE)
         node->provider->ops->inbox_close(node->provider, part->index);
+    if (part->core)
+        th_partition_each(part->core, forget, node);
     th_partition_free(part->core);
     part->core = NULL;
     part->generation++;
@@ -350,8 +363,8 @@ static void on_load(struct th_node *node, struct part *part, struct op *op, stru
 static void on_ticket(struct th_node *node, struct part *part, struct op *op,
                       struct th_completion *c, bool current)
 {
-    const bool row = c->kind == TH_DONE_LOAD &&
-                     (c->error.code == TH_OK || c->error.code == TH_NOT_FOUND);
+    const bool row =
+        c->kind == TH_DONE_LOAD && (c->error.code == TH_OK || c->error.code == TH_NOT_FOUND);
 
     if (row && !node->traits.durable_projection &&
         (!current || part->state != PART_ACTIVE || !is_believed(node, part, c)))
@@ -691,16 +704,6 @@ static void effect_activity(struct th_node *node, struct part *part, uint64_t to
     node->options.hooks.activity(node->options.hooks.argument, &work);
 }
 
-static void effect_forget(struct th_node *node, const char *id)
-{
-    const struct th_node_hooks *h = &node->options.hooks;
-
-    if (h->forget)
-        h->forget(h->argument, th_str_of(id));
-    else if (node->executor)
-        th_executor_forget(node->executor, th_str_of(id));
-}
-
 static void effect_load(struct th_node *node, struct part *part, const char *id)
 {
     node->stats.loads++;
@@ -739,7 +742,7 @@ static void carry_out(struct th_node *node, struct part *part, struct th_effect 
         effect_run(node, part, e->instance);
         break;
     case TH_EFFECT_FORGET:
-        effect_forget(node, e->id);
+        forget(node, th_str_of(e->id));
         break;
     case TH_EFFECT_LOAD:
         effect_load(node, part, e->id);

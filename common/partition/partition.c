@@ -91,6 +91,21 @@ void th_partition_free(struct th_partition *p)
     free(p);
 }
 
+void th_partition_each(const struct th_partition *p,
+                       void (*visit)(void *argument, struct th_str instance_id), void *argument)
+{
+    const struct th_instance *i, *next;
+
+    HASH_ITER(hh, p->instances, i, next)
+        visit(argument, instance_id(i));
+    for (size_t n = 0; n < p->ready_count; n++) {
+        const struct th_effect *e = &p->ready[p->ready_first + n];
+
+        if (e->kind == TH_EFFECT_FORGET)
+            visit(argument, th_str_of(e->id));
+    }
+}
+
 /* ---- the inbox ---- */
 
 static struct slot *add_slot(struct th_partition *p)

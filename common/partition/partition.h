@@ -96,6 +96,11 @@ void th_effect_deinit(struct th_effect *effect);
 struct th_partition *th_partition_new(const struct th_partition_options *options);
 void th_partition_free(struct th_partition *p);
 
+/* Every instance that an executor may still hold on behalf of this object. Who drops it has them
+ * forgotten: what the executor ran last may never become valid. */
+void th_partition_each(const struct th_partition *p,
+                       void (*visit)(void *argument, struct th_str instance_id), void *argument);
+
 /* ---- recovery: claim → read → rows → activate --------------------------------------------- */
 
 /* The claim to append, with a nonce from the seed. The caller unrefs it. */
