@@ -879,13 +879,22 @@ static void check_list(struct session *s)
     }
 }
 
+/* It stands where it stood, on whatever page: it was not made again meanwhile. */
+static bool is_settled(const struct clients *c, const char *id)
+{
+    const struct subject *s;
+
+    HASH_FIND_STR(c->subjects, id, s);
+    return s && s->ended && !s->may_change && !s->may_go;
+}
+
 static void list_page(struct session *s, const struct th_reply *reply)
 {
     for (size_t n = 0; n < reply->info_count; n++) {
         char id[TH_ID_MAX];
 
         snprintf(id, sizeof(id), "%.*s", TH_PRI(reply->infos[n].instance_id));
-        if (json_object_get(s->listed, id) && !subject_of(s->clients, id)->may_change)
+        if (json_object_get(s->listed, id) && is_settled(s->clients, id))
             run_fail(s->clients->run, "a query lists instance \"%s\" twice", id);
         json_object_set_new(s->listed, id, json_true());
     }
