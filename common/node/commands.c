@@ -12,6 +12,7 @@
 
 #define CLIENT_TAG (UINT64_C(0xffff) << 48)
 #define MAX_ID     256
+#define PATIENCE   (15 * TH_SECOND) /* without an owner or storage for so long: UNAVAILABLE */
 
 struct ticket *ticket_find(struct th_node *node, uint64_t number)
 {
@@ -524,6 +525,70 @@ static void answer_hub(struct th_node *node, struct ticket *t)
     ticket_finish(node, t, &reply);
 }
 
+/* ---- patience ---- */
+
+static bool needs_id(enum th_command_kind kind)
+{
+    return kind != TH_COMMAND_START && kind != TH_COMMAND_QUERY && kind != TH_COMMAND_PURGE_BY &&
+           kind != TH_COMMAND_HUB;
+}
+
+/* Waiting commands bring their own deadline, jobs consist of commands. */
+static bool is_impatient(const struct ticket *t)
+{
+    return t->command.kind != TH_COMMAND_WAIT && !t->job;
+}
+
+static const struct part *culprit_of(struct th_node *node, const struct ticket *t)
+{
+    if (needs_id(t->command.kind) || t->command.kind == TH_COMMAND_START)
+        return node_part_of(node, t->command.instance_id);
+    for (uint32_t n = 0; n < node->part_count; n++)
+        if (node->parts[n].trouble[0])
+            return &node->parts[n];
+    return NULL;
+}
+
+static void give_up(struct th_node *node, struct ticket *t)
+{
+    const struct part *part = culprit_of(node, t);
+
+    if (part && part->trouble[0])
+        ticket_fail(node, t, TH_UNAVAILABLE, "partition %u cannot be used now: %s", part->index,
+                    part->trouble);
+    else
+        ticket_fail(node, t, TH_UNAVAILABLE, "the storage did not answer within %d s",
+                    (int)(PATIENCE / TH_SECOND));
+}
+
+/* Tickets are kept in the order in which they were asked. */
+static void lose_patience(struct th_node *node)
+{
+    struct ticket *t, *next;
+    uint64_t *overdue = NULL;
+    size_t count = 0, capacity = 0;
+
+    if (node->next_patience == TH_TIME_NONE || node->next_patience > node->now)
+        return;
+    node->next_patience = TH_TIME_NONE;
+    HASH_ITER(hh, node->tickets, t, next) {
+        if (!is_impatient(t))
+            continue;
+        if (t->asked + PATIENCE > node->now) {
+            node->next_patience = t->asked + PATIENCE;
+            break;
+        }
+        overdue = th_grow(overdue, &capacity, count + 1, sizeof(*overdue));
+        overdue[count++] = t->number;
+    }
+    for (size_t n = 0; n < count; n++) { /* an answer may be the end of others, too */
+        t = ticket_find(node, overdue[n]);
+        if (t)
+            give_up(node, t);
+    }
+    free(overdue);
+}
+
 /* ---- taking commands ---- */
 
 static void copy_command(struct ticket *t, const struct th_command *c)
@@ -544,12 +609,6 @@ static void copy_command(struct ticket *t, const struct th_command *c)
     to->query.continuation = th_arena_str(&t->arena, c->query.continuation);
     nested.tags = c->tags;
     to->tags = th_event_copy(&t->arena, &nested).tags;
-}
-
-static bool needs_id(enum th_command_kind kind)
-{
-    return kind != TH_COMMAND_START && kind != TH_COMMAND_QUERY && kind != TH_COMMAND_PURGE_BY &&
-           kind != TH_COMMAND_HUB;
 }
 
 /* Empty when the command is in order; otherwise what is wrong with it. */
@@ -647,6 +706,8 @@ uint64_t th_node_command(struct th_node *node, const struct th_command *command,
     t->asked = node->now;
     copy_command(t, command);
     HASH_ADD(hh, node->tickets, number, sizeof(t->number), t);
+    if (node->next_patience == TH_TIME_NONE && is_impatient(t))
+        node->next_patience = t->asked + PATIENCE;
     begin(node, t);
     return number;
 }
@@ -663,13 +724,18 @@ bool th_node_cancel(struct th_node *node, uint64_t ticket)
 
 /* ---- every step ---- */
 
+static bool is_over(const struct th_node *node, const struct ticket *t)
+{
+    return t->command.deadline != TH_TIME_NONE && t->command.deadline <= node->now;
+}
+
 static void expire_one(struct th_node *node, struct ticket *t)
 {
     const th_time deadline = t->command.deadline;
 
     if (deadline == TH_TIME_NONE)
         return;
-    if (deadline <= node->now)
+    if (is_over(node, t))
         ticket_fail(node, t, TH_TIMEOUT, "instance \"%.*s\" has not %s in time",
                     TH_PRI(t->command.instance_id), t->command.until_started ? "started" : "ended");
     else if (node->next_deadline == TH_TIME_NONE || deadline < node->next_deadline)
@@ -699,9 +765,12 @@ void tickets_step(struct th_node *node)
     struct ticket *t, *next;
 
     expire(node);
+    lose_patience(node);
     DL_FOREACH_SAFE(node->looking, t, next) {
         if (t->state == TICKET_FLUSH)
             query(node, t);
+        else if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t))
+            expire_one(node, t);
         else
             look(node, t);
     }

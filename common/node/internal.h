@@ -39,7 +39,8 @@ struct part {
     struct th_watermark watermark;
     size_t rows_missing;
     th_time retry_at;
-    uint32_t losses; /* in a row */
+    uint32_t losses;   /* in a row */
+    char trouble[256]; /* what the last loss was about; empty: none since the partition is ours */
     bool release;
     bool flush; /* project at once */
     struct th_watermark projecting; /* where the batch under way leads */
@@ -120,6 +121,7 @@ struct th_node {
     struct ticket *looking;
     struct waiters *waiting;
     th_time next_deadline;
+    th_time next_patience; /* when to look for commands that went unanswered for too long */
     struct crash_report *crashes;
     struct th_arena episode_arena;
     struct th_node_stats stats;

@@ -129,6 +129,8 @@ static void part_lose(struct th_node *node, struct part *part, const struct th_e
     part->losses++;
     part->state = PART_BACKOFF;
     part->retry_at = node->now + backoff(node, part->losses);
+    snprintf(part->trouble, sizeof(part->trouble), "%.*s", (int)sizeof(part->trouble) - 1,
+             error->message);
     say(node, TH_LOG_WARN, "partition %u: %s", part->index, error->message);
     if (node->options.hooks.trouble)
         node->options.hooks.trouble(node->options.hooks.argument, part->index, error);
@@ -202,6 +204,7 @@ static void part_activate(struct th_node *node, struct part *part)
     part->losses = 0;
     part->delivered = position;
     part->active_since = node->now;
+    part->trouble[0] = '\0';
     report_crashes(node, part);
     th_partition_hold(part->core, node->held);
     if (node->draining)
@@ -529,6 +532,17 @@ static enum th_executor_result run(struct th_node *node, const struct th_episode
     return result;
 }
 
+static struct th_str oversize_message(struct th_arena *arena, const struct th_action *action,
+                                      size_t limit)
+{
+    if (action->kind == TH_ACTION_COMPLETE)
+        return th_arena_format(arena, "an output of %zu bytes is above the limit of %zu bytes",
+                               action->data.len, limit);
+    return th_arena_format(arena,
+                           "a payload of %zu bytes for \"%.*s\" is above the limit of %zu bytes",
+                           action->data.len, TH_PRI(action->name), limit);
+}
+
 /* A payload that no part of the hub could carry ends the instance with words, not in a loop. */
 static void refuse_oversize(struct th_node *node, struct th_actions *actions,
                             struct th_arena *arena)
@@ -541,11 +555,7 @@ static void refuse_oversize(struct th_node *node, struct th_actions *actions,
 
         if (size <= node->options.max_payload_bytes)
             continue;
-        message = th_arena_format(arena,
-                                  "a payload of %zu bytes (action %d, \"%.*s\") is above the limit "
-                                  "of %zu bytes",
-                                  size, actions->items[n].id, TH_PRI(actions->items[n].name),
-                                  node->options.max_payload_bytes);
+        message = oversize_message(arena, &actions->items[n], node->options.max_payload_bytes);
         failure = TH_ARENA_NEW(arena, struct th_failure);
         *failure = (struct th_failure){
             .type = TH_STR("PayloadTooLarge"), .message = message, .non_retriable = true};
@@ -863,7 +873,7 @@ th_time th_node_step(struct th_node *node, th_time now)
     for (int batch = 0; batch < STEP_BATCHES && more; batch++)
         more = take_completions(node);
     tickets_step(node);
-    next = more ? node->now : node->next_deadline;
+    next = more ? node->now : earlier(node->next_deadline, node->next_patience);
     for (uint32_t n = 0; n < node->part_count; n++)
         next = earlier(next, step_part(node, &node->parts[n]));
     if (node->looking)
@@ -901,7 +911,7 @@ struct th_node *th_node_new(const struct th_node_options *options)
     node->parts = th_alloc(node->part_count * sizeof(*node->parts));
     for (uint32_t n = 0; n < node->part_count; n++)
         node->parts[n].index = n;
-    node->next_deadline = TH_TIME_NONE;
+    node->next_deadline = node->next_patience = TH_TIME_NONE;
     th_random_seed(&node->random, options->seed);
     return node;
 }
