@@ -71,7 +71,7 @@ static bool load_settings(struct dev *dev)
                                       : th_str_dup(dev->settings.hub_name);
     dev->default_version = th_str_dup(dev->settings.default_version);
     dev->route_prefix = th_str_dup(dev->settings.route_prefix);
-    return set_level(dev);
+    return true;
 }
 
 static void warn_of_settings(const struct dev *dev)
@@ -323,7 +323,11 @@ int cli_dev(const struct cli_options *options)
     struct dev dev = {.options = options, .supervised = !options->no_supervisor};
     dev.log = (struct th_log){.level = TH_LOG_INFO, .fd = STDERR_FILENO, .json = options->log_json};
     int code = CLI_USAGE;
-    if (check_options(options) && load_settings(&dev)) {
+    if (!check_options(options)) {
+        /* said already */
+    } else if (!load_settings(&dev)) {
+        code = CLI_ERROR;
+    } else if (set_level(&dev)) {
         warn_of_settings(&dev);
         code = supervise(&dev);
     }

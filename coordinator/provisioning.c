@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buffer.h"
 #include "base/memory.h"
@@ -25,11 +26,29 @@ static bool check(const char *name, uint32_t partitions, struct th_error *error)
     return true;
 }
 
+/* Clients name hubs without regard to case, so no two may differ by case alone. */
+static bool check_case(const char *file, const char *name, struct th_error *error)
+{
+    struct th_hub_record *hubs = NULL;
+    size_t count = 0;
+    bool good = true;
+    if (!th_sqlite_list_hubs(file, &hubs, &count, error))
+        return false;
+    for (size_t i = 0; good && i < count; i++)
+        if (strcmp(hubs[i].name, name) != 0 &&
+            th_str_eq_nocase(th_str_of(hubs[i].name), th_str_of(name)))
+            good = th_fail(error, TH_EXISTS,
+                           "hub %s differs only by case from hub %s, which is in %s already", name,
+                           hubs[i].name, file);
+    free(hubs);
+    return good;
+}
+
 bool th_provision_create(const char *file, const char *name, uint32_t partitions,
                          struct th_hub_record *out, struct th_error *error)
 {
     struct th_hub_record hub;
-    if (!check(name, partitions, error) ||
+    if (!check(name, partitions, error) || !check_case(file, name, error) ||
         !th_sqlite_create_hub(file, name, partitions, false, error) ||
         !th_sqlite_hub(file, name, &hub, error))
         return false;

@@ -483,7 +483,7 @@ static enum th_step begin_raise(struct th_operation *op)
     if (op->x.body.len && !th_json_valid(th_exchange_body(&op->x))) {
         return refuse(op, 400, "Invalid JSON content");
     }
-    if (!th_function_name_check(name, &error)) {
+    if (!th_event_name_check(name, &error)) {
         return refuse_error(op, &error);
     }
     op->command = (struct th_command){.name = name, .data = th_exchange_body(&op->x)};

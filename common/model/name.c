@@ -86,8 +86,13 @@ static bool printable(const char *what, struct th_str s, size_t longest, struct 
     return true;
 }
 
+/* Clients resolve "." and ".." in a path before they send it. */
 static bool path_safe(const char *what, struct th_str s, struct th_error *error)
 {
+    if (th_str_eq(s, TH_STR(".")) || th_str_eq(s, TH_STR(".."))) {
+        return th_fail(error, TH_INVALID, "%s must not be \"%.*s\", which means a folder in URLs",
+                       what, TH_PRI(s));
+    }
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
         if (c == '/' || c == '\\' || c == '#' || c == '?') {
@@ -147,4 +152,10 @@ bool th_function_name_check(struct th_str name, struct th_error *error)
 {
     return printable("function name", name, TH_FUNCTION_NAME_MAX, error) &&
            path_safe("function name", name, error);
+}
+
+bool th_event_name_check(struct th_str name, struct th_error *error)
+{
+    return printable("event name", name, TH_FUNCTION_NAME_MAX, error) &&
+           path_safe("event name", name, error);
 }

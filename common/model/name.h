@@ -14,12 +14,13 @@
 /* A letter, then letters and digits: a hub's name becomes part of topic and key names. */
 bool th_hub_name_check(struct th_str name, struct th_error *error);
 
-/* UTF-8 without control characters or any of / \ # ?, not starting with @ (an entity's id does):
- * an instance id stands in URLs and in messages for people. */
+/* UTF-8 without control characters or any of / \ # ?, neither "." nor "..", not starting with @ (an
+ * entity's id does): an instance id stands in URLs and in messages for people. */
 bool th_instance_id_check(struct th_str id, struct th_error *error);
 
-/* An orchestrator's, activity's or event's name: as an instance id, but @ is free. */
+/* An orchestrator's or activity's name; an event's: as an instance id, but @ is free. */
 bool th_function_name_check(struct th_str name, struct th_error *error);
+bool th_event_name_check(struct th_str name, struct th_error *error);
 
 /* True when `s` is well-formed UTF-8 (RFC 3629: shortest forms, no surrogates). */
 bool th_utf8_valid(struct th_str s);
