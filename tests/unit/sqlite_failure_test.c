@@ -37,7 +37,7 @@ static void full_disk_is_named(void **state)
     uint64_t epoch = (uint64_t)rig_offset(r, rig_claim(r, 0));
     faulty_disk_fail(SQLITE_FULL);
     const struct th_completion *c = rig_wait(r, rig_append(r, 0, epoch, "lost"));
-    assert_int_equal(c->error.code, TH_IO);
+    assert_int_equal(c->error.code, TH_UNAVAILABLE);
     assert_non_null(strstr(c->error.message, r->file));
     assert_non_null(strstr(c->error.message, "full"));
 }
@@ -69,7 +69,7 @@ static void a_failure_breaks_every_partition(void **state)
     uint64_t zero = (uint64_t)rig_offset(r, rig_claim(r, 0));
     uint64_t one = (uint64_t)rig_offset(r, rig_claim(r, 1));
     faulty_disk_fail(SQLITE_FULL);
-    assert_int_equal(rig_code(r, rig_append(r, 0, zero, "lost")), TH_IO);
+    assert_int_equal(rig_code(r, rig_append(r, 0, zero, "lost")), TH_UNAVAILABLE);
     faulty_disk_fail(0);
     struct th_projection batch = {.partition = 1, .previous.offset = -1, .next.offset = 1};
     assert_int_equal(rig_code(r, rig_append(r, 1, one, "x")), TH_UNAVAILABLE);
@@ -89,7 +89,7 @@ static void a_refused_send_breaks_its_destination(void **state)
     rig_offset(r, rig_claim(r, 0));
     uint64_t one = (uint64_t)rig_offset(r, rig_claim(r, 1));
     faulty_disk_fail(SQLITE_FULL);
-    assert_int_equal(rig_code(r, rig_append(r, 1, one, "lost")), TH_IO);
+    assert_int_equal(rig_code(r, rig_append(r, 1, one, "lost")), TH_UNAVAILABLE);
     faulty_disk_fail(0);
     one = (uint64_t)rig_offset(r, rig_claim(r, 1));
     r->provider->ops->inbox_open(r->provider, 1, 0);
@@ -104,7 +104,7 @@ static void trims_of_a_broken_partition_are_dropped(void **state)
     rig_offset(r, rig_claim(r, 0));
     assert_int_equal(rig_code(r, rig_send(r, RIG_CLIENT, 0, "keep me")), TH_OK);
     faulty_disk_fail(SQLITE_FULL);
-    assert_int_equal(rig_code(r, rig_append(r, 0, 0, "states that it was taken")), TH_IO);
+    assert_int_equal(rig_code(r, rig_append(r, 0, 0, "states that it was taken")), TH_UNAVAILABLE);
     faulty_disk_fail(0);
     r->provider->ops->trim_inbox(r->provider, 0, 1);
     rig_offset(r, rig_claim(r, 0));

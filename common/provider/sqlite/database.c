@@ -49,6 +49,7 @@ enum th_code th_sqlite_code(int result)
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:
+    case SQLITE_FULL: /* until somebody makes room */
         return TH_UNAVAILABLE;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -57,7 +58,6 @@ enum th_code th_sqlite_code(int result)
         return TH_TOO_LARGE;
     case SQLITE_INTERRUPT:
         return TH_CANCELED;
-    case SQLITE_FULL:
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
