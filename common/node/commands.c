@@ -614,6 +614,8 @@ static void copy_command(struct ticket *t, const struct th_command *c)
 /* Empty when the command is in order; otherwise what is wrong with it. */
 static bool check(struct th_node *node, const struct th_command *c, struct th_error *error)
 {
+    if (node->closing)
+        return th_fail(error, TH_UNAVAILABLE, "the hub is closing");
     if (needs_id(c->kind) && c->instance_id.len == 0)
         return th_fail(error, TH_INVALID, "instance id: must not be empty");
     if (c->instance_id.len > MAX_ID)
@@ -776,13 +778,10 @@ void tickets_step(struct th_node *node)
     }
 }
 
+/* Failing one may finish or cancel others: the commands of a job go with it. */
 void tickets_free(struct th_node *node)
 {
-    struct ticket *t, *next;
-
-    HASH_ITER(hh, node->tickets, t, next) {
-        struct ticket *still = ticket_find(node, t->number);
-        if (still && !(still->job && still->state != TICKET_JOB))
-            ticket_fail(node, t, TH_UNAVAILABLE, "the hub is closing");
-    }
+    node->closing = true;
+    while (node->tickets)
+        ticket_fail(node, node->tickets, TH_UNAVAILABLE, "the hub is closing");
 }

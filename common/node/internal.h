@@ -113,7 +113,7 @@ struct th_node {
     struct part *parts;
     uint32_t part_count;
     th_time now;
-    bool draining, stepping, held;
+    bool draining, stepping, held, closing;
     struct op *ops;
     uint64_t next_op;
     struct ticket *tickets;
