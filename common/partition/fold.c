@@ -139,7 +139,7 @@ static void fold_messages(struct fold *f)
 
         if (m->destination == f->p->options.index)
             fold_local(f, n);
-        else
+        else if (m->destination < f->p->options.count)
             outbox_add(f->p, f->r->sequence, n, m->destination, m->bytes);
     }
 }

@@ -372,7 +372,9 @@ void fence(struct th_partition *p, enum th_code code, const char *format, ...)
 
 /* ---- recover.c ---- */
 void checkpoint_maybe(struct th_partition *p);
-void checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob);
+/* False: corrupt; what was folded until then stays. */
+bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob,
+                     struct th_error *error);
 void trim_log_maybe(struct th_partition *p);
 
 /* ---- project.c ---- */

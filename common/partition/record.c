@@ -321,6 +321,8 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
         break;
     case F_POSITION:
         r->position = th_read_i64(in);
+        if (r->position < 0 || r->position > TH_POSITION_MAX)
+            th_read_fail(in, "%lld is no position", (long long)r->position);
         break;
     case F_SENT:
         r->sent = th_read_u64(in);
@@ -383,6 +385,12 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
     }
 }
 
+static bool of_an_instance(enum th_record_kind kind)
+{
+    return kind == TH_RECORD_EPISODE || kind == TH_RECORD_PURGE || kind == TH_RECORD_CRASH ||
+           kind == TH_RECORD_SNAPSHOT;
+}
+
 bool th_decode_record(struct th_reader *in, struct th_record *out)
 {
     uint32_t pairs = th_read_map(in);
@@ -392,6 +400,8 @@ bool th_decode_record(struct th_reader *in, struct th_record *out)
         get_field(in, th_read_u64(in), out);
     if (!in->failed && out->kind == 0)
         th_read_fail(in, "a record without a kind");
+    if (!in->failed && of_an_instance(out->kind) && out->instance_id.len == 0)
+        th_read_fail(in, "a record of kind %d names no instance", (int)out->kind);
     return !in->failed;
 }
 

@@ -12,6 +12,9 @@
 
 #define TH_RECORD_FORMAT 1
 
+/* Offsets stay far below this, so that adding to one cannot overflow. */
+#define TH_POSITION_MAX (INT64_MAX / 4)
+
 enum th_record_kind {
     TH_RECORD_CLAIM = 1,      /* worker, nonce; starts an epoch: its offset. No sequence. */
     TH_RECORD_EPISODE = 2,    /* one instance moved on */

@@ -36,7 +36,9 @@ static void want(struct th_partition *p, struct th_str id)
 
 struct th_str th_partition_wanted(const struct th_partition *p, size_t index)
 {
-    return index < p->wanted_count ? th_str_of(p->wanted[index]->id) : TH_STR_ABSENT;
+    const struct wanted *w = index < p->wanted_count ? p->wanted[index] : NULL;
+
+    return w ? th_str_n(w->id, w->hh.keylen) : TH_STR_ABSENT;
 }
 
 /* Executions that continue-as-new left waiting run again without any message. */
@@ -371,6 +373,24 @@ static uint32_t groups(struct th_reader *in, uint32_t width)
     return in->failed ? 0 : n / width;
 }
 
+static uint32_t read_u32(struct th_reader *in)
+{
+    const uint64_t value = th_read_u64(in);
+
+    if (value > UINT32_MAX)
+        th_read_fail(in, "%llu does not fit 32 bits", (unsigned long long)value);
+    return (uint32_t)value;
+}
+
+static struct th_str read_id(struct th_reader *in)
+{
+    const struct th_str id = th_read_str(in);
+
+    if (!in->failed && id.len == 0)
+        th_read_fail(in, "an instance without an id");
+    return id;
+}
+
 static void get_locals(struct th_partition *p, struct th_reader *in, struct th_blob *blob)
 {
     for (uint32_t n = groups(in, 5); n > 0 && !in->failed; n--) {
@@ -384,7 +404,8 @@ static void get_locals(struct th_partition *p, struct th_reader *in, struct th_b
         not_before = th_read_i64(in);
         if (!letter_decode(l, blob, th_read_str(in), in->error)) {
             letter_discard(p, l);
-            continue;
+            th_read_fail(in, "a local message that cannot be read");
+            return;
         }
         HASH_ADD(hh, p->locals, local, sizeof(l->local), l);
         letter_deliver(l, instance_get(p, l->message.instance_id));
@@ -398,69 +419,120 @@ static void get_outbox(struct th_partition *p, struct th_reader *in)
 {
     for (uint32_t n = groups(in, 4); n > 0 && !in->failed; n--) {
         const uint64_t sequence = th_read_u64(in);
-        const uint32_t index = (uint32_t)th_read_u64(in);
-        const uint32_t destination = (uint32_t)th_read_u64(in);
+        const uint32_t index = read_u32(in);
+        const uint32_t destination = read_u32(in);
+        const struct th_str bytes = th_read_str(in);
 
-        outbox_add(p, sequence, index, destination, th_read_str(in));
+        if (!in->failed && destination < p->options.count)
+            outbox_add(p, sequence, index, destination, bytes);
     }
+}
+
+static void make_orphan(struct pending *d)
+{
+    struct th_instance *i = d->instance;
+
+    HASH_DEL(i->pending, d);
+    i->open_tasks--;
+    d->orphan = true;
+    DL_APPEND(i->orphans, d);
 }
 
 static void get_pending(struct th_partition *p, struct th_reader *in, struct th_blob *blob)
 {
-    struct th_instance *i = instance_get(p, th_read_str(in));
+    const struct th_str id = read_id(in);
     const struct th_str execution = th_read_str(in);
-    const enum th_pending_kind kind = (enum th_pending_kind)th_read_u64(in);
+    const uint32_t kind = read_u32(in);
     const bool orphan = th_read_bool(in);
     const bool answered = th_read_bool(in);
-    const uint32_t crashes = (uint32_t)th_read_u64(in);
+    const uint32_t crashes = read_u32(in);
     const uint64_t stamp = th_read_u64(in);
     struct th_reader nested = th_reader_of(th_read_str(in), &p->fold_arena, in->error);
     struct th_event event;
     struct pending *d;
 
-    if (in->failed || kind > TH_PENDING_TIMER || !th_decode_event(&nested, &event))
+    if (!in->failed && (kind > TH_PENDING_TIMER || (orphan && kind != TH_PENDING_TASK)))
+        th_read_fail(in, "a pending answer of kind %u", kind);
+    if (!in->failed && !th_decode_event(&nested, &event))
+        th_read_fail(in, "a pending answer without its event");
+    if (in->failed)
         return;
-    d = pending_open(i, kind, &event, execution, blob, stamp);
+    d = pending_open(instance_get(p, id), (enum th_pending_kind)kind, &event, execution, blob,
+                     stamp);
     d->answered = d->answer_parked = answered;
     d->crashes = crashes;
-    if (orphan) {
-        HASH_DEL(i->pending, d);
-        i->open_tasks--;
-        d->orphan = true;
-        DL_APPEND(i->orphans, d);
-    }
+    if (orphan)
+        make_orphan(d);
 }
 
-void checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob)
+static void get_position(struct th_partition *p, struct th_reader *in)
 {
-    struct th_reader in = th_reader_of(body, &p->fold_arena, NULL);
+    const int64_t position = th_read_i64(in);
 
-    for (uint32_t n = th_read_array(&in); n > 0 && !in.failed; n--)
-        th_read_str(&in); /* those that start: known from their rows */
-    p->position = th_read_i64(&in);
-    p->last_checkpoint_bytes = body.len;
-    for (uint32_t n = groups(&in, 2), at = 0; at < n && !in.failed; at++) {
+    if (position < 0 || position > TH_POSITION_MAX)
+        th_read_fail(in, "%lld is no position", (long long)position);
+    else
+        p->position = position;
+}
+
+static void get_vector(struct th_partition *p, struct th_reader *in)
+{
+    for (uint32_t n = groups(in, 2), at = 0; at < n && !in->failed; at++) {
         const struct th_vector_entry entry = {
-            .partition = at, .sequence = th_read_u64(&in), .index = (uint32_t)th_read_u64(&in)};
+            .partition = at, .sequence = th_read_u64(in), .index = read_u32(in)};
         if (at < p->options.count)
             p->vector_position[at] = entry;
     }
-    for (uint32_t n = groups(&in, 1); n > 0 && !in.failed; n--) {
-        const int64_t offset = th_read_i64(&in);
-        if (!in.failed && offset >= p->position)
+}
+
+static void get_consumed(struct th_partition *p, struct th_reader *in)
+{
+    for (uint32_t n = groups(in, 1); n > 0 && !in->failed; n--) {
+        const int64_t offset = th_read_i64(in);
+        if (!in->failed && offset >= p->position)
             early_add(p, offset);
     }
+}
+
+static void get_crashes(struct th_partition *p, struct th_reader *in)
+{
+    for (uint32_t n = groups(in, 2); n > 0 && !in->failed; n--) {
+        const struct th_str id = read_id(in);
+        const uint32_t crashes = read_u32(in);
+        if (!in->failed)
+            instance_get(p, id)->crashes = crashes;
+    }
+}
+
+bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob,
+                     struct th_error *error)
+{
+    struct th_reader in = th_reader_of(body, &p->fold_arena, error);
+
+    for (uint32_t n = th_read_array(&in); n > 0 && !in.failed; n--)
+        th_read_str(&in); /* those that start: known from their rows */
+    get_position(p, &in);
+    p->last_checkpoint_bytes = body.len;
+    get_vector(p, &in);
+    get_consumed(p, &in);
     get_locals(p, &in, blob);
     get_outbox(p, &in);
     for (uint32_t n = groups(&in, PENDING_FIELDS); n > 0 && !in.failed; n--)
         get_pending(p, &in, blob);
-    for (uint32_t n = groups(&in, 2); n > 0 && !in.failed; n--) {
-        struct th_instance *i = instance_get(p, th_read_str(&in));
-        i->crashes = (uint32_t)th_read_u64(&in);
-    }
+    get_crashes(p, &in);
+    return !in.failed;
 }
 
 /* ---- activation ---- */
+
+static void fold_first_checkpoint(struct th_partition *p, const struct loaded_record *l)
+{
+    struct th_error error = {.code = TH_OK};
+
+    if (!checkpoint_fold(p, l->record.body, l->blob, &error))
+        fence(p, TH_CORRUPT, "the checkpoint at %lld of partition %u: %s", (long long)l->offset,
+              p->options.index, error.message);
+}
 
 static void fold_loaded(struct th_partition *p)
 {
@@ -468,7 +540,7 @@ static void fold_loaded(struct th_partition *p)
         struct loaded_record *l = &p->loaded[n];
 
         if (l->record.kind == TH_RECORD_CHECKPOINT && n == 0)
-            checkpoint_fold(p, l->record.body, l->blob);
+            fold_first_checkpoint(p, l);
         fold_record(p, &l->record, l->blob, false);
         p->records_since_checkpoint++;
         p->bytes_since_checkpoint += l->blob->len;
@@ -549,6 +621,8 @@ int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
     memcpy(p->vector_read, p->vector_position, p->options.count * sizeof(*p->vector_read));
     memcpy(p->vector_recorded, p->vector_position, p->options.count * sizeof(*p->vector_read));
     drop_sent(p);
+    if (p->fenced)
+        return p->position;
     p->active = true;
     dispatch_again(p);
     outbox_release(p);

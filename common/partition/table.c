@@ -12,9 +12,10 @@ struct th_str instance_id(const struct th_instance *i)
 
 struct th_instance *instance_find(struct th_partition *p, struct th_str id)
 {
-    struct th_instance *i;
+    struct th_instance *i = NULL;
 
-    HASH_FIND(hh, p->instances, id.data, id.len, i);
+    if (id.len > 0)
+        HASH_FIND(hh, p->instances, id.data, id.len, i);
     return i;
 }
 
@@ -229,7 +230,8 @@ bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
     struct th_reader reader = th_reader_of(bytes, &l->nested, error);
 
     l->blob = th_blob_ref(blob);
-    return th_decode_message(&reader, &l->message) && l->message.instance_id.len > 0;
+    return th_decode_message(&reader, &l->message) && l->message.instance_id.len > 0 &&
+           !memchr(l->message.instance_id.data, 0, l->message.instance_id.len);
 }
 
 void letter_deliver(struct letter *l, struct th_instance *i)

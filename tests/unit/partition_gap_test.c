@@ -20,7 +20,7 @@ static void begin(struct desk *d)
 }
 
 static const struct th_record zombie = {
-    .kind = TH_RECORD_EPISODE, .incarnation = 77, .epoch = 0, .sequence = 99};
+    .kind = TH_RECORD_MARKS, .incarnation = 77, .epoch = 0, .sequence = 99};
 static const struct th_record claim = {
     .kind = TH_RECORD_CLAIM, .incarnation = 77, .worker = {"other", 5}, .nonce = 3};
 

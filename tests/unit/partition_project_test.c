@@ -225,12 +225,14 @@ static void test_rows_wait_for_acknowledgements(void **state)
     assert_true(desk_project(&d));
     assert_int_equal(d.batch.count, 1);
     assert_str(d.batch.rows[0].instance_id, "a");
-    assert_int_equal(d.batch.next.offset, -1); /* "b" is missing below it */
+    assert_int_equal(d.batch.next.offset, 1);
+    assert_int_equal(d.batch.next.sequence, 0); /* "b" is missing from here on */
     desk_projected(&d, TH_OK);
     desk_ack(&d, 1);
     assert_true(desk_project(&d));
     assert_str(d.batch.rows[0].instance_id, "b");
     assert_int_equal(d.batch.next.offset, 2);
+    assert_int_equal(d.batch.next.sequence, 1);
     desk_projected(&d, TH_OK);
     desk_deinit(&d);
 }

@@ -590,6 +590,52 @@ static void test_corrupt_records_are_named(void **state)
     desk_deinit(&d);
 }
 
+/* A checkpoint is all there is of what it holds: half of one must not be taken for the whole. */
+static void test_a_corrupt_checkpoint_is_fatal(void **state)
+{
+    (void)state;
+    struct desk d;
+    struct th_record r = {.kind = TH_RECORD_CHECKPOINT, .incarnation = 77};
+    TH_BUFFER body = {0};
+
+    th_write_array(&body, 0);
+    th_write_i64(&body, 0);
+    th_write_array(&body, 0);
+    th_write_array(&body, 0);
+    th_write_array(&body, 3);
+    r.body = th_buffer_view(&body);
+    desk_init(&d, 1, code);
+    desk_open(&d);
+    desk_foreign(&d, &r);
+    desk_crash(&d);
+    desk_open(&d);
+    desk_deliver(&d, desk_start("a", "Fan"));
+    desk_work(&d);
+    assert_true(d.fenced);
+    assert_int_equal(d.fence.code, TH_CORRUPT);
+    assert_non_null(strstr(d.fence.message, "the checkpoint at 1 of partition 0: "));
+    assert_int_equal(d.append_count, 0);
+    desk_deinit(&d);
+}
+
+static void test_a_destination_that_does_not_exist(void **state)
+{
+    (void)state;
+    struct desk d;
+    const struct th_record_message message = {
+        .destination = 9, .not_before = TH_TIME_NONE, .bytes = TH_STR("x")};
+    const struct th_record r = {
+        .kind = TH_RECORD_MARKS, .incarnation = 77, .messages = &message, .message_count = 1};
+
+    desk_init(&d, 1, code);
+    desk_open(&d);
+    desk_foreign(&d, &r);
+    desk_crash(&d);
+    desk_open(&d);
+    assert_int_equal(d.p->outbox_count, 0);
+    desk_deinit(&d);
+}
+
 static void test_another_hubs_records_are_skipped(void **state)
 {
     (void)state;
@@ -621,6 +667,8 @@ int main(void)
         cmocka_unit_test(test_rows_ahead_of_the_log),
         cmocka_unit_test(test_a_rewound_instance),
         cmocka_unit_test(test_corrupt_records_are_named),
+        cmocka_unit_test(test_a_corrupt_checkpoint_is_fatal),
+        cmocka_unit_test(test_a_destination_that_does_not_exist),
         cmocka_unit_test(test_another_hubs_records_are_skipped),
         cmocka_unit_test(test_at_any_moment),
     };

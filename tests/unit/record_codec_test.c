@@ -61,7 +61,7 @@ static struct th_record any_record(struct th_random *r, struct th_arena *arena)
         .time = any_i64(r),
         .worker = text_of(r),
         .nonce = th_random_next(r),
-        .position = any_i64(r),
+        .position = any_i64(r) & INT32_MAX,
         .sent = th_random_next(r),
         .instance_id = text_of(r),
         .execution_id = text_of(r),
@@ -79,6 +79,9 @@ static struct th_record any_record(struct th_random *r, struct th_arena *arena)
 
     if (record.has_custom_status)
         record.custom_status = text_of(r);
+    if (record.kind == TH_RECORD_EPISODE || record.kind == TH_RECORD_PURGE ||
+        record.kind == TH_RECORD_CRASH || record.kind == TH_RECORD_SNAPSHOT)
+        record.instance_id = TH_STR("i");
     fill_lists(r, arena, &record);
     return record;
 }
@@ -219,6 +222,8 @@ static void test_what_is_no_record_is_named(void **state)
     expect_refused(2, (UINT64_C(1) << 32) + 2, "4294967298 does not fit 32 bits");
     expect_refused(22, UINT64_C(1) << 31, "2147483648 does not fit 32 bits");
     expect_refused(900, 1, "a record without a kind");
+    expect_refused(2, 4, "a record of kind 4 names no instance");
+    expect_refused(9, INT64_MAX, "9223372036854775807 is no position");
 }
 
 static void test_groups_must_be_whole(void **state)
