@@ -273,6 +273,13 @@ static void tell_change(struct fold *f, struct th_instance *i, enum th_status wa
         effect_hold(f->p, TH_EFFECT_CHANGED, f->stamp)->id = th_str_dup(instance_id(i));
 }
 
+static void forget_crashes(struct th_instance *i)
+{
+    i->crashes = 0;
+    free(i->crash_reason);
+    i->crash_reason = NULL;
+}
+
 static void fold_episode(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
@@ -284,7 +291,7 @@ static void fold_episode(struct fold *f)
     if (th_str_present(f->r->events))
         th_decode_events(&reader, &events);
     fold_pending(f, i, &events);
-    i->crashes = 0;
+    forget_crashes(i);
     /* A row that is ahead of the log already holds this; a delta without a base is skipped. */
     if ((i->row < f->stamp || MUTANT(f->p, FOLD_TWICE)) &&
         (existed || f->r->replace_history || th_str_present(f->r->next))) {
@@ -315,6 +322,12 @@ static void fold_purge(struct fold *f)
     mark_changed(f, i);
 }
 
+static void keep_reason(char **kept, struct th_str reason)
+{
+    free(*kept);
+    *kept = th_str_dup(reason);
+}
+
 static void fold_crash(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
@@ -322,13 +335,15 @@ static void fold_crash(struct fold *f)
 
     if (f->r->task_id < 0) {
         i->crashes = f->r->crashes;
-        free(i->crash_reason);
-        i->crash_reason = th_str_dup(f->r->reason);
+        i->crash_stamp = f->stamp;
+        keep_reason(&i->crash_reason, f->r->reason);
         return;
     }
     d = pending_find(i, f->r->execution_id, f->r->task_id);
-    if (d)
-        d->crashes = f->r->crashes;
+    if (!d)
+        return;
+    d->crashes = f->r->crashes;
+    keep_reason(&d->crash_reason, f->r->reason);
 }
 
 /* Behind the messages: some of them may have been parked by this very record. What was parked is

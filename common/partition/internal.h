@@ -67,6 +67,7 @@ struct pending {
     th_time fire_at;
     uint64_t stamp; /* of the record that opened it */
     uint32_t crashes;
+    char *crash_reason;  /* of the last one */
     bool orphan;         /* its execution is over: run it, ignore the result */
     bool dispatched;     /* the caller was told to start it */
     bool answered;       /* its answer is a letter */
@@ -107,7 +108,7 @@ struct th_instance {
     bool busy;     /* an episode is with the executor */
     bool hold;     /* no new episode until its records are acknowledged: it waits to be projected */
     bool unserved; /* put back: no episode before the partition is taken up again */
-    bool wants_code; /* waits for the end of th_partition_hold */
+    bool wants_code;                   /* waits for the end of th_partition_hold */
     struct th_instance *next_runnable; /* in p->runnable or p->deferred */
 
     struct th_instance_info info;
@@ -116,7 +117,8 @@ struct th_instance {
     uint64_t row;           /* stamp its projected row reflects */
     uint64_t load_row;      /* and did when the row was last asked for */
     uint32_t crashes;       /* processes lost in a row by its episodes */
-    char *crash_reason;     /* the last time; NULL: not known any more */
+    uint64_t crash_stamp;   /* no episode before the last count is durable */
+    char *crash_reason;
 
     struct letter *mailbox; /* utlist DL, in order of arrival */
     struct letter *parked;
@@ -135,7 +137,7 @@ struct th_instance {
     bool dirty, projecting;
     uint64_t projecting_stamp;
     th_time dirty_since, projecting_since;
-    uint64_t dirty_stamp, projecting_first; /* stamp of the oldest record not in its row */
+    uint64_t dirty_stamp, projecting_first;  /* stamp of the oldest record not in its row */
     struct th_instance *lru_prev, *lru_next; /* p->idle: may leave memory */
     bool idle;
     struct turn *turn;
@@ -208,6 +210,7 @@ struct th_partition {
     uint64_t next_token;
     uint64_t next_tag;
     uint64_t next_turn;
+    bool redispatch; /* recovery found activities to start again */
     bool active, fenced, paused, held;
     th_time now;
 
@@ -327,6 +330,9 @@ void heap_add_letter(struct letter *l);
 bool heap_due(struct th_partition *p, th_time now, struct due *out);
 th_time heap_next(const struct th_partition *p);
 
+/* ---- partition.c ---- */
+void fail_crashed_task(struct th_partition *p, struct pending *d);
+
 /* ---- fold.c ---- */
 void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
                  bool live);
@@ -371,6 +377,7 @@ void fence(struct th_partition *p, enum th_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- recover.c ---- */
+void dispatch_again(struct th_partition *p);
 void checkpoint_maybe(struct th_partition *p);
 /* False: corrupt; what was folded until then stays. */
 bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob,

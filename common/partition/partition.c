@@ -296,15 +296,15 @@ bool th_partition_activity(struct th_partition *p, uint64_t token, struct th_par
     return true;
 }
 
-static void fail_crashed_task(struct th_partition *p, struct pending *d, struct th_str reason)
+void fail_crashed_task(struct th_partition *p, struct pending *d)
 {
     TH_ARENA arena = {0};
     const struct th_failure failure = {
         .type = TH_STR("ActivityCrashed"),
         .message = th_arena_format(&arena,
                                    "the process died %u times running this activity (the last "
-                                   "time: %.*s); it is not tried again",
-                                   d->crashes, TH_PRI(reason)),
+                                   "time: %s); it is not tried again",
+                                   d->crashes, d->crash_reason ? d->crash_reason : "unknown"),
         .non_retriable = true,
     };
 
@@ -348,7 +348,7 @@ void th_partition_crashed(struct th_partition *p, struct th_str id, int32_t task
         return;
     write_crash(p, i, th_str_of(d->execution_id), task_id, d->crashes + 1, reason);
     if (d->crashes >= p->options.max_crashes)
-        fail_crashed_task(p, d, reason);
+        fail_crashed_task(p, d);
     else if (d->dispatched && !d->answered)
         dispatch_crashed(p, d);
 }

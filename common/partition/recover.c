@@ -274,11 +274,12 @@ static void put_pending(struct writer *w, const struct pending *d)
     th_write_bool(w->out, d->orphan);
     th_write_bool(w->out, d->answer_parked);
     th_write_u64(w->out, d->crashes);
+    th_write_str(w->out, th_str_of(d->crash_reason));
     th_write_u64(w->out, d->stamp);
     th_write_str(w->out, th_buffer_view(&bytes));
 }
 
-#define PENDING_FIELDS 8
+#define PENDING_FIELDS 9
 
 static bool checkpointed(const struct th_partition *p, const struct pending *d)
 {
@@ -306,11 +307,12 @@ static void put_crashes(struct writer *w)
 
     HASH_ITER(hh, w->p->instances, i, next)
         count += i->crashes > 0;
-    th_write_array(w->out, count * 2);
+    th_write_array(w->out, count * 3);
     HASH_ITER(hh, w->p->instances, i, next)
         if (i->crashes > 0) {
             th_write_str(w->out, instance_id(i));
             th_write_u64(w->out, i->crashes);
+            th_write_str(w->out, th_str_of(i->crash_reason));
         }
 }
 
@@ -446,6 +448,7 @@ static void get_pending(struct th_partition *p, struct th_reader *in, struct th_
     const bool orphan = th_read_bool(in);
     const bool answered = th_read_bool(in);
     const uint32_t crashes = read_u32(in);
+    const struct th_str reason = th_read_str(in);
     const uint64_t stamp = th_read_u64(in);
     struct th_reader nested = th_reader_of(th_read_str(in), &p->fold_arena, in->error);
     struct th_event event;
@@ -461,6 +464,7 @@ static void get_pending(struct th_partition *p, struct th_reader *in, struct th_
                      stamp);
     d->answered = d->answer_parked = answered;
     d->crashes = crashes;
+    d->crash_reason = th_str_dup(reason);
     if (orphan)
         make_orphan(d);
 }
@@ -496,11 +500,17 @@ static void get_consumed(struct th_partition *p, struct th_reader *in)
 
 static void get_crashes(struct th_partition *p, struct th_reader *in)
 {
-    for (uint32_t n = groups(in, 2); n > 0 && !in->failed; n--) {
+    for (uint32_t n = groups(in, 3); n > 0 && !in->failed; n--) {
         const struct th_str id = read_id(in);
         const uint32_t crashes = read_u32(in);
-        if (!in->failed)
-            instance_get(p, id)->crashes = crashes;
+        const struct th_str reason = th_read_str(in);
+        struct th_instance *i = in->failed ? NULL : instance_get(p, id);
+
+        if (!i)
+            return;
+        i->crashes = crashes;
+        free(i->crash_reason);
+        i->crash_reason = th_str_dup(reason);
     }
 }
 
@@ -559,15 +569,22 @@ static void drop_sent(struct th_partition *p)
             th_partition_sent(p, o->tag);
 }
 
-static void dispatch_again(struct th_partition *p)
+/* Held behind what was written since: crashes that were reported count before anything they may
+ * concern runs again. */
+void dispatch_again(struct th_partition *p)
 {
     struct pending *d, *next;
 
+    p->redispatch = false;
     HASH_ITER(hh_token, p->tokens, d, next) {
         if (MUTANT(p, FORGET_TIMERS) && d->kind == TH_PENDING_TIMER)
             d->answered = true;
-        if (d->kind == TH_PENDING_TASK && !d->answered && !MUTANT(p, FORGET_PENDING))
-            effect_now(p, TH_EFFECT_ACTIVITY)->token = d->token;
+        if (d->kind != TH_PENDING_TASK || d->answered || MUTANT(p, FORGET_PENDING))
+            continue;
+        if (d->crashes >= p->options.max_crashes)
+            fail_crashed_task(p, d);
+        else
+            effect_hold(p, TH_EFFECT_ACTIVITY, p->next_sequence)->token = d->token;
     }
 }
 
@@ -624,7 +641,7 @@ int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
     if (p->fenced)
         return p->position;
     p->active = true;
-    dispatch_again(p);
+    p->redispatch = true;
     outbox_release(p);
     take_up(p);
     return p->position;

@@ -298,7 +298,8 @@ static void check_foreign(struct th_partition *p, const struct th_log_record *r,
     struct th_record record;
 
     if (r->offset != expected)
-        fence(p, TH_FENCED, "the log of partition %u was trimmed by another owner up to offset %lld",
+        fence(p, TH_FENCED,
+              "the log of partition %u was trimmed by another owner up to offset %lld",
               p->options.index, (long long)r->offset);
     else if (!th_decode_record(&reader, &record))
         fence(p, TH_CORRUPT, "record %lld of partition %u: %s", (long long)r->offset,

@@ -370,6 +370,7 @@ void pending_close(struct pending *d)
     th_blob_unref(d->blob);
     th_arena_deinit(&d->nested);
     free(d->execution_id);
+    free(d->crash_reason);
     free(d);
 }
 

@@ -178,16 +178,14 @@ static void end_turn(struct th_partition *p, struct th_instance *i, struct turn 
     instance_touch(i);
 }
 
-static void fail_crashed(struct th_partition *p, struct th_instance *i, struct turn *t)
+static void fail_crashed(struct th_instance *i, struct turn *t)
 {
     const struct th_str message = th_arena_format(
         &t->arena,
-        "the process died %u times running this orchestrator%s%s%s; it is not tried "
+        "the process died %u times running this orchestrator (the last time: %s); it is not tried "
         "again",
-        i->crashes, i->crash_reason ? " (the last time: " : "",
-        i->crash_reason ? i->crash_reason : "", i->crash_reason ? ")" : "");
+        i->crashes, i->crash_reason ? i->crash_reason : "unknown");
 
-    (void)p;
     th_engine_fail(&t->in, TH_STR("OrchestratorCrashed"), message, &t->arena, &t->outcome);
 }
 
@@ -222,7 +220,7 @@ void th_partition_hold(struct th_partition *p, bool held)
 static void run_code(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     if (i->crashes >= p->options.max_crashes) {
-        fail_crashed(p, i, t);
+        fail_crashed(i, t);
         write_turn(p, i, t);
         end_turn(p, i, t);
         return;
@@ -391,7 +389,8 @@ static void fire_due(struct th_partition *p)
 /* Whether the next episode should wait for an acknowledgement. */
 static bool should_wait(const struct th_partition *p, const struct th_instance *i)
 {
-    return i->hold || (i->last > p->acked && i->open_tasks > GATHER_ABOVE);
+    return i->hold || (i->crashes > 0 && i->crash_stamp > p->acked) ||
+           (i->last > p->acked && i->open_tasks > GATHER_ABOVE);
 }
 
 static void run_ready(struct th_partition *p)
@@ -420,6 +419,8 @@ th_time th_partition_work(struct th_partition *p, th_time now)
     p->now = now > p->now ? now : p->now;
     if (!p->active)
         return TH_TIME_NONE;
+    if (p->redispatch)
+        dispatch_again(p);
     fire_due(p);
     run_ready(p);
     write_marks(p);
