@@ -625,7 +625,21 @@ static bool set_up(struct process *p, const struct th_begin_run *begin, struct t
            th_fail(error, TH_INTERNAL, "cannot start a thread: %s", strerror(result));
 }
 
-/* The hub is gone or wants it so. Threads in the application's code are not waited for. */
+static void process_free(struct process *p)
+{
+    th_client_free(p->client);
+    th_flight_close(p->flight);
+    th_app_free(p->app);
+    th_wire_deinit(&p->work);
+    th_wire_deinit(&p->episodes);
+    th_arena_deinit(&p->begin_arena);
+    pthread_mutex_destroy(&p->write_lock);
+    pthread_mutex_destroy(&p->asked_lock);
+    free(p);
+}
+
+/* The hub is gone or wants it so. Activities that are in the application's code are not waited
+ * for; client functions are, whose clients now fail, until the hub loses patience. */
 static int end(struct process *p)
 {
     th_client_stop(p->client);
@@ -634,6 +648,9 @@ static int end(struct process *p)
     th_executor_free(p->executor);
     if (!th_pool_free(p->pool, th_monotonic() + LAST_WAIT))
         _exit(0);
+    th_threads_stop(p->threads);
+    th_threads_free(p->threads);
+    process_free(p);
     return 0;
 }
 

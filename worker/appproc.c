@@ -1,15 +1,4 @@
-/*
- * Who owns what. `lock` guards what several threads touch: the tables, the bytes to be sent, the
- * hand-over of channels. The manager alone reads the work channel. The node's thread alone uses the
- * episode channel and a pidfd of its own, which the manager lays ready and the host tells it to
- * take. Both kill by pidfd, so no stranger's process is ever hit.
- *
- * A process is `up` once it was told to BEGIN. What is to be sent before waits in the tables:
- * activities and requests keep their frames until they are answered.
- *
- * Lock order: the host's locks before ours. The gateway is therefore never called with ours held.
- */
-#include "worker/appproc.h"
+#include "worker/appinternal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,111 +10,20 @@
 #include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <uthash.h>
-#include <utlist.h>
 
-#include "api/management.h"
 #include "base/memory.h"
-#include "worker/wire.h"
 
-#define FIRST_DELAY      (50 * TH_MILLISECOND) /* before the second restart in a row; doubles */
-#define MAX_DELAY        (5 * TH_SECOND)
-#define HEALTHY_AFTER    (30 * TH_SECOND)
-#define DEFAULT_LIMIT_MS 10000
-#define UNSENT_PATIENCE  (10 * TH_SECOND) /* of a request while the process is not there */
-#define FAREWELL         (1000 * TH_MILLISECOND)
-#define READ_BYTES       65536
-#define MAX_COMMANDS     1024 /* of the application's clients, at once */
-#define MAX_FILES        64   /* descriptors received and not yet claimed by an answer */
+#define FIRST_DELAY   (50 * TH_MILLISECOND) /* before the second restart in a row; doubles */
+#define MAX_DELAY     (5 * TH_SECOND)
+#define HEALTHY_AFTER (30 * TH_SECOND)
+#define FAREWELL      (1000 * TH_MILLISECOND)
+#define READ_BYTES    65536
 
 extern char **environ;
 
-/* An activity that is with the process, or waits for it. */
-struct item {
-    UT_hash_handle hh;
-    uint64_t token;
-    int32_t task_id;
-    char *instance_id;
-    struct th_buffer frame;
-    bool sent;
-};
-
-/* A client function that somebody waits for; on that thread's stack. */
-struct visit {
-    struct visit *prev, *next;
-    uint64_t number;
-    struct th_buffer frame;
-    bool sent, done;
-    struct th_buffer answer; /* the frame's content; empty: the process died */
-    int file;
-    pthread_cond_t changed;
-};
-
-/* A command of the application's clients. Freed by the reply, by the cancellation, or by
- * `enter_command` when the reply came during the submission. */
-struct command {
-    struct command *prev, *next;
-    struct th_appproc *proc;
-    uint64_t number; /* the application's */
-    uint64_t ticket; /* the gateway's */
-    bool listed, answered, dropped;
-};
-
-struct suspect {
-    char *instance_id;
-    char reason[160];
-};
-
-struct th_appproc {
-    struct th_appproc_options options;
-    struct th_host_options settings;
-    const struct th_log *log;
-    struct th_app *app;
-    pthread_t manager;
-    int wake; /* eventfd */
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* for th_appproc_start */
-    bool stopping, quiet, draining;
-    bool loaded, refused; /* the first process has said HELLO, or cannot be had */
-    struct th_error error;
-    struct th_host *host; /* between attach and detach */
-    struct item *items;
-    size_t sent_items;
-    struct visit *visits;
-    uint64_t last_number;
-    struct command *commands;
-    size_t command_count;
-    struct th_buffer out;
-    size_t out_at;
-    bool up;
-    int work;                      /* manager's; sent to by others while `up`; -1: none */
-    int next_episodes, next_pidfd; /* laid ready for the node's thread; -1: none */
-    struct suspect suspect;        /* the episode that was killed; no instance id: none */
-
-    /* The manager's alone. */
-    pid_t pid;
-    int pidfd, episodes;
-    bool greeted;
-    bool asked_to_exit; /* its exit blames nobody */
-    bool exited;        /* the last process left by exit code */
-    struct th_buffer hello;
-    struct th_wire wire;
-    int files[MAX_FILES];
-    size_t file_count;
-    unsigned deaths_in_a_row;
-    th_time started;
-
-    /* The node's thread alone. */
-    int node_episodes, node_pidfd;
-    struct th_wire node_wire;
-    struct th_buffer node_out;
-};
-
-static void close_fd(int *fd)
+void th_appproc_close(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
@@ -158,7 +56,7 @@ static void flush_out(struct th_appproc *proc)
     proc->out.len = proc->out_at = 0;
 }
 
-static void send_frame(struct th_appproc *proc, const struct th_buffer *frame)
+void th_appproc_send(struct th_appproc *proc, const struct th_buffer *frame)
 {
     bool first = proc->out.len == 0;
     th_buffer_str(&proc->out, th_buffer_view(frame));
@@ -175,7 +73,7 @@ static void send_number(struct th_appproc *proc, enum th_frame_kind kind, uint64
     size_t begin = th_wire_begin(&frame, kind);
     th_put_number(&frame, number);
     th_wire_end(&frame, begin);
-    send_frame(proc, &frame);
+    th_appproc_send(proc, &frame);
 }
 
 /* ---- activities ------------------------------------------------------------------------------ */
@@ -202,7 +100,7 @@ static void item_send(struct th_appproc *proc, struct item *item)
         return;
     item->sent = true;
     proc->sent_items++;
-    send_frame(proc, &item->frame);
+    th_appproc_send(proc, &item->frame);
 }
 
 static struct th_pool_result *failed_result(uint64_t token, const char *type, const char *message)
@@ -296,468 +194,6 @@ static bool enter_result(struct th_appproc *proc, struct th_reader *in)
     };
     th_host_result(host, result);
     return true;
-}
-
-/* ---- episodes: the node's thread ------------------------------------------------------------- */
-
-enum exchange { EXCHANGE_DONE, EXCHANGE_GONE, EXCHANGE_LATE, EXCHANGE_BROKEN };
-
-static void on_taken_up(void *argument)
-{
-    struct th_appproc *proc = argument;
-    pthread_mutex_lock(&proc->lock);
-    int episodes = proc->next_episodes, pidfd = proc->next_pidfd;
-    proc->next_episodes = proc->next_pidfd = -1;
-    pthread_mutex_unlock(&proc->lock);
-    if (episodes < 0)
-        return;
-    close_fd(&proc->node_episodes);
-    close_fd(&proc->node_pidfd);
-    th_wire_deinit(&proc->node_wire);
-    proc->node_episodes = episodes;
-    proc->node_pidfd = pidfd;
-}
-
-/* Until the channel is ready. GONE only when nothing is left to be read. */
-static enum exchange await(struct th_appproc *proc, short events, th_time deadline)
-{
-    struct pollfd fds[] = {{.fd = proc->node_episodes, .events = events},
-                           {.fd = proc->node_pidfd, .events = POLLIN}};
-    for (;;) {
-        int wait = -1;
-        if (deadline != TH_TIME_NONE) {
-            th_time left = deadline - th_monotonic();
-            wait = left <= 0 ? 0 : (int)(left / TH_MILLISECOND) + 1;
-        }
-        int n = poll(fds, 2, wait);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (fds[0].revents & events)
-            return EXCHANGE_DONE;
-        return n == 0 ? EXCHANGE_LATE : EXCHANGE_GONE;
-    }
-}
-
-static enum exchange send_all(struct th_appproc *proc, struct th_str bytes, th_time deadline)
-{
-    for (size_t at = 0; at < bytes.len;) {
-        ssize_t n =
-            send(proc->node_episodes, bytes.data + at, bytes.len - at, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n >= 0) {
-            at += (size_t)n;
-            continue;
-        }
-        if (errno != EAGAIN && errno != EINTR)
-            return EXCHANGE_GONE;
-        enum exchange state = await(proc, POLLOUT, deadline);
-        if (state != EXCHANGE_DONE)
-            return state;
-    }
-    return EXCHANGE_DONE;
-}
-
-static enum exchange receive_one(struct th_appproc *proc, struct th_str *frame, th_time deadline)
-{
-    struct th_wire *wire = &proc->node_wire;
-    for (;;) {
-        enum th_wire_next next = th_wire_next(wire, frame);
-        if (next != TH_WIRE_MORE)
-            return next == TH_WIRE_FRAME ? EXCHANGE_DONE : EXCHANGE_BROKEN;
-        enum exchange state = await(proc, POLLIN, deadline);
-        if (state != EXCHANGE_DONE)
-            return state;
-        char *room = th_wire_room(wire, READ_BYTES);
-        ssize_t n = recv(proc->node_episodes, room, READ_BYTES, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return EXCHANGE_GONE;
-        wire->bytes.len += n > 0 ? (size_t)n : 0;
-    }
-}
-
-static th_time limit_of(const struct th_appproc *proc)
-{
-    int64_t limit = proc->settings.episode_limit_ms;
-    limit = limit == 0 ? DEFAULT_LIMIT_MS : limit;
-    return limit < 0 ? TH_TIME_NONE : limit * TH_MILLISECOND;
-}
-
-/* The process is lost to the node. Whoever is to blame is told with the other culprits, before the
- * next process is up. */
-static void lose(struct th_appproc *proc, struct th_str instance_id, const char *reason)
-{
-    if (reason) {
-        pthread_mutex_lock(&proc->lock);
-        free(proc->suspect.instance_id);
-        proc->suspect.instance_id = th_str_dup(instance_id);
-        snprintf(proc->suspect.reason, sizeof proc->suspect.reason, "%s", reason);
-        pthread_mutex_unlock(&proc->lock);
-        if (proc->node_pidfd >= 0)
-            pidfd_send_signal(proc->node_pidfd, SIGKILL, NULL, 0);
-    }
-    close_fd(&proc->node_episodes);
-    close_fd(&proc->node_pidfd);
-}
-
-static enum th_executor_result refuse_size(struct th_arena *arena, struct th_actions *out)
-{
-    struct th_action *only = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
-    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
-    *failure = (struct th_failure){
-        .type = TH_STR("PayloadTooLarge"),
-        .message = TH_STR("the history is too large to be handed to the application's process"),
-        .non_retriable = true,
-    };
-    only->status = TH_STATUS_FAILED;
-    only->failure = failure;
-    return TH_EXECUTOR_DONE;
-}
-
-/* The frame is copied: the actions must live as long as the arena. */
-static bool read_actions(struct th_str frame, struct th_arena *arena, struct th_error *error,
-                         enum th_executor_result *result, struct th_actions *out)
-{
-    struct th_reader in;
-    enum th_frame_kind kind;
-    struct th_str copy = th_str_n(th_arena_dup(arena, frame.data, frame.len), frame.len);
-    if (!th_wire_open(copy, arena, error, &in, &kind))
-        return false;
-    if (kind != TH_FRAME_ACTIONS)
-        return th_fail(error, TH_CORRUPT, "a frame of kind %d instead of actions", (int)kind);
-    return th_get_actions(&in, result, out);
-}
-
-static enum th_executor_result on_orchestrate(void *argument, const struct th_episode *episode,
-                                              struct th_arena *arena, struct th_actions *out)
-{
-    struct th_appproc *proc = argument;
-    enum th_executor_result result = TH_EXECUTOR_CRASHED;
-    struct th_str frame = TH_STR_ABSENT;
-    struct th_error error = {.code = TH_OK};
-    char reason[160];
-    if (proc->node_episodes < 0)
-        return TH_EXECUTOR_CRASHED;
-    proc->node_out.len = 0;
-    size_t begin = th_wire_begin(&proc->node_out, TH_FRAME_EPISODE);
-    th_put_episode(&proc->node_out, episode);
-    if (!th_wire_end(&proc->node_out, begin))
-        return refuse_size(arena, out);
-    th_time limit = limit_of(proc);
-    th_time deadline = limit == TH_TIME_NONE ? TH_TIME_NONE : th_monotonic() + limit;
-    enum exchange state = send_all(proc, th_buffer_view(&proc->node_out), deadline);
-    if (state == EXCHANGE_DONE)
-        state = receive_one(proc, &frame, deadline);
-    if (state == EXCHANGE_DONE && read_actions(frame, arena, &error, &result, out))
-        return result;
-    if (state == EXCHANGE_GONE) {
-        lose(proc, episode->instance_id, NULL);
-    } else if (state == EXCHANGE_LATE) {
-        snprintf(reason, sizeof reason,
-                 "did not come back within %lld ms (an orchestrator must not block or spin)",
-                 (long long)(limit / TH_MILLISECOND));
-        lose(proc, episode->instance_id, reason);
-    } else {
-        snprintf(reason, sizeof reason, "left the process with an answer nobody can read: %.100s",
-                 error.message);
-        lose(proc, episode->instance_id, reason);
-    }
-    *out = (struct th_actions){.items = NULL};
-    return TH_EXECUTOR_CRASHED;
-}
-
-static void on_forget(void *argument, struct th_str instance_id)
-{
-    struct th_appproc *proc = argument;
-    if (proc->node_episodes < 0)
-        return;
-    proc->node_out.len = 0;
-    size_t begin = th_wire_begin(&proc->node_out, TH_FRAME_FORGET);
-    th_put_text(&proc->node_out, instance_id);
-    th_wire_end(&proc->node_out, begin);
-    th_time limit = limit_of(proc);
-    th_time deadline = limit == TH_TIME_NONE ? TH_TIME_NONE : th_monotonic() + limit;
-    if (send_all(proc, th_buffer_view(&proc->node_out), deadline) != EXCHANGE_DONE)
-        lose(proc, instance_id, NULL); /* the next episode finds nobody; the manager, too */
-}
-
-/* ---- client functions: HTTP threads -----------------------------------------------------------
- */
-
-static struct visit *visit_find(struct th_appproc *proc, uint64_t number)
-{
-    struct visit *visit;
-    DL_SEARCH_SCALAR(proc->visits, visit, number, number);
-    return visit;
-}
-
-static void visit_send(struct th_appproc *proc, struct visit *visit)
-{
-    if (visit->sent || !proc->up)
-        return;
-    visit->sent = true;
-    send_frame(proc, &visit->frame);
-}
-
-static bool put_visit(struct visit *visit, const struct th_operation *op)
-{
-    const struct th_http_options *options = &op->api->options;
-    struct th_wire_request request = {
-        .number = visit->number,
-        .cron = op->function == NULL,
-        .methods = op->function ? th_str_of(op->function->methods) : TH_STR_ABSENT,
-        .route = op->function ? th_str_of(op->function->route) : op->x.target.path,
-        .method = op->x.method,
-        .target = op->x.target_text,
-        .body = op->x.body.len ? th_buffer_view(&op->x.body) : TH_STR_ABSENT,
-        .origin = op->origin,
-        .hub = th_str_of(options->gateway->hub->name),
-        .key = th_str_of(options->api_key),
-        .headers = op->x.headers,
-        .params = op->params,
-    };
-    size_t begin = th_wire_begin(&visit->frame, TH_FRAME_REQUEST);
-    th_put_request(&visit->frame, &request);
-    return th_wire_end(&visit->frame, begin);
-}
-
-/* Lock held. Until the answer, the death of the process or the end of patience. */
-static void await_answer(struct th_appproc *proc, struct visit *visit)
-{
-    th_time until = th_monotonic() + UNSENT_PATIENCE;
-    struct timespec deadline = {.tv_sec = until / TH_SECOND, .tv_nsec = until % TH_SECOND * 1000};
-    int late = 0;
-    while (!visit->done && !proc->quiet && (visit->sent || !late)) {
-        if (visit->sent)
-            pthread_cond_wait(&visit->changed, &proc->lock);
-        else
-            late = pthread_cond_clockwait(&visit->changed, &proc->lock, CLOCK_MONOTONIC, &deadline);
-    }
-}
-
-static void give_file(struct th_operation *op, struct visit *visit, const char *content_type)
-{
-    struct stat about;
-    if (visit->file < 0 || fstat(visit->file, &about) != 0 || !S_ISREG(about.st_mode)) {
-        th_answer_failure(&op->x, 500, TH_STR("the application answered with no proper file"));
-        return;
-    }
-    th_answer_file(&op->x, visit->file, (size_t)about.st_size, content_type);
-    visit->file = -1;
-}
-
-static int give_answer(struct th_operation *op, struct visit *visit)
-{
-    struct th_wire_answer answer;
-    struct th_reader in;
-    enum th_frame_kind kind;
-    if (!th_wire_open(th_buffer_view(&visit->answer), &op->x.arena, NULL, &in, &kind) ||
-        !th_get_answer(&in, &answer))
-        return TH_FAILED; /* the manager has read it before */
-    for (size_t i = 0; i < answer.headers.count; i++)
-        th_answer_header(&op->x, answer.headers.items[i].name.data, answer.headers.items[i].value);
-    if (answer.file)
-        give_file(op, visit, NULL);
-    else if (answer.status != 0)
-        th_answer(&op->x, answer.status, NULL, answer.body);
-    if (answer.file && answer.status != 0 && op->x.file >= 0)
-        op->x.status = answer.status;
-    return answer.verdict;
-}
-
-static int give_failure(struct th_operation *op, const struct visit *visit, bool quiet)
-{
-    if (quiet)
-        th_answer_failure(&op->x, 503, TH_STR("the hub is shutting down"));
-    else if (visit->sent)
-        th_answer_failure(&op->x, 500,
-                          TH_STR("the application's process died while it served this request"));
-    else
-        th_answer_failure(&op->x, 503, TH_STR("the application is being started again"));
-    return TH_FAILED;
-}
-
-static int on_serve(void *argument, struct th_operation *op)
-{
-    struct th_appproc *proc = argument;
-    struct visit visit = {.file = -1};
-    pthread_cond_init(&visit.changed, NULL);
-    pthread_mutex_lock(&proc->lock);
-    visit.number = ++proc->last_number;
-    pthread_mutex_unlock(&proc->lock);
-    bool fits = put_visit(&visit, op);
-    pthread_mutex_lock(&proc->lock);
-    if (fits) {
-        DL_APPEND(proc->visits, &visit);
-        visit_send(proc, &visit);
-        await_answer(proc, &visit);
-        DL_DELETE(proc->visits, &visit);
-    }
-    bool quiet = proc->quiet;
-    pthread_mutex_unlock(&proc->lock);
-    int verdict = visit.answer.len ? give_answer(op, &visit) : give_failure(op, &visit, quiet);
-    close_fd(&visit.file);
-    th_buffer_deinit(&visit.frame);
-    th_buffer_deinit(&visit.answer);
-    pthread_cond_destroy(&visit.changed);
-    return verdict;
-}
-
-/* The first descriptor received and not claimed; -1: none. The channel keeps their order. */
-static int take_file(struct th_appproc *proc)
-{
-    if (proc->file_count == 0)
-        return -1;
-    int file = proc->files[0];
-    proc->file_count--;
-    memmove(proc->files, proc->files + 1, proc->file_count * sizeof file);
-    return file;
-}
-
-static bool enter_answer(struct th_appproc *proc, struct th_str frame, struct th_reader *in)
-{
-    struct th_wire_answer answer;
-    if (!th_get_answer(in, &answer))
-        return false;
-    int file = answer.file ? take_file(proc) : -1;
-    pthread_mutex_lock(&proc->lock);
-    struct visit *visit = visit_find(proc, answer.number);
-    if (visit && visit->sent && !visit->done) {
-        th_buffer_str(&visit->answer, frame);
-        visit->file = file;
-        visit->done = true;
-        file = -1;
-        pthread_cond_signal(&visit->changed);
-    }
-    pthread_mutex_unlock(&proc->lock);
-    close_fd(&file);
-    return true;
-}
-
-/* ---- commands of the application's clients -----------------------------------------------------
- */
-
-static void unlist_command(struct command *command)
-{
-    DL_DELETE(command->proc->commands, command);
-    command->proc->command_count--;
-    command->listed = false;
-}
-
-/* On the gateway's thread; must not block. */
-static void on_reply(void *argument, const struct th_reply *reply)
-{
-    struct command *command = argument;
-    struct th_appproc *proc = command->proc;
-    TH_BUFFER frame = {0};
-    size_t begin = th_wire_begin(&frame, TH_FRAME_REPLY);
-    th_put_reply(&frame, command->number, reply);
-    if (!th_wire_end(&frame, begin)) {
-        struct th_reply small = {.count = 0};
-        th_fail(&small.error, TH_TOO_LARGE, "the answer is too large for the application");
-        begin = th_wire_begin(&frame, TH_FRAME_REPLY);
-        th_put_reply(&frame, command->number, &small);
-        th_wire_end(&frame, begin);
-    }
-    pthread_mutex_lock(&proc->lock);
-    bool dropped = command->dropped, listed = command->listed;
-    command->answered = true;
-    if (listed)
-        unlist_command(command);
-    if (!dropped && proc->up)
-        send_frame(proc, &frame);
-    pthread_mutex_unlock(&proc->lock);
-    if (listed)
-        free(command);
-}
-
-static void refuse_command(struct th_appproc *proc, uint64_t number)
-{
-    struct th_reply reply = {.count = 0};
-    TH_BUFFER frame = {0};
-    th_fail(&reply.error, TH_UNAVAILABLE, "the hub cannot take more commands of the application");
-    size_t begin = th_wire_begin(&frame, TH_FRAME_REPLY);
-    th_put_reply(&frame, number, &reply);
-    th_wire_end(&frame, begin);
-    pthread_mutex_lock(&proc->lock);
-    send_frame(proc, &frame);
-    pthread_mutex_unlock(&proc->lock);
-}
-
-static bool may_take_command(struct th_appproc *proc)
-{
-    pthread_mutex_lock(&proc->lock);
-    bool may = proc->command_count < MAX_COMMANDS;
-    pthread_mutex_unlock(&proc->lock);
-    return may;
-}
-
-static bool enter_command(struct th_appproc *proc, struct th_reader *in)
-{
-    uint64_t number;
-    struct th_command what;
-    if (!th_get_command(in, &number, &what))
-        return false;
-    if (!may_take_command(proc)) {
-        refuse_command(proc, number);
-        return true;
-    }
-    struct command *command = TH_NEW(struct command);
-    *command = (struct command){.proc = proc, .number = number};
-    struct th_gateway *gateway = th_host_gateway(proc->host);
-    uint64_t ticket = gateway->submit(gateway, &what, on_reply, command);
-    pthread_mutex_lock(&proc->lock);
-    bool answered = command->answered;
-    command->ticket = ticket;
-    if (!answered) {
-        command->listed = true;
-        DL_APPEND(proc->commands, command);
-        proc->command_count++;
-    }
-    pthread_mutex_unlock(&proc->lock);
-    if (answered)
-        free(command);
-    return true;
-}
-
-/* Lock not held; the command is off the list and marked as dropped. */
-static void cancel_command(struct th_appproc *proc, struct command *command)
-{
-    struct th_gateway *gateway = th_host_gateway(proc->host);
-    gateway->cancel(gateway, command->ticket); /* either way nothing of it runs after this */
-    free(command);
-}
-
-static bool enter_give_up(struct th_appproc *proc, struct th_reader *in)
-{
-    uint64_t number;
-    struct command *command;
-    if (!th_get_number(in, &number))
-        return false;
-    pthread_mutex_lock(&proc->lock);
-    DL_SEARCH_SCALAR(proc->commands, command, number, number);
-    if (command) {
-        unlist_command(command);
-        command->dropped = true;
-    }
-    pthread_mutex_unlock(&proc->lock);
-    if (command)
-        cancel_command(proc, command);
-    return true;
-}
-
-static void drop_commands(struct th_appproc *proc)
-{
-    for (;;) {
-        pthread_mutex_lock(&proc->lock);
-        struct command *command = proc->commands;
-        if (command) {
-            unlist_command(command);
-            command->dropped = true;
-        }
-        pthread_mutex_unlock(&proc->lock);
-        if (!command)
-            return;
-        cancel_command(proc, command);
-    }
 }
 
 /* ---- the first words ---------------------------------------------------------------------------
@@ -939,17 +375,17 @@ static void begin(struct th_appproc *proc)
     put_begin(proc, &frame);
     pthread_mutex_lock(&proc->lock);
     proc->up = true;
-    send_frame(proc, &frame);
+    th_appproc_send(proc, &frame);
     struct item *item, *next;
     HASH_ITER(hh, proc->items, item, next)
         item_send(proc, item);
     struct visit *visit;
     DL_FOREACH(proc->visits, visit) {
-        visit_send(proc, visit);
+        th_appproc_visit_send(proc, visit);
         pthread_cond_signal(&visit->changed);
     }
-    close_fd(&proc->next_episodes);
-    close_fd(&proc->next_pidfd);
+    th_appproc_close(&proc->next_episodes);
+    th_appproc_close(&proc->next_pidfd);
     proc->next_episodes = proc->episodes;
     proc->next_pidfd = fcntl(proc->pidfd, F_DUPFD_CLOEXEC, 0);
     proc->episodes = -1;
@@ -970,12 +406,23 @@ static bool enter_frame(struct th_appproc *proc, struct th_str frame, struct th_
     if (up && kind == TH_FRAME_RESULT)
         return enter_result(proc, &in);
     if (up && kind == TH_FRAME_ANSWER)
-        return enter_answer(proc, frame, &in);
+        return th_appproc_answer(proc, frame, &in);
     if (up && kind == TH_FRAME_COMMAND)
-        return enter_command(proc, &in);
+        return th_appproc_command(proc, &in);
     if (up && kind == TH_FRAME_GIVE_UP)
-        return enter_give_up(proc, &in);
+        return th_appproc_give_up(proc, &in);
     return th_fail(error, TH_CORRUPT, "a frame of kind %d, which is not its to send", (int)kind);
+}
+
+/* The first descriptor received and not claimed; -1: none. The channel keeps their order. */
+int th_appproc_take_file(struct th_appproc *proc)
+{
+    if (proc->file_count == 0)
+        return -1;
+    int file = proc->files[0];
+    proc->file_count--;
+    memmove(proc->files, proc->files + 1, proc->file_count * sizeof file);
+    return file;
 }
 
 static void keep_files(struct th_appproc *proc, struct msghdr *message)
@@ -986,7 +433,7 @@ static void keep_files(struct th_appproc *proc, struct msghdr *message)
         for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
             int file;
             memcpy(&file, CMSG_DATA(c) + at, sizeof file);
-            if (proc->file_count < MAX_FILES)
+            if (proc->file_count < TH_APPPROC_FILES)
                 proc->files[proc->file_count++] = file;
             else
                 close(file);
@@ -1145,7 +592,7 @@ static void settle_estate(struct th_appproc *proc)
     struct visit *visit;
     pthread_mutex_lock(&proc->lock);
     proc->up = false;
-    close_fd(&proc->work);
+    th_appproc_close(&proc->work);
     proc->out.len = proc->out_at = 0;
     HASH_ITER(hh, proc->items, item, next)
         item->sent = false;
@@ -1155,7 +602,7 @@ static void settle_estate(struct th_appproc *proc)
         pthread_cond_signal(&visit->changed);
     }
     pthread_mutex_unlock(&proc->lock);
-    drop_commands(proc);
+    th_appproc_drop_commands(proc);
     while (proc->file_count > 0)
         close(proc->files[--proc->file_count]);
     th_wire_deinit(&proc->wire);
@@ -1166,7 +613,7 @@ static void bury(struct th_appproc *proc, bool stopping)
     int status = 0;
     if (stopping) {
         shutdown(proc->work, SHUT_RDWR);
-        close_fd(&proc->episodes);
+        th_appproc_close(&proc->episodes);
         if (!dies_within(proc, FAREWELL))
             kill_process(proc);
     }
@@ -1176,8 +623,8 @@ static void bury(struct th_appproc *proc, bool stopping)
     if (!stopping)
         tell_death(proc, status);
     settle_estate(proc);
-    close_fd(&proc->pidfd);
-    close_fd(&proc->episodes);
+    th_appproc_close(&proc->pidfd);
+    th_appproc_close(&proc->episodes);
     proc->greeted = false;
 }
 
@@ -1218,8 +665,8 @@ static bool start_process(struct th_appproc *proc)
     int result = make_channel(work) && make_channel(episodes) ? 0 : errno;
     if (result == 0)
         result = spawn(proc, work[1], episodes[1]);
-    close_fd(&work[1]);
-    close_fd(&episodes[1]);
+    th_appproc_close(&work[1]);
+    th_appproc_close(&episodes[1]);
     if (result == 0 && (proc->pidfd = pidfd_open(proc->pid, 0)) < 0) {
         result = errno;
         kill(proc->pid, SIGKILL);
@@ -1231,8 +678,8 @@ static bool start_process(struct th_appproc *proc)
         proc->started = th_monotonic();
         return true;
     }
-    close_fd(&work[0]);
-    close_fd(&episodes[0]);
+    th_appproc_close(&work[0]);
+    th_appproc_close(&episodes[0]);
     struct th_error error = {.code = TH_OK};
     th_fail(&error, TH_INTERNAL, "cannot start the application's process: %s", strerror(result));
     th_log(proc->log, TH_LOG_ERROR, "worker", "%s", error.message);
@@ -1352,18 +799,18 @@ struct th_runner th_appproc_runner(struct th_appproc *proc)
     return (struct th_runner){.argument = proc,
                               .attach = on_attach,
                               .detach = on_detach,
-                              .taken_up = on_taken_up,
+                              .taken_up = th_appproc_taken_up,
                               .activity = on_activity,
                               .cancel = on_cancel,
-                              .orchestrate = on_orchestrate,
-                              .forget = on_forget,
+                              .orchestrate = th_appproc_orchestrate,
+                              .forget = th_appproc_forget,
                               .drain = on_drain,
                               .running = count_running};
 }
 
 struct th_http_remote th_appproc_remote(struct th_appproc *proc)
 {
-    return (struct th_http_remote){.argument = proc, .serve = on_serve};
+    return (struct th_http_remote){.argument = proc, .serve = th_appproc_serve};
 }
 
 void th_appproc_quiet(struct th_appproc *proc)
@@ -1384,11 +831,11 @@ void th_appproc_free(struct th_appproc *proc)
     stop_manager(proc);
     HASH_ITER(hh, proc->items, item, next)
         item_drop(proc, item);
-    close_fd(&proc->next_episodes);
-    close_fd(&proc->next_pidfd);
-    close_fd(&proc->node_episodes);
-    close_fd(&proc->node_pidfd);
-    close_fd(&proc->wake);
+    th_appproc_close(&proc->next_episodes);
+    th_appproc_close(&proc->next_pidfd);
+    th_appproc_close(&proc->node_episodes);
+    th_appproc_close(&proc->node_pidfd);
+    th_appproc_close(&proc->wake);
     th_wire_deinit(&proc->node_wire);
     th_buffer_deinit(&proc->node_out);
     th_buffer_deinit(&proc->hello);

@@ -13,7 +13,7 @@ import unittest
 
 from harness import API, NOT_FOUND, HubTest, app, run, until
 
-KILLS = int(os.environ.get("TASKHUB_KILLS", "20"))
+KILLS = int(os.environ.get("TASKHUB_KILLS", "8"))
 SEED = int(os.environ.get("TASKHUB_SEED", str(random.randrange(1 << 30))))
 
 
