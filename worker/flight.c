@@ -155,6 +155,7 @@ static void read_slots(struct th_flight *flight, enum slot_state state)
                                    flight->culprit_count + 1, sizeof *flight->culprits);
         struct th_flight_culprit *culprit = &flight->culprits[flight->culprit_count++];
         describe(slot, culprit);
+        culprit->certain = state == CULPRIT;
         count_crash(flight->file, culprit, atomic_load(&slot->began));
     }
 }

@@ -5,9 +5,8 @@
  * and knows whom to blame, so that a function that crashes fails after a few attempts instead of
  * keeping the hub down for ever.
  *
- * The file also counts how often in a row each culprit has done so: a count in the hub's own log
- * could be outrun by the next crash. It lives in the page cache and survives the process, which is
- * all it is for; what is lost with the machine is only the blame.
+ * The hub's log counts the crashes of a culprit that is certain. The file counts as well, for the
+ * deaths that name nobody (_exit): who was there every time shows only over several of them.
  *
  * The crash handler runs on a stack of its own and touches nothing but the slot. The slot's
  * address is thread-local, the one thing a signal handler can reach; a process has one recorder.
@@ -31,6 +30,7 @@ struct th_flight_culprit {
     char name[129];  /* of the activity, when known */
     int32_t task_id; /* TH_FLIGHT_EPISODE, or the activity's */
     char reason[96]; /* "crashed the process with SIGSEGV" */
+    bool certain;    /* its own slot says so; otherwise it was only there */
     uint32_t count;  /* deaths in a row, this one included */
 };
 

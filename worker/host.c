@@ -664,23 +664,24 @@ static struct th_executor *executor_of(struct th_host *host)
     return th_executor_new(&executor);
 }
 
-/* The recorder has counted what the function cost; it is tried again until that is too much. Then
- * the node hears of all of them at once, before it runs anything, and fails it. So no attempt
- * rests on a count that the crash itself kept from becoming durable. */
+/* One that is certain is reported each time, and the log counts. A suspect is left alone until the
+ * recorder has seen it there too often; then the node hears of all its deaths at once. */
 static void report_crash(struct th_host *host, size_t index)
 {
-    uint32_t max = host->options.max_crashes;
-    const struct th_flight_culprit *culprit = th_flight_culprit(host->options.flight, index);
+    struct th_flight *flight = host->options.flight;
+    const struct th_flight_culprit *culprit = th_flight_culprit(flight, index);
     bool episode = culprit->task_id == TH_FLIGHT_EPISODE;
-    th_log(host->options.log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s (%u of %u)",
+    uint32_t max = host->options.max_crashes;
+    uint32_t reports = culprit->certain ? 1 : culprit->count >= max ? max : 0;
+
+    th_log(host->options.log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s",
            culprit->instance_id, episode ? "the orchestrator" : "activity \"", culprit->name,
-           episode ? "" : "\"", culprit->reason, culprit->count, max);
-    if (culprit->count < max)
-        return;
-    for (uint32_t i = 0; i < max; i++)
+           episode ? "" : "\"", culprit->reason);
+    for (uint32_t i = 0; i < reports; i++)
         th_node_report_crash(host->node, th_str_of(culprit->instance_id), culprit->task_id,
                              culprit->reason);
-    th_flight_settle(host->options.flight, index);
+    if (reports > 0)
+        th_flight_settle(flight, index);
 }
 
 static void report_crashes(struct th_host *host)
