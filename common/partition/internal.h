@@ -254,6 +254,7 @@ struct th_partition {
 
     struct marks marks;
     struct turn *free_turns;
+    size_t turn_count, free_turn_count; /* under way; kept for the next ones */
 
     /* checkpoints */
     size_t records_since_checkpoint, bytes_since_checkpoint, last_checkpoint_bytes;

@@ -13,24 +13,37 @@
  * the last record travels, so that a fan-out of n costs far fewer than n episodes. */
 #define GATHER_ABOVE 8
 
+/* Turns kept for the next episodes, with the memory they grew to. */
+#define SPARE_TURNS 64
+
 struct turn *turn_new(struct th_partition *p)
 {
     struct turn *t = p->free_turns;
 
-    if (t)
+    if (t) {
         p->free_turns = t->next_free;
-    else
+        p->free_turn_count--;
+    } else {
         t = TH_NEW(struct turn);
+    }
+    p->turn_count++;
     t->id = ++p->next_turn;
     return t;
 }
 
 void turn_free(struct th_partition *p, struct turn *t)
 {
-    th_arena_reset(&t->arena);
     th_events_deinit(&t->past);
+    p->turn_count--;
+    if (p->free_turn_count >= SPARE_TURNS) {
+        th_arena_deinit(&t->arena);
+        free(t);
+        return;
+    }
+    th_arena_reset(&t->arena);
     *t = (struct turn){.arena = t->arena, .next_free = p->free_turns};
     p->free_turns = t;
+    p->free_turn_count++;
 }
 
 static bool has_offer(const struct th_instance *i)
@@ -395,7 +408,7 @@ static bool should_wait(const struct th_partition *p, const struct th_instance *
 
 static void run_ready(struct th_partition *p)
 {
-    while (p->runnable && !p->paused && p->flight_count < p->options.max_unacked) {
+    while (p->runnable && !p->paused && p->flight_count + p->turn_count < p->options.max_unacked) {
         struct th_instance *i = p->runnable;
 
         p->runnable = i->next_runnable;

@@ -294,6 +294,32 @@ static void test_many_effects_at_once(void **state)
     desk_deinit(&d);
 }
 
+/* All are ready at once; no more run at once than may wait for their acknowledgement. */
+static void test_many_ready_instances(void **state)
+{
+    (void)state;
+    struct desk d;
+    char id[40];
+
+    begin(&d, SIZE_MAX);
+    d.p->options.max_unacked = 100;
+    d.hold_runs = true;
+    for (int n = 0; n < FAN; n++) {
+        snprintf(id, sizeof(id), "i%d", n);
+        desk_deliver(&d, desk_start(id, "Idle"));
+    }
+    desk_work(&d);
+    assert_int_equal(d.run_count, 100);
+    assert_int_equal(d.p->turn_count, 100);
+    d.hold_runs = false;
+    desk_run(&d);
+    desk_settle(&d);
+    assert_int_equal(d.p->letter_count, 0);
+    assert_int_equal(d.p->turn_count, 0);
+    assert_true(d.p->free_turn_count <= 64);
+    desk_deinit(&d);
+}
+
 static void test_many_appends_in_flight(void **state)
 {
     (void)state;
@@ -325,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_many_letters_for_one),
         cmocka_unit_test(test_many_marks_above_the_position),
         cmocka_unit_test(test_many_effects_at_once),
+        cmocka_unit_test(test_many_ready_instances),
         cmocka_unit_test(test_many_appends_in_flight),
     };
 
