@@ -22,7 +22,7 @@ static const struct cli_command commands[] = {
      "goes on after a restart, also after kill -9 or a power cut. A crash in the application is\n"
      "contained: the process starts anew, and the activity or orchestration that crashes again and\n"
      "again fails with the reason. With --isolate the application has a process of its own, and hub\n"
-     "and API go on while that one is started anew; a step then costs some 50 us more.",
+     "and API go on while that one is started anew.",
      "  taskhub dev ./apps/hello-cities.so\n"
      "  taskhub dev ./apps/hello-cities.so --db /var/lib/orders.db --port 8080\n"
      "  taskhub dev ./app.so --replay-always        # find orchestrators that are not deterministic\n",

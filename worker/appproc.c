@@ -15,11 +15,12 @@
 
 #include "base/memory.h"
 
-#define FIRST_DELAY   (50 * TH_MILLISECOND) /* before the second restart in a row; doubles */
-#define MAX_DELAY     (5 * TH_SECOND)
-#define HEALTHY_AFTER (30 * TH_SECOND)
-#define FAREWELL      (1000 * TH_MILLISECOND)
-#define READ_BYTES    65536
+#define FIRST_DELAY         (50 * TH_MILLISECOND) /* before the second restart in a row; doubles */
+#define MAX_DELAY           (5 * TH_SECOND)
+#define HEALTHY_AFTER       (30 * TH_SECOND)
+#define DEFAULT_MAX_CRASHES 3
+#define FAREWELL            (1000 * TH_MILLISECOND)
+#define READ_BYTES          65536
 
 extern char **environ;
 
@@ -316,15 +317,34 @@ static void drop_culprit(struct th_appproc *proc, const char *instance_id, int32
     pthread_mutex_unlock(&proc->lock);
 }
 
-static void blame(struct th_appproc *proc, const char *instance_id, int32_t task_id,
-                  const char *name, const char *reason)
+static void tell_blame(struct th_appproc *proc, const char *instance_id, int32_t task_id,
+                       const char *name, const char *reason)
 {
     bool episode = task_id == TH_FLIGHT_EPISODE;
     th_log(proc->log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s", instance_id,
            episode ? "the orchestrator" : "activity \"", name, episode ? "" : "\"", reason);
-    if (!episode)
+}
+
+static void blame(struct th_appproc *proc, const char *instance_id, int32_t task_id,
+                  const char *reason)
+{
+    if (task_id != TH_FLIGHT_EPISODE)
         drop_culprit(proc, instance_id, task_id);
     th_host_crash(proc->host, instance_id, task_id, reason);
+}
+
+/* One that is certain is counted by the log, each time. One that was only there is left alone until
+ * the recorder has seen it there too often; then the log hears of all these deaths at once. */
+static void blame_culprit(struct th_appproc *proc, struct th_flight *flight, size_t index)
+{
+    const struct th_flight_culprit *culprit = th_flight_culprit(flight, index);
+    uint32_t max = proc->settings.max_crashes ? proc->settings.max_crashes : DEFAULT_MAX_CRASHES;
+    uint32_t reports = culprit->certain ? 1 : culprit->count >= max ? max : 0;
+    tell_blame(proc, culprit->instance_id, culprit->task_id, culprit->name, culprit->reason);
+    for (uint32_t i = 0; i < reports; i++)
+        blame(proc, culprit->instance_id, culprit->task_id, culprit->reason);
+    if (reports > 0)
+        th_flight_settle(flight, index);
 }
 
 static void blame_suspect(struct th_appproc *proc)
@@ -335,7 +355,8 @@ static void blame_suspect(struct th_appproc *proc)
     pthread_mutex_unlock(&proc->lock);
     if (!suspect.instance_id)
         return;
-    blame(proc, suspect.instance_id, TH_FLIGHT_EPISODE, "", suspect.reason);
+    tell_blame(proc, suspect.instance_id, TH_FLIGHT_EPISODE, "", suspect.reason);
+    blame(proc, suspect.instance_id, TH_FLIGHT_EPISODE, suspect.reason);
     free(suspect.instance_id);
 }
 
@@ -349,11 +370,8 @@ static void blame_culprits(struct th_appproc *proc)
         th_log(proc->log, TH_LOG_ERROR, "worker", "%s", error.message);
         return;
     }
-    for (size_t i = 0; i < th_flight_culprits(flight); i++) {
-        const struct th_flight_culprit *culprit = th_flight_culprit(flight, i);
-        blame(proc, culprit->instance_id, culprit->task_id, culprit->name, culprit->reason);
-        th_flight_settle(flight, i); /* the log counts */
-    }
+    for (size_t i = 0; i < th_flight_culprits(flight); i++)
+        blame_culprit(proc, flight, i);
     th_flight_close(flight);
     proc->exited = false;
 }

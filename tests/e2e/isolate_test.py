@@ -245,6 +245,9 @@ class Containment(IsolateTest):
     def test_activity_calls_exit(self):
         self.check_crash("bad_activity", "exit", "exit()")
 
+    def test_activity_leaves_silently(self):
+        self.check_crash("bad_activity", "_exit", "exit()")
+
     def test_activity_never_returns(self):
         self.check("bad_activity", "spin", "1000 ms")
 
