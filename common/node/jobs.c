@@ -1,8 +1,11 @@
 /*
  * jobs: commands made of others. A restart reads the instance, then starts it; a recursive purge
  * reads the history for children, purges, and goes on with them; a purge by filter walks the
- * pages of a query. Each step is an ordinary command of the node's own whose answer leads on.
+ * pages of a query. Each step is an ordinary command of the node's own whose answer leads on; the
+ * purges of a page are under way together, so that they share the storage's commits.
  */
+#include <stdlib.h>
+
 #include "node/internal.h"
 
 /* What a purge does not go beyond in one command; the caller may repeat it. */
@@ -14,6 +17,13 @@ struct todo {
     bool required; /* the instance the caller named: its errors are the command's */
 };
 
+/* One of the purges of a page. */
+struct purge {
+    struct job *job;
+    uint64_t ticket; /* 0: answered, or not yet known */
+    bool answered;
+};
+
 struct job {
     struct th_node *node;
     uint64_t ticket;
@@ -22,6 +32,10 @@ struct job {
     uint64_t under_way; /* ticket of the step; 0: none */
     bool more;          /* another page of the query follows */
     char *continuation;
+    struct purge *purges;
+    size_t purge_count, purges_open;
+    bool issuing; /* the purges of a page; answers that come at once are only counted */
+    struct th_error failure;
 };
 
 static struct ticket *ticket_of(struct job *job)
@@ -38,6 +52,7 @@ static void job_deinit(struct job *job)
         free(t);
     }
     free(job->continuation);
+    free(job->purges);
     free(job);
 }
 
@@ -50,6 +65,9 @@ void job_free(struct ticket *t)
     t->job = NULL;
     if (job->under_way != 0)
         th_node_cancel(job->node, job->under_way);
+    for (size_t n = 0; n < job->purge_count; n++)
+        if (job->purges[n].ticket != 0)
+            th_node_cancel(job->node, job->purges[n].ticket);
     job_deinit(job);
 }
 
@@ -177,6 +195,59 @@ static void purge_one(struct job *job, struct th_str id)
     step(job, &purge, purged);
 }
 
+/* All purges of the page were sent: on to the next one once they are answered. */
+static void settle_page(struct job *job)
+{
+    if (job->issuing)
+        return;
+    if (job->failure.code != TH_OK)
+        finish(job, &job->failure);
+    else if (job->purges_open == 0)
+        purge_next(job);
+}
+
+static void page_purged(void *argument, const struct th_reply *reply)
+{
+    struct purge *purge = argument;
+    struct job *job = purge->job;
+
+    purge->ticket = 0;
+    purge->answered = true;
+    job->purges_open--;
+    job->count += reply->error.code == TH_OK;
+    if (reply->error.code != TH_OK && !is_passed_over(&reply->error))
+        job->failure = reply->error;
+    settle_page(job);
+}
+
+static void purge_page(struct job *job)
+{
+    const struct todo *todo;
+    size_t count = 0;
+
+    for (todo = job->todo; todo; todo = todo->next)
+        count++;
+    free(job->purges);
+    job->purges = th_alloc(count * sizeof(*job->purges));
+    job->purge_count = job->purges_open = count;
+    job->issuing = true;
+    for (size_t n = 0; n < count; n++) {
+        const struct th_command purge = {.kind = TH_COMMAND_PURGE,
+                                         .instance_id = th_str_of(job->todo->id),
+                                         .start_at = TH_TIME_NONE,
+                                         .deadline = TH_TIME_NONE};
+        struct purge *p = &job->purges[n];
+        uint64_t ticket;
+
+        p->job = job;
+        ticket = th_node_command(job->node, &purge, page_purged, p, job->node->now);
+        p->ticket = p->answered ? 0 : ticket;
+        drop_todo(job);
+    }
+    job->issuing = false;
+    settle_page(job);
+}
+
 static void add_children(struct job *job, const struct th_events *history)
 {
     for (size_t n = 0; n < history->count; n++)
@@ -266,10 +337,7 @@ static void purge_next(struct job *job)
                                         .history = true};
         step(job, &read, purge_read);
     } else if (job->todo) {
-        char *id = th_str_dup(th_str_of(job->todo->id));
-        drop_todo(job);
-        purge_one(job, th_str_of(id));
-        free(id);
+        purge_page(job);
     } else if (job->more) {
         read_page(job, t);
     } else {

@@ -1,5 +1,6 @@
 """What the hub promises about orchestrations, seen through HTTP by small applications."""
 import concurrent.futures
+import http.client
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import urllib.parse
 from harness import API, CONFLICT, OK, HubTest, app, until
 
 SEMANTICS = app("semantics")
+LONG = bool(os.environ.get("TASKHUB_LONG"))
 
 
 class OneHub(HubTest):
@@ -248,6 +250,79 @@ class Steering(OneHub):
         self.assertEqual((code, answer), (200, {"instancesDeleted": 2}))
         self.hub_.kill()
         self.hub_.start()
+        self.assertEqual(self.ids(), [])
+
+
+class Bounds(OneHub):
+    """What must not grow, burn or take for ever."""
+    ARGS = ("--log-level", "error")
+
+    def processor_time(self):
+        with open(f"/proc/{self.hub_.worker()}/stat", encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self):
+        with open(f"/proc/{self.hub_.worker()}/status", encoding="ascii") as status:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) / 1024
+
+    def file_megabytes(self):
+        return sum(os.path.getsize(self.hub_.database + end) for end in ("", "-wal")) / 2**20
+
+    def load(self, count):
+        def one_client(many):
+            for _ in range(many):
+                code, _, answer = self.hub_.http(
+                    "POST", f"{API}/orchestrators/nap?timeout=60&pollingInterval=1", 0)
+                self.assertEqual((code, answer), (200, "rested"))
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(one_client, count // 8) for _ in range(8)]:
+                done.result()
+
+    def test_generations(self):
+        count = 1000000 if LONG else 100000
+        end = self.hub_.wait(self.hub_.start_instance("generations", count), 1200)
+        self.assertEqual(end["output"], "the last of its kind")
+        self.assertLess(self.file_megabytes(), 100)
+        end = self.hub_.wait(self.hub_.start_instance("working_generations", count // 100), 1200)
+        self.assertEqual(end["output"], 1)
+        self.assertLess(self.file_megabytes(), 100)
+
+    def test_idle(self):
+        for i in range(50):
+            self.hub_.start_instance("approval", None, f"idle-{i}")
+        until(lambda: len(self.ids("&runtimeStatus=Running")) == 50, "all wait")
+        before, began = self.processor_time(), time.monotonic()
+        until(lambda: time.monotonic() > began + 2, "two idle seconds")
+        self.assertLess(self.processor_time() - before, 0.1)
+
+    def test_purge_of_many(self):
+        self.load(200000 if LONG else 2000)
+        if LONG:
+            self.load(40000)
+            before = self.memory()
+            self.load(200000)
+            self.assertLess(self.memory(), before * 1.3 + 20)
+        began = time.monotonic()
+        code, _, answer = self.hub_.http("DELETE", f"{API}/instances?createdTimeFrom=2001-01-01", timeout=600)
+        self.assertEqual(code, 200)
+        self.assertEqual(answer["instancesDeleted"], 440000 if LONG else 2000)
+        self.assertLess(time.monotonic() - began, 120 if LONG else 3)
+        self.assertEqual(self.ids(), [])
+
+    def test_purge_that_a_stop_cuts_short(self):
+        self.load(2000)
+        def purge():
+            return self.hub_.http("DELETE", f"{API}/instances?createdTimeFrom=2001-01-01")[0]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(purge)
+            self.assertEqual(self.hub_.stop(), 0, self.hub_.stderr())
+            try:
+                self.assertIn(answer.result(), (200, 503))
+            except (OSError, http.client.HTTPException):
+                pass  # it came too late
+        self.hub_.start()
+        purge()
         self.assertEqual(self.ids(), [])
 
 
