@@ -72,14 +72,22 @@ static void fail_first(const struct th_episode *e, struct th_arena *arena, struc
     }
 }
 
+static void sleep_once(const struct th_episode *e, struct th_arena *arena, struct th_actions *out)
+{
+    if (code_count(e, TH_EVENT_TIMER_CREATED) == 0)
+        th_actions_add(out, arena, TH_ACTION_CREATE_TIMER, 0)->fire_at = 1100 * TH_SECOND;
+    else if (code_count(e, TH_EVENT_TIMER_FIRED) > 0)
+        code_complete(out, arena, "\"slept\"");
+}
+
 static void code(struct desk *d, const struct th_episode *e, struct th_arena *arena,
                  struct th_actions *out)
 {
     static const struct {
         const char *name;
         void (*run)(const struct th_episode *, struct th_arena *, struct th_actions *);
-    } codes[] = {{"Fan", fan_out},   {"Again", once_more}, {"Careless", careless},
-                 {"Parent", parent}, {"Big", big},         {"Fail", fail_first}};
+    } codes[] = {{"Fan", fan_out}, {"Again", once_more}, {"Careless", careless}, {"Parent", parent},
+                 {"Big", big},     {"Fail", fail_first}, {"Sleep", sleep_once}};
 
     (void)d;
     for (size_t n = 0; n < TH_COUNT(codes); n++)
@@ -278,6 +286,55 @@ static void test_duplicates_across_a_crash(void **state)
     desk_deinit(&d);
 }
 
+/* The vector belongs to the position: what is above it, and not consumed, is accepted again. */
+static void test_a_message_below_one_that_was_consumed(void **state)
+{
+    (void)state;
+    struct desk d;
+    char slow[40], quick[40];
+
+    begin(&d, 4);
+    d.hold_loads = true;
+    desk_id(&d, "slow", 0, slow);
+    desk_id(&d, "quick", 0, quick);
+    desk_deliver(&d, desk_from(desk_start(slow, "Fan"), 2, 7, 1));
+    desk_deliver(&d, desk_from(desk_start(quick, "Fan"), 2, 7, 2));
+    desk_work(&d);
+    th_partition_loaded(d.p, th_str_of(quick), NULL, d.now);
+    desk_work(&d);
+    desk_ack(&d, 1);
+    desk_expect_recovery(&d);
+    crash(&d);
+    desk_load(&d);
+    desk_settle(&d);
+    assert_int_equal(desk_status(&d, slow), TH_STATUS_RUNNING);
+    assert_int_equal(desk_status(&d, quick), TH_STATUS_RUNNING);
+    desk_expect_recovery(&d);
+    desk_deinit(&d);
+}
+
+/* A fenced owner's record that comes to stand in the log, or one from beyond a lost suffix. */
+static void test_a_record_that_is_not_valid(void **state)
+{
+    (void)state;
+    struct desk d;
+    struct th_record purge = {
+        .kind = TH_RECORD_PURGE, .incarnation = 77, .sequence = 9, .instance_id = TH_STR("a")};
+
+    begin(&d, 1);
+    desk_deliver(&d, desk_start("a", "Fan"));
+    desk_settle(&d);
+    desk_foreign(&d, &purge); /* the epoch fits, the sequence does not */
+    crash(&d);
+    purge.sequence = 1;
+    desk_foreign(&d, &purge); /* the sequence fits, the epoch does not */
+    crash(&d);
+    assert_int_equal(desk_status(&d, "a"), TH_STATUS_RUNNING);
+    assert_int_equal(d.p->next_sequence, 1);
+    assert_int_equal(d.activity_count, PARALLEL);
+    desk_deinit(&d);
+}
+
 /* ---- activities beyond their execution ---- */
 
 static void test_orphans_run_once(void **state)
@@ -459,6 +516,8 @@ static void test_a_checkpoint_is_enough(void **state)
     desk_settle(&d);
     desk_answer(&d, near, 0, "1");
     desk_settle(&d);
+    char sleeper[40];
+    desk_deliver(&d, desk_start(desk_id(&d, "sleeper", 0, sleeper), "Sleep"));
     struct th_message later = desk_start(desk_id(&d, "later", 0, near), "Fan");
     later.event.fire_at = d.now + TH_SECOND;
     desk_deliver(&d, later);
@@ -480,6 +539,9 @@ static void test_a_checkpoint_is_enough(void **state)
         assert_true(desk_answer(&d, near, n, "1"));
     desk_settle(&d);
     assert_int_equal(desk_status(&d, near), TH_STATUS_COMPLETED);
+    d.now = 1100 * TH_SECOND;
+    desk_settle(&d);
+    assert_int_equal(desk_status(&d, sleeper), TH_STATUS_COMPLETED);
     desk_expect_recovery(&d);
     desk_deinit(&d);
 }
@@ -656,6 +718,8 @@ int main(void)
         cmocka_unit_test(test_a_lost_suffix_never_happened),
         cmocka_unit_test(test_consumption_above_the_position),
         cmocka_unit_test(test_duplicates_across_a_crash),
+        cmocka_unit_test(test_a_message_below_one_that_was_consumed),
+        cmocka_unit_test(test_a_record_that_is_not_valid),
         cmocka_unit_test(test_orphans_run_once),
         cmocka_unit_test(test_answers_of_an_earlier_generation),
         cmocka_unit_test(test_a_poisonous_episode),

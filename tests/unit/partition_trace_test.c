@@ -493,6 +493,35 @@ static void test_activities_of_an_ended_instance_are_ignored(void **state)
     desk_deinit(&d);
 }
 
+/* Of the right execution, but nobody waits for it: another id, or one that was answered. */
+static void test_an_answer_nobody_waits_for(void **state)
+{
+    (void)state;
+    struct desk d;
+    struct th_message answer = desk_message("a", TH_EVENT_TASK_COMPLETED);
+    char execution[40];
+
+    begin(&d, 1);
+    desk_deliver(&d, desk_start("a", "Parallel"));
+    desk_settle(&d);
+    desk_answer(&d, "a", 0, "1");
+    desk_settle(&d);
+    desk_forget(&d);
+    snprintf(execution, sizeof(execution), "%.*s", TH_PRI(desk_info(&d, "a")->execution_id));
+    answer.execution_id = th_str_of(execution);
+    answer.event.related_id = 5;
+    desk_deliver(&d, answer);
+    answer.event.related_id = 0;
+    desk_deliver(&d, answer);
+    answer.event.related_id = 1;
+    answer.execution_id = TH_STR("an earlier one");
+    desk_deliver(&d, answer);
+    desk_work(&d);
+    desk_expect(&d, "append 2 marks\n");
+    assert_int_equal(desk_status(&d, "a"), TH_STATUS_RUNNING);
+    desk_deinit(&d);
+}
+
 static void test_purging(void **state)
 {
     (void)state;
@@ -541,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_the_outbox_is_sent_again_in_order),
         cmocka_unit_test(test_a_stuck_destination_costs_the_others_nothing),
         cmocka_unit_test(test_activities_of_an_ended_instance_are_ignored),
+        cmocka_unit_test(test_an_answer_nobody_waits_for),
         cmocka_unit_test(test_purging),
     };
 
