@@ -24,6 +24,8 @@ static void want(struct th_partition *p, struct th_str id)
 {
     struct wanted *w;
 
+    if (id.len == 0)
+        return; /* of a message or a checkpoint that is refused when it is folded */
     HASH_FIND(hh, p->wanted_by_id, id.data, id.len, w);
     if (w)
         return;
