@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "node/internal.h"
+#include "provider/provider.h"
 
 #define GENERATION_SHIFT 48
 #define VALUE_MASK       ((UINT64_C(1) << GENERATION_SHIFT) - 1)
@@ -253,11 +254,14 @@ static void on_state(struct th_node *node, struct part *part, struct th_completi
         load_rows(node, part);
 }
 
-/* The former owner trimmed what is being read: what was fed has a hole, so it starts again. */
+/* The former owner, or a wipe, changed what is being read under the reader's eyes: what it has of
+ * log or projection has a hole, so it starts again. */
 static void read_again(struct th_node *node, struct part *part)
 {
     th_partition_free(part->core);
     part->core = core_new(node, part);
+    part->generation++; /* rows that were asked for come too late */
+    part->rows_missing = 0;
     part->seen_first = false;
     part->state = PART_STATE;
     node->provider->ops->state(node->provider, part->index, part_tag(part, 0));
@@ -316,6 +320,15 @@ static void on_gap(struct th_node *node, struct part *part, struct th_completion
     drop_gap(part);
 }
 
+/* All rows have to be those of the watermark that was read before them. A projection that can be
+ * wiped comes back to the watermark "nothing" later, and would then take a batch that leaves out
+ * what was believed to be stored. */
+static bool is_another_projection(const struct th_node *node, const struct part *part,
+                                  const struct th_completion *c)
+{
+    return !node->traits.durable_projection && !th_watermark_equal(&c->watermark, &part->watermark);
+}
+
 static void on_row(struct th_node *node, struct part *part, const struct op *op,
                    struct th_completion *c)
 {
@@ -323,6 +336,10 @@ static void on_row(struct th_node *node, struct part *part, const struct op *op,
 
     if (part->state != PART_ROWS)
         return;
+    if (is_another_projection(node, part, c)) {
+        read_again(node, part);
+        return;
+    }
     if (!th_partition_base(part->core, th_str_of(op->id), c->row_count > 0 ? c->rows : NULL,
                            &error)) {
         part_lose(node, part, &error);
