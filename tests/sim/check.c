@@ -187,6 +187,8 @@ static void check_subject(struct run *run, struct facts *facts, const struct sub
         run_fail(run, "instance \"%s\" was purged, and is there", s->id);
     if (!there || s->may_go)
         return;
+    if (f->begun > 1 && !s->may_change)
+        run_fail(run, "instance \"%s\" began %u times", s->id, f->begun);
     check_accepted(run, s, f);
     if (s->ended && !s->may_change &&
         (f->info.status != s->status || !same_output(s->output, f->info.output)))

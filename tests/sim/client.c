@@ -24,13 +24,14 @@ enum act {
     ACT_REWIND,
     ACT_RESTART,
     ACT_PURGE,
+    ACT_PURGE_BY,
     ACT_QUERY,
     ACT_HUB,
 };
 
 static const char *const act_names[] = {
-    "start",  "await",  "status",  "history", "raise", "terminate", "suspend",
-    "resume", "rewind", "restart", "purge",   "query", "hub",
+    "start",  "await",  "status",  "history", "raise",    "terminate", "suspend",
+    "resume", "rewind", "restart", "purge",   "purge by", "query",     "hub",
 };
 
 struct op {
@@ -281,12 +282,23 @@ static struct maker maker_of(struct clients *c)
     };
 }
 
+/* A start has to fit into one message, which is not written in parts. */
+#define MOST_BYTES 4000
+
 static json_t *make(struct session *s, struct maker *m)
 {
+    const struct maker before = *m;
     char uid[32];
 
     snprintf(uid, sizeof(uid), "s%u", s->number);
-    return program_make(m, uid);
+    for (;;) {
+        json_t *program = program_make(m, uid);
+
+        if (json_dumpb(program, NULL, 0, 0) <= MOST_BYTES)
+            return program;
+        json_decref(program);
+        *m = before;
+    }
 }
 
 /* Looks now and then, which must change nothing. */
@@ -362,7 +374,7 @@ static void script_plain(struct clients *c)
     if (!generated && coin(c, 3))
         script_meddler(c, s);
     if (m.waited == 0 && coin(c, 3))
-        add(s, ACT_PURGE)->recursive = coin(c, 2);
+        add(s, generated && coin(c, 2) ? ACT_PURGE_BY : ACT_PURGE)->recursive = coin(c, 2);
     add(s, ACT_STATUS);
 }
 
@@ -642,8 +654,8 @@ static const enum th_command_kind commands[] = {
     [ACT_RAISE] = TH_COMMAND_RAISE,     [ACT_TERMINATE] = TH_COMMAND_TERMINATE,
     [ACT_SUSPEND] = TH_COMMAND_SUSPEND, [ACT_RESUME] = TH_COMMAND_RESUME,
     [ACT_REWIND] = TH_COMMAND_REWIND,   [ACT_RESTART] = TH_COMMAND_RESTART,
-    [ACT_PURGE] = TH_COMMAND_PURGE,     [ACT_QUERY] = TH_COMMAND_QUERY,
-    [ACT_HUB] = TH_COMMAND_HUB,
+    [ACT_PURGE] = TH_COMMAND_PURGE,     [ACT_PURGE_BY] = TH_COMMAND_PURGE_BY,
+    [ACT_QUERY] = TH_COMMAND_QUERY,     [ACT_HUB] = TH_COMMAND_HUB,
 };
 
 /* What asking alone may change. */
@@ -670,6 +682,7 @@ static void before_asking(struct session *s)
         subject->may_change = true;
         break;
     case ACT_PURGE:
+    case ACT_PURGE_BY:
         subject->may_go = true;
         break;
     default:
@@ -717,8 +730,10 @@ static void issue(struct session *s)
     }
     if (op->act == ACT_AWAIT)
         command.deadline = now + 2 * TH_SECOND;
-    if (op->act == ACT_QUERY)
+    if (op->act == ACT_QUERY || op->act == ACT_PURGE_BY)
         fill_query(s, &command);
+    if (op->act == ACT_PURGE_BY)
+        command.query.id_prefix = th_str_of(target(s)); /* and what is named after it */
     s->process = choose_process(s);
     if (!s->process->node) {
         again_later(s);
@@ -839,9 +854,14 @@ static void on_restart(struct session *s, const struct th_reply *reply)
     if (reply->error.code == TH_OK) {
         snprintf(s->id, sizeof(s->id), "%.*s", TH_PRI(reply->instance_id));
         exists(s->clients, subject_of(s->clients, s->id));
-    } else if (reply->error.code != TH_PRECONDITION && reply->error.code != TH_EXISTS) {
-        unexpected(s, reply);
-    } else if (!s->unknown) {
+    } else if (reply->error.code == TH_TOO_LARGE && s->clients->run->plan.world.max_record_bytes) {
+        /* the input of the last round holds all results: nothing changed, and nothing is wrong */
+    } else if (reply->error.code == TH_PRECONDITION &&
+               is_stale(s, subject_of(s->clients, target(s)))) {
+        again_later(s); /* it was told by a process that has not heard of the end */
+        return;
+    } else if (!s->unknown ||
+               (reply->error.code != TH_PRECONDITION && reply->error.code != TH_EXISTS)) {
         unexpected(s, reply);
     }
     next_op(s);
@@ -858,6 +878,31 @@ static void on_purge(struct session *s, const struct th_reply *reply)
     } else if (!may_be_over(s)) {
         unexpected(s, reply);
     }
+    next_op(s);
+}
+
+/* Another process's partition may not have shown it yet. */
+static void on_purge_by(struct session *s, const struct th_reply *reply)
+{
+    if (reply->error.code != TH_OK)
+        unexpected(s, reply);
+    if (reply->count > 0 && s->clients->run->plan.world.ordered)
+        on_purge(s, reply);
+    else
+        next_op(s);
+}
+
+/* ---- what the hub shows ---- */
+
+static void on_hub(struct session *s, const struct th_reply *reply)
+{
+    const struct th_hub_view *v = reply->hub;
+
+    if (!v || v->record.partitions != s->clients->run->plan.world.partitions)
+        unexpected(s, reply);
+    for (uint32_t n = 0; v && n < v->record.partitions; n++)
+        if (v->partitions[n].owned && v->partitions[n].inbox_position > v->partitions[n].inbox_end)
+            run_fail(s->clients->run, "partition %u is beyond the end of its inbox", n);
     next_op(s);
 }
 
@@ -956,8 +1001,11 @@ static void judge(struct session *s, const struct th_reply *reply)
     case ACT_QUERY:
         on_query(s, reply);
         break;
+    case ACT_PURGE_BY:
+        on_purge_by(s, reply);
+        break;
     case ACT_HUB:
-        next_op(s);
+        on_hub(s, reply);
         break;
     default:
         on_done(s, reply);
@@ -1051,6 +1099,15 @@ void clients_step(struct clients *c, th_time now)
 
     DL_FOREACH(c->sessions, s)
         session_step(s, now);
+}
+
+const char *clients_suspect(const struct clients *c, uint64_t which)
+{
+    const struct session *s = c->sessions;
+
+    for (which %= c->count; which > 0; which--)
+        s = s->next;
+    return s->at > 0 && !is_over(s) ? s->id : NULL;
 }
 
 /* Its node has answered everything with UNAVAILABLE; nothing may be left. */

@@ -206,6 +206,7 @@ static void fold_events(struct reading *r, struct fact *f, const struct th_recor
                         const struct th_events *events)
 {
     if (record->replace_history) {
+        f->begun += !f->info.starting && !is_rewind(record, events);
         f->history.count = 0;
         f->info.event_count = 0;
         f->rewound = is_rewind(record, events);

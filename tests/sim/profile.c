@@ -56,7 +56,9 @@ static void draw_embedded(struct plan *plan, struct th_random *random)
     w->fail_answer = up_to(random, 0.01);
     w->lose_trim = up_to(random, 0.3);
     plan->kill = up_to(random, 0.02);
+    plan->stop = up_to(random, 0.005);
     plan->power_cut = up_to(random, 0.002);
+    plan->blame = up_to(random, 0.2);
     plan->impatient = up_to(random, 0.02);
 }
 
@@ -81,7 +83,9 @@ static void draw_cluster(struct plan *plan, struct th_random *random)
     w->fail_answer = up_to(random, 0.005);
     w->lose_trim = up_to(random, 0.3);
     plan->kill = up_to(random, 0.01);
+    plan->stop = up_to(random, 0.003);
     plan->power_cut = up_to(random, 0.001);
+    plan->blame = up_to(random, 0.2);
     plan->pause = up_to(random, 0.01);
     plan->move = up_to(random, 0.02);
     plan->astray = up_to(random, 0.05);

@@ -11,7 +11,7 @@
 
 /* Steps of calm after which whatever is not finished never will be. */
 #define CALM_STEPS 400000
-#define CALM_TIME  (120 * TH_SECOND)
+#define CALM_TIME  (1200 * TH_SECOND)
 
 /* ---- small things ---- */
 
@@ -184,8 +184,19 @@ static void process_close(struct run *run, struct process *p)
     th_executor_free(p->executor);
     clients_lost(run->clients, p);
     p->node = NULL;
-    p->paused = false;
+    p->paused = p->stopping = false;
     memset(p->taken, 0, sizeof(p->taken));
+}
+
+/* Sometimes the supervisor believes to know what the process died of. */
+static void blame(struct run *run, struct process *p)
+{
+    const char *id = clients_suspect(run->clients, th_random_next(&run->random));
+
+    if (!id || !p->node || !run_chance(run, run->plan.blame))
+        return;
+    run_trace(run, "process %u is said to have died running \"%s\"", p->number, id);
+    th_node_report_crash(p->node, th_str_of(id), run_below(run, 2) == 0 ? -1 : 0, "signal 9");
 }
 
 /* A process dies; another comes, or it comes again. */
@@ -195,6 +206,31 @@ static void process_kill(struct run *run, struct process *p)
     run_trace(run, "process %u is killed", p->number);
     process_close(run, p);
     process_open(run, p);
+    blame(run, p);
+}
+
+/* A process is asked to end: it finishes what is under way, then it goes. */
+static void process_stop(struct run *run, struct process *p)
+{
+    if (p->stopping || !p->node)
+        return;
+    run->report->stops++;
+    run_trace(run, "process %u is asked to end", p->number);
+    p->stopping = true;
+    th_node_drain(p->node);
+}
+
+static void finish_stops(struct run *run)
+{
+    for (unsigned n = 0; n < run->plan.processes; n++) {
+        struct process *p = &run->processes[n];
+
+        if (!p->stopping || p->paused || !th_node_drained(p->node))
+            continue;
+        run_trace(run, "process %u ends", p->number);
+        process_close(run, p);
+        process_open(run, p);
+    }
 }
 
 /* ---- disasters ---- */
@@ -270,6 +306,8 @@ static void disasters(struct run *run)
 
     if (run_chance(run, plan->kill))
         process_kill(run, p);
+    if (run_chance(run, plan->stop))
+        process_stop(run, p);
     if (run_chance(run, plan->pause))
         pause_process(run, p);
     if (run_chance(run, plan->move))
@@ -359,6 +397,7 @@ static th_time next_due(const struct run *run)
 static void have_turns(struct run *run)
 {
     recover(run);
+    finish_stops(run);
     pool_step(run->pool, run_now(run));
     clients_step(run->clients, run_now(run));
 }
@@ -392,7 +431,7 @@ static bool once(struct run *run)
     log_watch(run);
     have_turns(run);
     step_processes(run, false);
-    return more;
+    return more || !th_sim_idle(run->world);
 }
 
 static void trouble(struct run *run)
@@ -482,7 +521,7 @@ static void plan_crash(struct plan *plan)
     struct th_sim_options *w = &plan->world;
 
     plan->kill = plan->power_cut = plan->pause = plan->move = plan->wipe = plan->restore = 0;
-    plan->down = plan->impatient = plan->astray = 0;
+    plan->stop = plan->blame = plan->down = plan->impatient = plan->astray = 0;
     plan->sessions = plan->sessions > 3 ? 3 : plan->sessions;
     w->lose_append = w->lose_append_ack = w->lose_send = w->lose_send_ack = w->lose_project = 0;
     w->lose_project_ack = w->fail_answer = w->duplicate_send = w->lose_trim = 0;

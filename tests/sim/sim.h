@@ -47,7 +47,8 @@ struct plan {
     th_time project_interval;
     unsigned sessions;
     bool replay_always;
-    double kill, power_cut, pause, move, wipe, dump, restore, down;
+    double kill, stop, power_cut, pause, move, wipe, dump, restore, down;
+    double blame;     /* a process that died is said to have died running some instance */
     double lazy;      /* a process is not stepped although something happened */
     double astray;    /* a client asks a process that does not own the partition */
     double impatient; /* a client gives up and asks again */
@@ -77,7 +78,7 @@ struct report {
     bool failed;
     char why[2048];
     uint64_t steps, hash;
-    uint64_t kills, moves, pauses, wipes, commands, answers, stale, activities;
+    uint64_t kills, stops, moves, pauses, wipes, commands, answers, stale, activities;
     uint64_t episodes, records, loads, evictions, replays, projections;
     uint64_t instances, events, trims, parts, invalid;
     th_time elapsed; /* virtual */
@@ -92,7 +93,7 @@ struct process {
     struct th_provider *provider;
     struct th_node *node;
     struct th_executor *executor;
-    bool paused;
+    bool paused, stopping;
     th_time resume_at, next;
     bool taken[MAX_PARTITIONS];
 };
@@ -218,6 +219,8 @@ void clients_step(struct clients *clients, th_time now);
 bool clients_done(const struct clients *clients);
 /* What the first unfinished session waits for; the caller frees it. */
 char *clients_waiting(const struct clients *clients);
+/* The id of an instance that may be running, for a process to have died on; NULL: none. */
+const char *clients_suspect(const struct clients *clients, uint64_t which);
 void clients_lost(struct clients *clients, const struct process *process);
 const struct subject *clients_subjects(const struct clients *clients);
 struct verdict clients_verdict(const struct clients *clients, const char *uid);
@@ -237,6 +240,7 @@ struct fact { /* an instance as the valid records have it */
     struct th_instance_info info;
     struct th_events history;
     uint64_t last;
+    unsigned begun; /* how often a start was taken, in all its lives */
 };
 
 struct told_task { /* TASK_SCHEDULED in a valid record */
