@@ -173,6 +173,27 @@ static int api_delete(const struct hub_call *call)
     return code == CLI_OK ? say_deleted(call) : code;
 }
 
+/* Work that nobody serves; partitions: a table each, below the single values. */
+static void show_rows(const char *title, const json_t *rows)
+{
+    const char *titles[16];
+    struct cli_table table = {.titles = titles};
+    const char *key;
+    json_t *value;
+    size_t i;
+    json_t *row;
+    json_object_foreach(json_array_get(rows, 0), key, value) {
+        if (table.columns < TH_COUNT(titles))
+            titles[table.columns++] = key;
+    }
+    printf("\n%s\n", title);
+    json_array_foreach(rows, i, row) {
+        for (size_t n = 0; n < table.columns; n++)
+            cli_table_json_cell(&table, json_object_get(row, titles[n]));
+    }
+    cli_table_print(&table);
+}
+
 /* The running hub's view has what a person wants to see first; all of it is in --json. */
 static int api_show(const struct hub_call *call)
 {
@@ -187,11 +208,15 @@ static int api_show(const struct hub_call *call)
         return CLI_OK;
     }
     json_object_foreach(response.json, key, value) {
-        if (json_is_array(value) && json_array_size(value) == 0)
+        if (json_is_array(value))
             continue;
         printf("%-22s ", key);
         json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
         putchar('\n');
+    }
+    json_object_foreach(response.json, key, value) {
+        if (json_is_object(json_array_get(value, 0)))
+            show_rows(key, value);
     }
     return CLI_OK;
 }

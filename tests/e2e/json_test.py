@@ -34,6 +34,8 @@ class Json(HubTest):
         self.assertEqual(len(value(OK, "hub", "list")), 1)
         self.assertEqual(value(OK, "hub", "create", "Second")["name"], "Second")
         self.assertEqual(value(OK, "hub", "delete", "Second")["name"], "Second")
+        shown = hub.cli("hub", "show")
+        self.assertRegex(shown.stdout, r"partitionDetails\npartition +owned +epoch")
         for code, *args in ((NOT_FOUND, "status", "nobody"), (NOT_FOUND, "history", "nobody"),
                             (CONFLICT, "rewind", "s"), (CONFLICT, "hub", "delete", "TestHubName")):
             refused = hub.cli(*args, "--json")
