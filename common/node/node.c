@@ -152,7 +152,6 @@ static struct th_partition *core_new(struct th_node *node, const struct part *pa
         .checkpoint_bytes = o->checkpoint_bytes,
         .max_unacked = 10000,
         .max_crashes = o->max_crashes,
-        .park_after = TH_SECOND,
         .mutation = (enum th_mutation)o->mutation,
     };
 

@@ -57,7 +57,6 @@ struct th_partition_options {
     size_t checkpoint_bytes; /* … and so many bytes (at least twice the last checkpoint's size) */
     size_t max_unacked;      /* records in flight before no new episode begins */
     uint32_t max_crashes;
-    th_time park_after; /* a message that cannot run for so long is parked */
     enum th_mutation mutation;
 };
 
