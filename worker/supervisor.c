@@ -50,15 +50,24 @@ void th_supervised_block(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-void th_supervised_ready(struct th_supervised *self)
+/* What the child says of itself, once. SILENT: its process ended in the midst of starting, perhaps
+ * in the application's code, which may exit() as soon as work that waited begins. */
+enum word { SILENT, READY, RETURNED };
+
+static void say(struct th_supervised *self, enum word word)
 {
     if (!self || self->ready_fd < 0)
         return;
-    char byte = 1;
+    char byte = (char)word;
     while (write(self->ready_fd, &byte, 1) < 0 && errno == EINTR) {
     }
     close(self->ready_fd);
     self->ready_fd = -1;
+}
+
+void th_supervised_ready(struct th_supervised *self)
+{
+    say(self, READY);
 }
 
 bool th_supervised_after_exit(const struct th_supervised *self)
@@ -92,6 +101,7 @@ static _Noreturn void child_main(struct supervisor *s, int ready_fd, pid_t paren
     pthread_sigmask(SIG_UNBLOCK, &child, NULL);
     int code = s->options.run(s->options.argument, &self, s->restarts);
     fflush(NULL);
+    say(&self, RETURNED);
     _exit(code);
 }
 
@@ -113,10 +123,10 @@ static bool start_child(struct supervisor *s)
     return s->child > 0;
 }
 
-static bool was_ready(const struct supervisor *s)
+static enum word word_of(const struct supervisor *s)
 {
     char byte;
-    return read(s->ready_fd, &byte, 1) == 1;
+    return read(s->ready_fd, &byte, 1) == 1 ? (enum word)byte : SILENT;
 }
 
 /* The next signal; 0 at the deadline. */
@@ -185,14 +195,14 @@ static void describe(int status, char out[static 64])
 /* After a death: whether to start again, and the program's exit code when not. */
 static enum verdict judge(struct supervisor *s, int status, int *code)
 {
-    bool ready = was_ready(s);
+    enum word word = word_of(s);
     char how[64];
     describe(status, how);
     close(s->ready_fd);
     *code = WIFEXITED(status) ? WEXITSTATUS(status) : s->stopping ? 0 : 1;
     if (s->stopping)
         return DONE;
-    if (!ready && WIFEXITED(status))
+    if (word == RETURNED && WIFEXITED(status))
         return DONE; /* it has said why it cannot start */
     s->ended_by_exit = WIFEXITED(status) &&
                        (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) != s->options.restart_code);
@@ -200,7 +210,7 @@ static enum verdict judge(struct supervisor *s, int status, int *code)
         s->in_a_row = 0;
     s->in_a_row++;
     s->restarts++;
-    if (!ready && s->in_a_row >= s->options.max_failures) {
+    if (word != READY && s->in_a_row >= s->options.max_failures) {
         th_log(s->options.log, TH_LOG_ERROR, "supervisor",
                "giving up: the process died %u times in a row before it was ready, last of %s",
                s->in_a_row, how);

@@ -4,8 +4,8 @@
  * before any thread is started.
  *
  * SIGTERM, SIGINT and SIGHUP ask the child to stop (it gets SIGTERM); a second one kills it. The
- * child dies with its supervisor. A child that fails before it says that it is ready, by exit code,
- * has told the reason and is not started again; one that keeps dying of a signal is given up.
+ * child dies with its supervisor. A child whose `run` returns before it says that it is ready has
+ * told the reason and is not started again; one that keeps dying as it starts is given up.
  */
 #pragma once
 

@@ -76,6 +76,18 @@ static int crashes_at_start(void *argument, struct th_supervised *self, unsigned
     return 0;
 }
 
+/* As an application does whose work begins before everything is ready. */
+static int exits_while_it_starts(void *argument, struct th_supervised *self, unsigned restarts)
+{
+    counters->starts++;
+    if (restarts < 2)
+        _exit(0);
+    th_supervised_ready(self);
+    counters->child = getpid();
+    th_supervised_wait(self);
+    return 5;
+}
+
 static int serves(void *argument, struct th_supervised *self, unsigned restarts)
 {
     assert_int_equal(restarts, counters->starts);
@@ -116,6 +128,15 @@ static void gives_up_on_a_start_that_crashes(void **state)
 {
     assert_int_equal(end_of(supervise(crashes_at_start)), 1);
     assert_int_equal(counters->starts, 4);
+}
+
+static void an_exit_in_the_midst_of_a_start_is_no_refusal(void **state)
+{
+    pid_t pid = supervise(exits_while_it_starts);
+    ready_child(0);
+    kill(pid, SIGTERM);
+    assert_int_equal(end_of(pid), 5);
+    assert_int_equal(counters->starts, 3);
 }
 
 static void starts_again_after_kills_and_stops_when_told(void **state)
@@ -179,6 +200,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(does_not_repeat_a_refusal, setup, teardown),
         cmocka_unit_test_setup_teardown(gives_up_on_a_start_that_crashes, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_exit_in_the_midst_of_a_start_is_no_refusal, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(starts_again_after_kills_and_stops_when_told, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(starts_again_what_ends_unasked, setup, teardown),
