@@ -131,6 +131,15 @@ static enum th_verdict park_start(struct begin *b, struct th_offer *offer)
     return TH_VERDICT_PARKED;
 }
 
+/* The instance has come and gone already. */
+static bool repeated(const struct begin *b, const struct th_message *start)
+{
+    const struct th_pending_view *view = &b->in->pending;
+
+    return view->repeated && th_str_present(start->request_id) &&
+           view->repeated(view->argument, start->request_id);
+}
+
 static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
 {
     const struct th_message *m = offer->message;
@@ -143,7 +152,7 @@ static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
     if (offer->parked) {
         if (!exists || !is_placeholder_of(&b->info, m))
             return drop(offer, TH_OK, "");
-    } else if (same && th_str_present(m->request_id)) {
+    } else if ((same && th_str_present(m->request_id)) || (!exists && repeated(b, m))) {
         return drop(offer, TH_OK, ""); /* the client asked twice; it is one start */
     } else if (exists && !(m->reuse & TH_STATUS_BIT(b->info.status))) {
         return refuse_existing(b, offer);

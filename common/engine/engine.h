@@ -51,6 +51,9 @@ struct th_pending_view {
     bool (*take)(void *argument, enum th_pending_kind kind, int32_t event_id);
     /* The sub-orchestrations waited for: 0, 1, … until false. */
     bool (*child)(void *argument, size_t index, struct th_str *instance_id);
+    /* Whether a start with this request id was carried out and its instance purged since; NULL:
+     * never. */
+    bool (*repeated)(void *argument, struct th_str request_id);
 };
 
 /* What becomes of one message that was offered to an instance. */

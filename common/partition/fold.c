@@ -311,6 +311,7 @@ static void fold_purge(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
 
+    request_remember(f->p, f->r->reason, f->r->time);
     pending_close_all(i, true, 0);
     pending_cancel_orphans(i, 0);
     if (i->row >= f->stamp)

@@ -6,6 +6,7 @@
  *   write.c     builds records from turns and marks, appends and folds them
  *   turn.c      episodes: which letters, what the engine says, what it becomes
  *   release.c   acknowledgements, gaps, held effects, the outbox
+ *   requests.c starts that must not be repeated
  *   recover.c   claim, reading the log, rows, activation; checkpoints
  *   project.c   rows for the projection, eviction
  *
@@ -202,6 +203,14 @@ struct wanted {
     char *id;
 };
 
+/* The start of an instance that was purged. */
+struct request {
+    UT_hash_handle hh; /* p->requests, oldest first */
+    char *id;
+    size_t len;
+    th_time until;
+};
+
 struct th_partition {
     struct th_partition_options options;
     struct th_random random;
@@ -210,6 +219,7 @@ struct th_partition {
     uint64_t next_token;
     uint64_t next_tag;
     uint64_t next_turn;
+    struct request *requests;
     bool redispatch; /* recovery found activities to start again */
     bool active, fenced, paused, held;
     th_time now;
@@ -376,6 +386,13 @@ void outbox_free(struct th_partition *p);
 void run_deferred(struct th_partition *p);
 void fence(struct th_partition *p, enum th_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- requests.c ---- */
+void request_remember(struct th_partition *p, struct th_str id, th_time now);
+bool request_remembered(struct th_partition *p, struct th_str id);
+void requests_put(const struct th_partition *p, struct th_buffer *out);
+void requests_get(struct th_partition *p, struct th_reader *in);
+void requests_free(struct th_partition *p);
 
 /* ---- recover.c ---- */
 void dispatch_again(struct th_partition *p);

@@ -61,6 +61,7 @@ void th_partition_free(struct th_partition *p)
     th_partition_projected(p, &dropped);
     HASH_ITER(hh, p->instances, i, next)
         instance_free(i);
+    requests_free(p);
     outbox_free(p);
     for (size_t n = 0; n < p->loaded_count; n++)
         th_blob_unref(p->loaded[n].blob);

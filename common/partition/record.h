@@ -81,11 +81,11 @@ struct th_record {
     struct th_str events;       /* EPISODE: encoded chunk */
     bool has_custom_status;
     struct th_str custom_status;
-    struct th_str next; /* EPISODE that continued as new: encoded th_instance_info */
-    int32_t task_id;    /* CRASH: -1 an episode */
-    uint32_t crashes;   /* CRASH: how often by now */
-    struct th_str reason;
-    struct th_str body; /* CHECKPOINT, SNAPSHOT, PART */
+    struct th_str next;   /* EPISODE that continued as new: encoded th_instance_info */
+    int32_t task_id;      /* CRASH: -1 an episode */
+    uint32_t crashes;     /* CRASH: how often by now */
+    struct th_str reason; /* CRASH: what happened; PURGE: the request id of the start */
+    struct th_str body;   /* CHECKPOINT, SNAPSHOT, PART */
     uint32_t part, parts;
 };
 

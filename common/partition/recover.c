@@ -331,6 +331,7 @@ static void checkpoint(struct th_partition *p)
     put_outbox(&w);
     put_all_pending(&w);
     put_crashes(&w);
+    requests_put(p, &body);
     write_checkpoint(p, th_buffer_view(&body));
     p->stats.checkpoints++;
     p->records_since_checkpoint = p->bytes_since_checkpoint = 0;
@@ -532,6 +533,7 @@ bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob 
     for (uint32_t n = groups(&in, PENDING_FIELDS); n > 0 && !in.failed; n--)
         get_pending(p, &in, blob);
     get_crashes(p, &in);
+    requests_get(p, &in);
     return !in.failed;
 }
 

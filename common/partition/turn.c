@@ -93,6 +93,13 @@ static struct pending *next_child(struct pending *d)
 }
 
 /* Asked for one after the other: what is open is walked through once. */
+static bool repeated(void *argument, struct th_str request_id)
+{
+    const struct view *v = argument;
+
+    return request_remembered(v->instance->partition, request_id);
+}
+
 static bool child_at(void *argument, size_t index, struct th_str *id)
 {
     struct view *v = argument;
@@ -148,7 +155,7 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
     new_id(p, t->next_execution_id);
     t->in = (struct th_engine_in){
         .info = &i->info,
-        .pending = {.argument = v, .take = take_pending, .child = child_at},
+        .pending = {.argument = v, .take = take_pending, .child = child_at, .repeated = repeated},
         .now = p->now > i->info.updated ? p->now : i->info.updated,
         .new_execution_id = th_str_n(t->execution_id, 32),
         .next_execution_id = th_str_n(t->next_execution_id, 32),

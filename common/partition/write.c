@@ -429,7 +429,8 @@ void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t)
 
 void write_purge(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
-    struct th_record r = {.kind = TH_RECORD_PURGE, .instance_id = instance_id(i)};
+    struct th_record r = {
+        .kind = TH_RECORD_PURGE, .instance_id = instance_id(i), .reason = i->info.request_id};
 
     marks_settle(p, t);
     marks_outgoing(p, &t->outcome);

@@ -552,6 +552,35 @@ static void test_purging(void **state)
     desk_deinit(&d);
 }
 
+/* A client that did not hear that its start arrived asks again, after the instance came and went.
+ */
+static void test_a_start_repeated_after_its_purge(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d, 1);
+    d.options.checkpoint_records = 1;
+    d.options.checkpoint_bytes = 1;
+    desk_deliver(&d, desk_asked(desk_start("a", "Done"), "r"));
+    desk_settle(&d);
+    desk_deliver(&d, desk_message("a", TH_EVENT_PURGE_REQUESTED));
+    desk_settle(&d);
+    for (int n = 0; n < 2; n++) { /* also by one who reads the log, or a checkpoint */
+        desk_forget(&d);
+        desk_deliver(&d, desk_asked(desk_start("a", "Done"), "r"));
+        desk_settle(&d);
+        assert_null(desk_row(&d, "a"));
+        desk_crash(&d);
+        desk_open(&d);
+    }
+    d.now += 11 * 60 * TH_SECOND; /* past the window */
+    desk_deliver(&d, desk_asked(desk_start("a", "Done"), "r"));
+    desk_settle(&d);
+    assert_int_equal(desk_status(&d, "a"), TH_STATUS_COMPLETED);
+    desk_deinit(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -572,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_activities_of_an_ended_instance_are_ignored),
         cmocka_unit_test(test_an_answer_nobody_waits_for),
         cmocka_unit_test(test_purging),
+        cmocka_unit_test(test_a_start_repeated_after_its_purge),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
