@@ -180,6 +180,43 @@ static bool stays_parked(const struct th_instance *i, const struct letter *l)
            (placed || l->message.event.kind != TH_EVENT_EXECUTION_STARTED);
 }
 
+/* By the record that holds them: what one sender sent is in that order, parked or not. */
+static bool is_before(const struct letter *a, const struct letter *b)
+{
+    return a->from == LETTER_LOCAL &&
+           (a->local.sequence < b->local.sequence ||
+            (a->local.sequence == b->local.sequence && a->local.index < b->local.index));
+}
+
+/* What was parked is older than what came since; but some of it may be in the mailbox already. */
+static void put_in_front(struct th_instance *i, struct letter *back)
+{
+    struct letter *l, *next, *at = i->mailbox;
+
+    DL_FOREACH_SAFE(back, l, next) {
+        while (at && is_before(at, l))
+            at = at->next;
+        DL_DELETE(back, l);
+        if (at)
+            DL_PREPEND_ELEM(i->mailbox, at, l);
+        else
+            DL_APPEND(i->mailbox, l);
+    }
+}
+
+/* A letter that is parked again goes back to its place. */
+static void put_in_place(struct th_instance *i, struct letter *l)
+{
+    struct letter *at = i->parked ? i->parked->prev : NULL;
+
+    while (at && l->from == LETTER_LOCAL && !is_before(at, l))
+        at = at == i->parked ? NULL : at->prev;
+    if (at)
+        DL_APPEND_ELEM(i->parked, at, l);
+    else
+        DL_PREPEND(i->parked, l);
+}
+
 static void unpark_if(struct th_instance *i, const struct letter *due)
 {
     struct letter *l, *next, *back = NULL;
@@ -195,8 +232,7 @@ static void unpark_if(struct th_instance *i, const struct letter *due)
     }
     if (!back)
         return;
-    DL_CONCAT(back, i->mailbox);
-    i->mailbox = back;
+    put_in_front(i, back);
     instance_ready(i);
 }
 
@@ -245,7 +281,7 @@ void letter_park(struct letter *l, th_time not_before)
     struct th_instance *i = l->instance;
 
     DL_DELETE(i->mailbox, l);
-    DL_APPEND(i->parked, l);
+    put_in_place(i, l);
     l->parked = l->was_parked = true;
     l->offered = false;
     l->not_before = not_before;
