@@ -487,12 +487,25 @@ static struct part *part_of(struct th_node *node, const struct th_completion *c)
     return &node->parts[index < node->part_count ? index : 0];
 }
 
+/* An ordered provider may have delivered a message before it was durable. When its send fails it is
+ * nowhere, but perhaps in a mailbox, waiting for a row: the core that took it must not go on. */
+static void lose_early_delivery(struct th_node *node, struct th_completion *c)
+{
+    const bool delivered = node->traits.ordered && c->error.code != TH_OK &&
+                           c->error.code != TH_TOO_LARGE && c->partition < node->part_count;
+
+    if (delivered && node->parts[c->partition].state == PART_ACTIVE)
+        part_lose(node, &node->parts[c->partition], &c->error);
+}
+
 static void complete(struct th_node *node, struct th_completion *c)
 {
     struct part *part = part_of(node, c);
     const bool current = (uint16_t)(c->tag >> GENERATION_SHIFT) == part->generation;
     struct op *op = NULL;
 
+    if (c->kind == TH_DONE_SEND)
+        lose_early_delivery(node, c);
     if (is_client_send(c)) {
         if (c->error.code == TH_OK && part->promised <= c->offset)
             part->promised = c->offset + 1;
