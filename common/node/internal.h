@@ -51,6 +51,9 @@ struct part {
     int64_t promised;  /* inbox offset below which everything was durable before the claim, or was
                         * acknowledged to a client of ours: absence can be believed from there on */
     th_time active_since;
+    th_time check_at; /* when to look whether the partition is still ours */
+    bool checking;
+    struct th_watermark checked; /* where the projection stood when the look began */
 };
 
 enum op_kind { OP_ROW, OP_LOAD, OP_GAP, OP_TICKET, OP_START };

@@ -17,6 +17,7 @@
 #define POLL_BATCH       256
 #define FIRST_BACKOFF    (50 * TH_MILLISECOND)
 #define LAST_BACKOFF     (5 * TH_SECOND)
+#define CHECK_INTERVAL   (2 * TH_SECOND)
 
 /* Bounds of one step, after which real time is read again: batches of completions, and rounds of
  * work in one partition. An instance that runs for ever, as continue-as-new loops do, costs a round
@@ -137,6 +138,21 @@ static void part_lose(struct th_node *node, struct part *part, const struct th_e
         node->options.hooks.trouble(node->options.hooks.argument, part->index, error);
 }
 
+/* A projection that lost what it once held: nothing it says about absence can be believed. */
+static bool went_back(const struct th_watermark *before, const struct th_completion *c)
+{
+    return c->watermark.offset < before->offset;
+}
+
+static void lose_wiped(struct th_node *node, struct part *part)
+{
+    struct th_error lost;
+
+    th_fail(&lost, TH_UNAVAILABLE, "the projection of partition %u was wiped: it is rebuilt",
+            part->index);
+    part_lose(node, part, &lost);
+}
+
 static struct th_partition *core_new(struct th_node *node, const struct part *part)
 {
     const struct th_node_options *o = &node->options;
@@ -204,6 +220,8 @@ static void part_activate(struct th_node *node, struct part *part)
     part->losses = 0;
     part->delivered = position;
     part->active_since = node->now;
+    part->check_at = node->now + CHECK_INTERVAL;
+    part->checking = false;
     part->trouble[0] = '\0';
     report_crashes(node, part);
     th_partition_hold(part->core, node->held);
@@ -348,21 +366,11 @@ static void on_row(struct th_node *node, struct part *part, const struct op *op,
         part_activate(node, part);
 }
 
-/* A projection that lost what it once held: nothing it says about absence can be believed. */
-static bool went_back(const struct part *part, const struct th_completion *c)
-{
-    return c->watermark.offset < part->watermark.offset;
-}
-
 static bool is_believed(struct th_node *node, struct part *part, const struct th_completion *c)
 {
-    struct th_error lost;
-
-    if (node->traits.durable_projection || !part->core || !went_back(part, c))
+    if (node->traits.durable_projection || !part->core || !went_back(&part->watermark, c))
         return true;
-    th_fail(&lost, TH_UNAVAILABLE, "the projection of partition %u was wiped: it is rebuilt",
-            part->index);
-    part_lose(node, part, &lost);
+    lose_wiped(node, part);
     return false;
 }
 
@@ -406,10 +414,40 @@ static void on_append(struct th_node *node, struct part *part, struct th_complet
 {
     if (part->state != PART_ACTIVE)
         return;
+    part->check_at = node->now + CHECK_INTERVAL;
     if (c->error.code == TH_OK)
         th_partition_acked(part->core, c->tag & VALUE_MASK, c->offset, node->now);
     else
         th_partition_append_failed(part->core, &c->error);
+}
+
+/*
+ * An owner notices at its first acknowledgement that another one took over, but one that writes
+ * nothing has none: it would answer from memory for ever while the partition goes on elsewhere, or
+ * nowhere. So it looks at the log's end now and then, and whether the projection was wiped.
+ */
+static th_time check_lease(struct th_node *node, struct part *part)
+{
+    if (node->traits.ordered || part->checking)
+        return TH_TIME_NONE;
+    if (part->check_at > node->now)
+        return part->check_at;
+    part->checking = true;
+    part->checked = part->watermark;
+    node->provider->ops->state(node->provider, part->index, part_tag(part, 0));
+    return TH_TIME_NONE;
+}
+
+static void on_check(struct th_node *node, struct part *part, struct th_completion *c)
+{
+    part->checking = false;
+    part->check_at = node->now + CHECK_INTERVAL;
+    if (c->error.code != TH_OK)
+        return;
+    if (!node->traits.durable_projection && went_back(&part->checked, c))
+        lose_wiped(node, part);
+    else
+        th_partition_log_end(part->core, c->log_end, node->now);
 }
 
 static void on_deliver(struct th_node *node, struct part *part, struct th_completion *c)
@@ -531,6 +569,8 @@ static void complete(struct th_node *node, struct th_completion *c)
         on_project(node, part, c);
     } else if (c->kind == TH_DONE_SEND) {
         on_sent(node, part, c);
+    } else if (c->kind == TH_DONE_STATE && part->state == PART_ACTIVE) {
+        on_check(node, part, c);
     } else if (c->error.code != TH_OK) {
         lose_unavailable(node, part, c);
     } else if (c->kind == TH_DONE_CLAIM) {
@@ -850,9 +890,11 @@ static th_time work(struct th_node *node, struct part *part)
 
 static th_time step_active(struct th_node *node, struct part *part)
 {
-    const th_time next = work(node, part);
+    th_time next = work(node, part);
     th_time due;
 
+    if (part->state == PART_ACTIVE)
+        next = earlier(next, check_lease(node, part));
     if (part->state != PART_ACTIVE || !th_partition_dirty(part->core))
         return next;
     due = th_partition_dirty_since(part->core) + node->options.project_interval;

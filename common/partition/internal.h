@@ -247,6 +247,7 @@ struct th_partition {
     size_t flight_first, flight_count, flight_capacity;
     int64_t expected_offset;
     bool reading_gap;
+    int64_t gap_end;
     uint64_t acked; /* stamp of the last durable record */
     int64_t acked_offset;
     struct th_buffer scratch;

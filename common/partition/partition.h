@@ -133,6 +133,8 @@ void th_partition_append_failed(struct th_partition *p, const struct th_error *e
 /* What stands where an acknowledgement skipped offsets. */
 void th_partition_gap(struct th_partition *p, const struct th_log_record *records, size_t count,
                       th_time now);
+/* Where the log ends. An owner that writes nothing learns in this way that another one does. */
+void th_partition_log_end(struct th_partition *p, int64_t end, th_time now);
 void th_partition_sent(struct th_partition *p, uint64_t tag);
 /* The row of an instance asked for by LOAD, with history; NULL: there is none. */
 void th_partition_loaded(struct th_partition *p, struct th_str instance_id,

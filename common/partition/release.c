@@ -218,26 +218,37 @@ static void acknowledge(struct th_partition *p, const struct flight *f)
         p->checkpoint_offset = f->offset;
 }
 
+static void read_gap(struct th_partition *p, int64_t to)
+{
+    struct th_effect *e = effect_now(p, TH_EFFECT_READ);
+
+    p->reading_gap = true;
+    p->gap_end = to;
+    e->from = p->expected_offset;
+    e->to = to;
+}
+
+static void fence_truncated(struct th_partition *p, int64_t offset)
+{
+    fence(p, TH_CORRUPT,
+          "the log of partition %u lost its end: the next record stands at %lld, expected %lld or "
+          "later",
+          p->options.index, (long long)offset, (long long)p->expected_offset);
+}
+
 static void take_acknowledgements(struct th_partition *p)
 {
     while (p->flight_count > 0 && !p->reading_gap && !p->fenced) {
         const struct flight f = p->flights[p->flight_first];
-        struct th_effect *e;
 
         if (f.offset < 0)
             break;
         if (f.offset < p->expected_offset) {
-            fence(p, TH_CORRUPT,
-                  "the log of partition %u lost its end: an append came to stand at %lld, expected "
-                  "%lld or later",
-                  p->options.index, (long long)f.offset, (long long)p->expected_offset);
+            fence_truncated(p, f.offset);
             return;
         }
         if (f.offset > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK)) {
-            p->reading_gap = true;
-            e = effect_now(p, TH_EFFECT_READ);
-            e->from = p->expected_offset;
-            e->to = f.offset;
+            read_gap(p, f.offset);
             return;
         }
         p->flight_first++;
@@ -317,14 +328,25 @@ void th_partition_gap(struct th_partition *p, const struct th_log_record *record
         check_foreign(p, &records[n], p->expected_offset + (int64_t)n);
     th_arena_reset(&p->fold_arena);
     p->reading_gap = false;
-    if (p->fenced || p->flight_count == 0)
+    if (p->fenced)
         return;
-    if (p->expected_offset + (int64_t)count != p->flights[p->flight_first].offset) {
+    if (p->expected_offset + (int64_t)count != p->gap_end) {
         fence(p, TH_FENCED, "the log of partition %u lacks records before offset %lld",
-              p->options.index, (long long)p->flights[p->flight_first].offset);
+              p->options.index, (long long)p->gap_end);
         return;
     }
-    p->expected_offset = p->flights[p->flight_first].offset;
+    p->expected_offset = p->gap_end;
     take_acknowledgements(p);
     after_acknowledgement(p);
+}
+
+void th_partition_log_end(struct th_partition *p, int64_t end, th_time now)
+{
+    p->now = now > p->now ? now : p->now;
+    if (!p->active || p->reading_gap || p->flight_count > 0)
+        return; /* the next acknowledgement tells */
+    if (end < p->expected_offset)
+        fence_truncated(p, end);
+    else if (end > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK))
+        read_gap(p, end);
 }
