@@ -434,16 +434,23 @@ static bool once(struct run *run)
     return more || !th_sim_idle(run->world);
 }
 
-static void trouble(struct run *run)
-{
-    while (run->step < run->options->steps && !run->report->failed)
-        if (!once(run) && clients_done(run->clients))
-            break;
-}
-
 static bool settled(const struct run *run)
 {
     return clients_done(run->clients) && pool_open(run->pool) == 0;
+}
+
+/* Trouble goes on for a while after everything has ended: a hub at rest can lose things, too. */
+#define STEPS_AT_REST 200
+
+static void trouble(struct run *run)
+{
+    unsigned rest = 0;
+
+    while (run->step < run->options->steps && rest < STEPS_AT_REST && !run->report->failed)
+        if (once(run))
+            rest += settled(run);
+        else if (clients_done(run->clients))
+            break;
 }
 
 static void show_history(struct run *run, const struct fact *f)
@@ -487,31 +494,31 @@ static void stuck(struct run *run)
     free(waiting);
 }
 
-/* Everything under way finishes; then nothing more happens. */
+/* Everything under way finishes; then nothing more happens. Owners of a cluster go on looking after
+ * their leases, so there it is enough that for long nothing else happened: what a back-off, a look
+ * or a projection has still to do is done by then. */
+#define REST (30 * TH_SECOND)
+
 static void quiesce(struct run *run)
 {
     const uint64_t last = run->step + CALM_STEPS;
     const th_time end = run_now(run) + CALM_TIME;
+    th_time since = TH_TIME_NONE;
 
     while (!run->report->failed) {
         const bool more = once(run);
 
-        if (!more && settled(run))
+        if (!settled(run))
+            since = TH_TIME_NONE;
+        else if (since == TH_TIME_NONE)
+            since = run_now(run);
+        if (since != TH_TIME_NONE && (!more || run_now(run) - since > REST))
             return;
         if (!more || run->step > last || run_now(run) > end) {
             stuck(run);
             return;
         }
     }
-}
-
-/* Nobody misses what was wiped from the projection of a partition at rest until it is claimed
- * again: then everything is in the log. */
-static void begin_again(struct run *run)
-{
-    for (unsigned n = 0; n < run->plan.processes; n++)
-        process_kill(run, &run->processes[n]);
-    quiesce(run);
 }
 
 /* ---- a run ---- */
@@ -579,8 +586,6 @@ void sim_run(const struct sim_options *options, struct report *report)
     trouble(run);
     calm_down(run);
     quiesce(run);
-    if (!run->plan.world.durable_projection)
-        begin_again(run);
     if (!report->failed)
         check_end(run);
     if (options->trace)
