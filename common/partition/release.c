@@ -228,12 +228,10 @@ static void read_gap(struct th_partition *p, int64_t to)
     e->to = to;
 }
 
-static void fence_truncated(struct th_partition *p, int64_t offset)
+static void fence_truncated(struct th_partition *p, const char *what, int64_t offset)
 {
-    fence(p, TH_CORRUPT,
-          "the log of partition %u lost its end: the next record stands at %lld, expected %lld or "
-          "later",
-          p->options.index, (long long)offset, (long long)p->expected_offset);
+    fence(p, TH_CORRUPT, "the log of partition %u lost its end: %s at %lld, expected %lld or later",
+          p->options.index, what, (long long)offset, (long long)p->expected_offset);
 }
 
 static void take_acknowledgements(struct th_partition *p)
@@ -244,7 +242,7 @@ static void take_acknowledgements(struct th_partition *p)
         if (f.offset < 0)
             break;
         if (f.offset < p->expected_offset) {
-            fence_truncated(p, f.offset);
+            fence_truncated(p, "an append came to stand", f.offset);
             return;
         }
         if (f.offset > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK)) {
@@ -346,7 +344,7 @@ void th_partition_log_end(struct th_partition *p, int64_t end, th_time now)
     if (!p->active || p->reading_gap || p->flight_count > 0)
         return; /* the next acknowledgement tells */
     if (end < p->expected_offset)
-        fence_truncated(p, end);
+        fence_truncated(p, "it ends", end);
     else if (end > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK))
         read_gap(p, end);
 }
