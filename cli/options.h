@@ -83,7 +83,7 @@ enum cli_exit {
     X(clients, COUNT, "clients", 'c', "N", "clients at once; default 64")                        \
     X(seconds, COUNT, "seconds", 'S', "N", "how long to measure; default 10")                    \
     X(count, COUNT, "count", 0, "N", "how many: timers 100000, events of long-history 100000")   \
-    X(fsync_delay, PERIOD, "fsync-delay", 0, "TIME", "each commit takes so much longer (1ms)")
+    X(fsync_delay, COUNT, "fsync-delay-ms", 0, "N", "each commit takes so many milliseconds longer")
 
 enum cli_type { CLI_FLAG, CLI_TEXT, CLI_COUNT, CLI_PERIOD };
 
