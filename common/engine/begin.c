@@ -159,7 +159,10 @@ static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
     }
     if (b->out->fresh.count > 1)
         return TH_VERDICT_LEFT; /* one execution per episode */
-    return due ? start_new(b, m) : park_start(b, offer);
+    if (!due)
+        return park_start(b, offer);
+    b->ended = offer->parked; /* what was parked behind the start is older than what comes now */
+    return start_new(b, m);
 }
 
 static enum th_verdict offer_raised(struct begin *b, struct th_offer *offer)
