@@ -3,15 +3,16 @@
  * over the simulated provider; clients, activities, time and disasters come from one seed. A run is
  * a pure function of its options: the same seed gives the same trace, hash and report.
  *
- *     client.c ──commands──▶ ┌───────────┐ ──submissions──▶ simulated provider ──▶ log.c: what the
- *     pool.c ───results────▶ │ th_node × n│                  (logs, inboxes, rows)   logs really
- * say run.c ──time, kills──▶ └───────────┘ ◀──completions──                         check.c judges
+ *     client.c ─▶ ┌────────┐ ─▶ simulated provider ─▶ log.c reads what
+ *     pool.c   ─▶ │ th_node│    logs, inboxes, rows     is really there,
+ *     run.c    ─▶ └────────┘ ◀─                         check.c judges
  *
  *   profile.c        what a profile leaves to the seed: sizes, rates, disasters
  *   program.c        workloads: random programs, and what each must answer
  *   orchestrators.c  the functions that run them, written against taskhub.h like any other
  *   pool.c           activities: results after a while, lost with their process
- *   client.c         sessions: scripts of commands, retried until answered, and what was answered
+ *   script.c         what each session asks for        client.c   how it asks and waits
+ *   answer.c         what it makes of the answers      subject.c  that none is ever taken back
  *   run.c            one run: processes, disasters, the loop
  *   log.c            the judge's own reading of logs and inboxes
  *   history.c        what every history must look like, and its replay
@@ -201,7 +202,9 @@ struct subject {
     char *output;            /* NULL: none */
     bool may_go, may_change; /* a purge was asked for; a rewind, restart or replacement was */
     bool purged;             /* answered: it is gone */
-    unsigned starts_unknown; /* starts whose answer never came */
+    bool meddled;            /* it was suspended: a late suspension may come at any time */
+    uint64_t exists_at, ended_at, purged_at; /* when this was learned, by the clients' count */
+    unsigned starts_unknown;                 /* starts whose answer never came */
     unsigned starts_accepted, starts_refused;
     char *uid; /* of the start that was accepted last; NULL: none */
 };
