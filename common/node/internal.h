@@ -42,7 +42,8 @@ struct part {
     uint32_t losses;   /* in a row */
     char trouble[256]; /* what the last loss was about; empty: none since the partition is ours */
     bool release;
-    bool flush; /* project at once */
+    bool flush;                     /* project at once */
+    th_time project_after;          /* not before, because the last one failed; NONE: any time */
     struct th_watermark projecting; /* where the batch under way leads */
     struct th_log_record *gap;
     size_t gap_count, gap_capacity;

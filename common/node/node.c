@@ -18,6 +18,7 @@
 #define FIRST_BACKOFF    (50 * TH_MILLISECOND)
 #define LAST_BACKOFF     (5 * TH_SECOND)
 #define CHECK_INTERVAL   (2 * TH_SECOND)
+#define PROJECT_AGAIN    (100 * TH_MILLISECOND) /* after a projection failed */
 
 /* Bounds of one step, after which real time is read again: batches of completions, and rounds of
  * work in one partition. An instance that runs for ever, as continue-as-new loops do, costs a round
@@ -220,6 +221,7 @@ static void part_activate(struct th_node *node, struct part *part)
     part->losses = 0;
     part->delivered = position;
     part->active_since = node->now;
+    part->project_after = TH_TIME_NONE;
     part->check_at = node->now + CHECK_INTERVAL;
     part->checking = false;
     part->trouble[0] = '\0';
@@ -402,11 +404,12 @@ static void on_ticket(struct th_node *node, struct part *part, struct op *op,
 
 static void on_project(struct th_node *node, struct part *part, struct th_completion *c)
 {
-    (void)node;
     if (part->state != PART_ACTIVE)
         return;
     if (c->error.code == TH_OK)
         part->watermark = part->projecting; /* a projection that shows less has lost something */
+    else
+        part->project_after = node->now + PROJECT_AGAIN;
     th_partition_projected(part->core, &c->error);
 }
 
@@ -897,6 +900,8 @@ static th_time step_active(struct th_node *node, struct part *part)
         next = earlier(next, check_lease(node, part));
     if (part->state != PART_ACTIVE || !th_partition_dirty(part->core))
         return next;
+    if (part->project_after > node->now)
+        return earlier(next, part->project_after);
     due = th_partition_dirty_since(part->core) + node->options.project_interval;
     if (part->flush || node->draining || due <= node->now) {
         project(node, part);
