@@ -8,7 +8,7 @@ set -euo pipefail
 build=(
     build-essential cmake ninja-build pkg-config
     libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
-    uthash-dev liblapacke-dev
+    uthash-dev liblapacke-dev libmimalloc-dev
 )
 demo=(
     "${build[@]}"
