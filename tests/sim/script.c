@@ -56,9 +56,7 @@ static struct maker maker_of(struct clients *c)
         .depth = (unsigned)run_below(c->run, 3),
         .failures = true,
         .races = true,
-        .large = c->run->plan.world.max_record_bytes > 0 ? 700
-                 : coin(c, 3)                            ? 20000
-                                                         : 0,
+        .large = coin(c, 3) ? 30000 : 300, /* the first are written in parts */
     };
 }
 
