@@ -56,7 +56,9 @@ static struct maker maker_of(struct clients *c)
         .depth = (unsigned)run_below(c->run, 3),
         .failures = true,
         .races = true,
-        .large = coin(c, 3) ? 30000 : 300, /* the first are written in parts */
+        .large = !coin(c, 3)                     ? 300
+                 : c->run->options->crash_at > 0 ? 9000
+                                                 : 30000, /* in parts */
     };
 }
 
