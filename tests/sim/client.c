@@ -228,7 +228,7 @@ static void issue(struct session *s)
     s->busy = true;
     c->run->report->commands++;
     trace_issue(s, data);
-    s->ticket = th_node_command(s->process->node, &command, on_reply, s, run_now(c->run));
+    s->ticket = th_node_command(s->process->node, &command, on_reply, s, process_now(s->process));
 }
 
 /* ---- time ---- */

@@ -235,7 +235,7 @@ void pool_lost(struct pool *pool, const struct process *process)
 
 /* ---- handing over ---- */
 
-static void answer(struct pool *pool, const struct work *w, th_time now)
+static void answer(struct pool *pool, const struct work *w)
 {
     const struct th_failure failure = {.type = th_str_of(w->failed),
                                        .message = TH_STR("it was to fail")};
@@ -244,7 +244,7 @@ static void answer(struct pool *pool, const struct work *w, th_time now)
 
     run_trace(pool->run, "process %u result of token %llx: %s", w->process->number,
               (unsigned long long)w->token, w->failed ? w->failed : "ok");
-    th_node_activity_done(w->process->node, &done, now);
+    th_node_activity_done(w->process->node, &done, process_now(w->process));
 }
 
 th_time pool_next(const struct pool *pool)
@@ -265,7 +265,7 @@ void pool_step(struct pool *pool, th_time now)
     DL_FOREACH_SAFE(pool->open, w, next) {
         if (w->due > now || w->process->paused)
             continue;
-        answer(pool, w, now);
+        answer(pool, w);
         if (w->again) {
             w->again = false;
             w->due = now + duration(pool->run);

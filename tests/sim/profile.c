@@ -35,6 +35,7 @@ static void draw_common(struct plan *plan, struct th_random *random)
     plan->project_interval = (th_time)between(random, 1, 40) * TH_MILLISECOND;
     plan->replay_always = th_random_below(random, 4) == 0;
     plan->lazy = up_to(random, 0.5);
+    plan->skew = (th_time)up_to(random, 3.0 * TH_SECOND);
 }
 
 /* One process, one file: everything takes effect in order, or dies with the process. */

@@ -77,6 +77,11 @@ th_time run_now(const struct run *run)
     return th_sim_now(run->world);
 }
 
+th_time process_now(const struct process *process)
+{
+    return run_now(process->run) + process->skew;
+}
+
 bool run_chance(struct run *run, double probability)
 {
     return th_random_unit(&run->random) < probability;
@@ -145,6 +150,7 @@ static void process_open(struct run *run, struct process *p)
         return;
     }
     p->life = ++run->lives;
+    p->skew = (th_time)run_below(run, 2 * (uint64_t)run->plan.skew + 1) - run->plan.skew;
     options.provider = p->provider;
     options.seed = th_random_next(&run->random);
     options.hooks.argument = p;
@@ -368,8 +374,11 @@ static void calm_down(struct run *run)
 
 static void step_process(struct run *run, struct process *p)
 {
-    if (p->node && !p->paused)
-        p->next = th_node_step(p->node, run_now(run));
+    if (!p->node || p->paused)
+        return;
+    p->next = th_node_step(p->node, process_now(p));
+    if (p->next != TH_TIME_NONE)
+        p->next -= p->skew;
 }
 
 static void step_processes(struct run *run, bool all)

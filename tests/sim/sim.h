@@ -46,6 +46,7 @@ struct plan {
     unsigned processes;
     size_t max_instances, max_warm, checkpoint_records, checkpoint_bytes;
     th_time project_interval;
+    th_time skew; /* clocks are wrong by up to this much, either way */
     unsigned sessions;
     bool replay_always;
     double kill, stop, power_cut, pause, move, wipe, dump, restore, down;
@@ -95,6 +96,7 @@ struct process {
     struct th_node *node;
     struct th_executor *executor;
     bool paused, stopping;
+    th_time skew; /* of its clock */
     th_time resume_at, next;
     bool taken[MAX_PARTITIONS];
 };
@@ -131,6 +133,7 @@ void run_trace(struct run *run, const char *format, ...) __attribute__((format(p
 /* As above, but only for the reader: not part of the run's hash. */
 void run_show(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 th_time run_now(const struct run *run);
+th_time process_now(const struct process *process); /* as its own clock has it */
 bool run_chance(struct run *run, double probability);
 uint64_t run_below(struct run *run, uint64_t bound);
 uint32_t run_partition(const struct run *run, const char *id);
