@@ -144,11 +144,12 @@ void instance_load(struct th_instance *i)
 }
 
 /* A start with an id that was generated for it: nothing can be stored, unless it was parked, which
- * left a placeholder. */
-static bool is_fresh_start(const struct letter *l)
+ * left a placeholder, or this is a second copy: only where everything takes effect in order does a
+ * message come once. */
+static bool is_fresh_start(const struct letter *l, bool ordered)
 {
     return l->message.fresh && l->message.event.kind == TH_EVENT_EXECUTION_STARTED &&
-           !l->was_parked;
+           !l->was_parked && ordered;
 }
 
 void instance_ready(struct th_instance *i)
@@ -158,7 +159,7 @@ void instance_ready(struct th_instance *i)
     if (i->mailbox)
         instance_not_idle(i);
     if (!i->known && !i->loading && i->mailbox && p->active) {
-        if (is_fresh_start(i->mailbox))
+        if (is_fresh_start(i->mailbox, p->options.traits.ordered))
             i->known = true;
         else
             instance_load(i);
