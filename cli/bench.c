@@ -3,7 +3,6 @@
  */
 #include "cli/bench.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -37,16 +36,8 @@ static bool choose_database(struct bench *b, struct th_error *error)
 
 static void remove_database(struct bench *b)
 {
-    if (!*b->directory)
-        return;
-    DIR *directory = opendir(b->directory);
-    struct dirent *entry;
-    while (directory && (entry = readdir(directory)))
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(directory), entry->d_name, 0);
-    if (directory)
-        closedir(directory);
-    rmdir(b->directory);
+    if (*b->directory)
+        cli_remove_directory(b->directory);
 }
 
 bool bench_open(struct bench *b, struct th_error *error)

@@ -3,7 +3,6 @@
  * directory that is removed afterwards. The result goes to standard output, all else to standard
  * error.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -106,18 +105,6 @@ struct temporary {
     struct th_embedded *hub;
 };
 
-static void remove_directory(const char *path)
-{
-    DIR *directory = opendir(path);
-    struct dirent *entry;
-    while (directory && (entry = readdir(directory)))
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(directory), entry->d_name, 0);
-    if (directory)
-        closedir(directory);
-    rmdir(path);
-}
-
 static bool open_temporary(struct temporary *t, const struct cli_options *options,
                            const struct th_app *app, const struct th_log *log)
 {
@@ -142,7 +129,7 @@ static bool open_temporary(struct temporary *t, const struct cli_options *option
     t->hub = th_embedded_start(&embedded, &error);
     if (!t->hub) {
         fprintf(stderr, "taskhub invoke: %s\n", error.message);
-        remove_directory(t->directory);
+        cli_remove_directory(t->directory);
     }
     return t->hub != NULL;
 }
@@ -151,7 +138,7 @@ static bool open_temporary(struct temporary *t, const struct cli_options *option
 static bool close_temporary(struct temporary *t)
 {
     bool ended = th_embedded_stop(t->hub, 1000);
-    remove_directory(t->directory);
+    cli_remove_directory(t->directory);
     return ended;
 }
 

@@ -117,7 +117,7 @@ struct th_node {
     struct part *parts;
     uint32_t part_count;
     th_time now;
-    bool draining, stepping, held, closing;
+    bool draining, held, closing;
     struct op *ops;
     uint64_t next_op;
     struct ticket *tickets;
@@ -127,7 +127,6 @@ struct th_node {
     th_time next_deadline;
     th_time next_patience; /* when to look for commands that went unanswered for too long */
     struct crash_report *crashes;
-    struct th_arena episode_arena;
     struct th_node_stats stats;
 };
 

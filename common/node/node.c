@@ -194,6 +194,13 @@ static void read_more(struct th_node *node, struct part *part)
                               part_tag(part, 0));
 }
 
+static void crash_report_free(struct crash_report *c)
+{
+    free(c->id);
+    free(c->reason);
+    free(c);
+}
+
 static void report_crashes(struct th_node *node, struct part *part)
 {
     for (struct crash_report **at = &node->crashes; *at;) {
@@ -206,9 +213,7 @@ static void report_crashes(struct th_node *node, struct part *part)
         th_partition_crashed(part->core, th_str_of(c->id), c->task_id, th_str_of(c->reason),
                              node->now);
         *at = c->next;
-        free(c->id);
-        free(c->reason);
-        free(c);
+        crash_report_free(c);
     }
 }
 
@@ -707,6 +712,8 @@ static bool may_run(struct th_node *node, struct part *part, struct th_instance 
     const struct th_node_hooks *h = &node->options.hooks;
     struct th_str name, version;
 
+    if (!node->options.version && !h->serves)
+        return true;
     th_partition_function(instance, &name, &version);
     if (!version_fits(&node->options, version)) {
         if (node->options.version_failure == TH_VERSION_FAILURE_FAIL) {
@@ -1013,12 +1020,9 @@ void th_node_free(struct th_node *node)
     while (node->crashes) {
         struct crash_report *c = node->crashes;
         node->crashes = c->next;
-        free(c->id);
-        free(c->reason);
-        free(c);
+        crash_report_free(c);
     }
     node->provider->ops->close(node->provider);
-    th_arena_deinit(&node->episode_arena);
     free(node->parts);
     free(node);
 }
@@ -1110,14 +1114,6 @@ bool th_node_drained(struct th_node *node)
         if (part->state == PART_ACTIVE && !th_partition_quiet(part->core))
             return false;
     }
-    return true;
-}
-
-bool th_node_ready(const struct th_node *node)
-{
-    for (uint32_t n = 0; n < node->part_count; n++)
-        if (node->parts[n].state != PART_ACTIVE && node->parts[n].state != PART_IDLE)
-            return false;
     return true;
 }
 

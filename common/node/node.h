@@ -119,9 +119,6 @@ void th_node_hold(struct th_node *node, bool held);
 bool th_node_drained(struct th_node *node);
 void th_node_drain(struct th_node *node);
 
-/* Every partition taken is working. */
-bool th_node_ready(const struct th_node *node);
-
 /* Counters for metrics, bench and tests. */
 struct th_node_stats {
     uint64_t episodes, records, activities, messages, loads, evictions, projections, replays;

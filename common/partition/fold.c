@@ -54,7 +54,7 @@ static void fold_marks(struct fold *f)
     early_drop_below(p, p->position);
 }
 
-void fold_consumed_local(struct th_partition *p, struct th_local_ref ref)
+static void fold_consumed_local(struct th_partition *p, struct th_local_ref ref)
 {
     struct letter *l;
 
@@ -273,11 +273,10 @@ static void tell_change(struct fold *f, struct th_instance *i, enum th_status wa
         effect_hold(f->p, TH_EFFECT_CHANGED, f->stamp)->id = th_str_dup(instance_id(i));
 }
 
-static void forget_crashes(struct th_instance *i)
+void keep_reason(char **kept, struct th_str reason)
 {
-    i->crashes = 0;
-    free(i->crash_reason);
-    i->crash_reason = NULL;
+    free(*kept);
+    *kept = th_str_dup(reason);
 }
 
 static void fold_episode(struct fold *f)
@@ -291,7 +290,8 @@ static void fold_episode(struct fold *f)
     if (th_str_present(f->r->events))
         th_decode_events(&reader, &events);
     fold_pending(f, i, &events);
-    forget_crashes(i);
+    i->crashes = 0;
+    keep_reason(&i->crash_reason, TH_STR_ABSENT);
     /* A row that is ahead of the log already holds this; a delta without a base is skipped. */
     if ((i->row < f->stamp || MUTANT(f->p, FOLD_TWICE)) &&
         (existed || f->r->replace_history || th_str_present(f->r->next))) {
@@ -321,12 +321,6 @@ static void fold_purge(struct fold *f)
     i->purged = true;
     i->replace_stored = true;
     mark_changed(f, i);
-}
-
-static void keep_reason(char **kept, struct th_str reason)
-{
-    free(*kept);
-    *kept = th_str_dup(reason);
 }
 
 static void fold_crash(struct fold *f)

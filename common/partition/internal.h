@@ -348,9 +348,11 @@ void fail_crashed_task(struct th_partition *p, struct pending *d);
 /* ---- fold.c ---- */
 void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
                  bool live);
-void fold_consumed_local(struct th_partition *p, struct th_local_ref ref);
 void early_add(struct th_partition *p, int64_t offset);
 void early_drop_below(struct th_partition *p, int64_t position);
+
+/* Replaces what is kept; absent: nothing is. */
+void keep_reason(char **kept, struct th_str reason);
 
 /* ---- write.c ---- */
 void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t);
@@ -364,7 +366,6 @@ void write_nothing(struct th_partition *p, struct turn *t);
 void marks_settle(struct th_partition *p, struct turn *t);
 /* Adds the messages of an outcome to those of the next record. */
 void marks_outgoing(struct th_partition *p, const struct th_outcome *outcome);
-void marks_close_task(struct th_partition *p, const struct pending *d);
 /* Moves the position over what is consumed. */
 void slots_advance(struct th_partition *p);
 void slot_consume(struct th_partition *p, int64_t offset);
@@ -372,7 +373,6 @@ void slot_consume(struct th_partition *p, int64_t offset);
 /* ---- turn.c ---- */
 bool turn_can_run(const struct th_instance *i);
 void turn_run(struct th_partition *p, struct th_instance *i);
-struct turn *turn_new(struct th_partition *p);
 void turn_free(struct th_partition *p, struct turn *t);
 
 /* ---- release.c ---- */
@@ -396,6 +396,7 @@ void requests_get(struct th_partition *p, struct th_reader *in);
 void requests_free(struct th_partition *p);
 
 /* ---- recover.c ---- */
+void wanted_free(struct th_partition *p);
 void dispatch_again(struct th_partition *p);
 void checkpoint_maybe(struct th_partition *p);
 /* False: corrupt; what was folded until then stays. */

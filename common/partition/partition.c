@@ -65,12 +65,7 @@ void th_partition_free(struct th_partition *p)
     outbox_free(p);
     for (size_t n = 0; n < p->loaded_count; n++)
         th_blob_unref(p->loaded[n].blob);
-    for (struct wanted *w = p->wanted_by_id, *n; w; w = n) {
-        n = w->hh.next;
-        HASH_DELETE(hh, p->wanted_by_id, w);
-        free(w->id);
-        free(w);
-    }
+    wanted_free(p);
     free_effects(p->effects, p->effect_first, p->effect_count);
     free_effects(p->ready, p->ready_first, p->ready_count);
     free_turns(p);

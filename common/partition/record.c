@@ -179,8 +179,7 @@ void th_encode_record(struct th_buffer *out, const struct th_record *r)
 
 /* ---- decoding ---- */
 
-/* The count of an array of groups of `width` values. */
-static uint32_t groups(struct th_reader *in, uint32_t width)
+uint32_t th_read_groups(struct th_reader *in, uint32_t width)
 {
     const uint32_t n = th_read_array(in);
 
@@ -189,7 +188,7 @@ static uint32_t groups(struct th_reader *in, uint32_t width)
     return in->failed ? 0 : n / width;
 }
 
-static uint32_t read_u32(struct th_reader *in)
+uint32_t th_read_u32(struct th_reader *in)
 {
     const uint64_t value = th_read_u64(in);
 
@@ -211,12 +210,12 @@ static void get_vector(struct th_reader *in, struct th_record *r)
 {
     struct th_vector_entry *entries;
 
-    r->vector_count = groups(in, 3);
+    r->vector_count = th_read_groups(in, 3);
     entries = TH_ARENA_ARRAY(in->arena, struct th_vector_entry, r->vector_count);
     for (uint32_t i = 0; i < r->vector_count; i++) {
-        entries[i].partition = read_u32(in);
+        entries[i].partition = th_read_u32(in);
         entries[i].sequence = th_read_u64(in);
-        entries[i].index = read_u32(in);
+        entries[i].index = th_read_u32(in);
     }
     r->vector = entries;
 }
@@ -225,7 +224,7 @@ static void get_consumed(struct th_reader *in, struct th_record *r)
 {
     int64_t *offsets;
 
-    r->consumed_count = groups(in, 1);
+    r->consumed_count = th_read_groups(in, 1);
     offsets = TH_ARENA_ARRAY(in->arena, int64_t, r->consumed_count);
     for (uint32_t i = 0; i < r->consumed_count; i++)
         offsets[i] = th_read_i64(in);
@@ -236,7 +235,7 @@ static void get_consumed_local(struct th_reader *in, struct th_record *r)
 {
     struct th_local_ref *refs;
 
-    r->consumed_local_count = groups(in, 2);
+    r->consumed_local_count = th_read_groups(in, 2);
     refs = TH_ARENA_ARRAY(in->arena, struct th_local_ref, r->consumed_local_count);
     for (uint32_t i = 0; i < r->consumed_local_count; i++) {
         refs[i].sequence = th_read_u64(in);
@@ -249,7 +248,7 @@ static void get_closed(struct th_reader *in, struct th_record *r)
 {
     struct th_closed_task *tasks;
 
-    r->closed_task_count = groups(in, 3);
+    r->closed_task_count = th_read_groups(in, 3);
     tasks = TH_ARENA_ARRAY(in->arena, struct th_closed_task, r->closed_task_count);
     for (uint32_t i = 0; i < r->closed_task_count; i++) {
         tasks[i].instance_id = th_read_str(in);
@@ -263,10 +262,10 @@ static void get_messages(struct th_reader *in, struct th_record *r)
 {
     struct th_record_message *messages;
 
-    r->message_count = groups(in, 4);
+    r->message_count = th_read_groups(in, 4);
     messages = TH_ARENA_ARRAY(in->arena, struct th_record_message, r->message_count);
     for (uint32_t i = 0; i < r->message_count; i++) {
-        messages[i].destination = read_u32(in);
+        messages[i].destination = th_read_u32(in);
         messages[i].parked = th_read_bool(in);
         messages[i].not_before = th_read_i64(in);
         messages[i].bytes = th_read_str(in);
@@ -285,7 +284,7 @@ static void get_format(struct th_reader *in)
 
 static void get_kind(struct th_reader *in, struct th_record *r)
 {
-    const uint32_t kind = read_u32(in);
+    const uint32_t kind = th_read_u32(in);
 
     r->kind = (enum th_record_kind)kind;
     if (!in->failed && (kind < TH_RECORD_CLAIM || kind > TH_RECORD_PART))
@@ -365,7 +364,7 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
         r->task_id = read_i32(in);
         break;
     case F_CRASHES:
-        r->crashes = read_u32(in);
+        r->crashes = th_read_u32(in);
         break;
     case F_REASON:
         r->reason = th_read_str(in);
@@ -374,10 +373,10 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
         r->body = th_read_str(in);
         break;
     case F_PART:
-        r->part = read_u32(in);
+        r->part = th_read_u32(in);
         break;
     case F_PARTS:
-        r->parts = read_u32(in);
+        r->parts = th_read_u32(in);
         break;
     default:
         th_read_skip(in);

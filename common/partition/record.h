@@ -93,6 +93,11 @@ void th_encode_record(struct th_buffer *out, const struct th_record *record);
 /* Arrays go into the reader's arena, strings point into its bytes. */
 bool th_decode_record(struct th_reader *in, struct th_record *out);
 
+/* Readers for what stands in records: an array written flat, `width` values an item (the result
+ * counts items), and a number of 32 bits. */
+uint32_t th_read_groups(struct th_reader *in, uint32_t width);
+uint32_t th_read_u32(struct th_reader *in);
+
 /* I1, as a small machine fed with every record of a log in order. */
 struct th_validity {
     bool started; /* has seen a claim, or began at a trusted first record */

@@ -369,24 +369,6 @@ void trim_log_maybe(struct th_partition *p)
 
 /* ---- folding a checkpoint ---- */
 
-static uint32_t groups(struct th_reader *in, uint32_t width)
-{
-    const uint32_t n = th_read_array(in);
-
-    if (n % width != 0)
-        th_read_fail(in, "a checkpoint's list of %u values is no list of groups of %u", n, width);
-    return in->failed ? 0 : n / width;
-}
-
-static uint32_t read_u32(struct th_reader *in)
-{
-    const uint64_t value = th_read_u64(in);
-
-    if (value > UINT32_MAX)
-        th_read_fail(in, "%llu does not fit 32 bits", (unsigned long long)value);
-    return (uint32_t)value;
-}
-
 static struct th_str read_id(struct th_reader *in)
 {
     const struct th_str id = th_read_str(in);
@@ -398,7 +380,7 @@ static struct th_str read_id(struct th_reader *in)
 
 static void get_locals(struct th_partition *p, struct th_reader *in, struct th_blob *blob)
 {
-    for (uint32_t n = groups(in, 5); n > 0 && !in->failed; n--) {
+    for (uint32_t n = th_read_groups(in, 5); n > 0 && !in->failed; n--) {
         struct letter *l = letter_new(p, LETTER_LOCAL);
         uint64_t parking;
         th_time not_before;
@@ -422,10 +404,10 @@ static void get_locals(struct th_partition *p, struct th_reader *in, struct th_b
 
 static void get_outbox(struct th_partition *p, struct th_reader *in)
 {
-    for (uint32_t n = groups(in, 4); n > 0 && !in->failed; n--) {
+    for (uint32_t n = th_read_groups(in, 4); n > 0 && !in->failed; n--) {
         const uint64_t sequence = th_read_u64(in);
-        const uint32_t index = read_u32(in);
-        const uint32_t destination = read_u32(in);
+        const uint32_t index = th_read_u32(in);
+        const uint32_t destination = th_read_u32(in);
         const struct th_str bytes = th_read_str(in);
 
         if (!in->failed && destination < p->options.count)
@@ -447,10 +429,10 @@ static void get_pending(struct th_partition *p, struct th_reader *in, struct th_
 {
     const struct th_str id = read_id(in);
     const struct th_str execution = th_read_str(in);
-    const uint32_t kind = read_u32(in);
+    const uint32_t kind = th_read_u32(in);
     const bool orphan = th_read_bool(in);
     const bool answered = th_read_bool(in);
-    const uint32_t crashes = read_u32(in);
+    const uint32_t crashes = th_read_u32(in);
     const struct th_str reason = th_read_str(in);
     const uint64_t stamp = th_read_u64(in);
     struct th_reader nested = th_reader_of(th_read_str(in), &p->fold_arena, in->error);
@@ -484,9 +466,9 @@ static void get_position(struct th_partition *p, struct th_reader *in)
 
 static void get_vector(struct th_partition *p, struct th_reader *in)
 {
-    for (uint32_t n = groups(in, 2), at = 0; at < n && !in->failed; at++) {
+    for (uint32_t n = th_read_groups(in, 2), at = 0; at < n && !in->failed; at++) {
         const struct th_vector_entry entry = {
-            .partition = at, .sequence = th_read_u64(in), .index = read_u32(in)};
+            .partition = at, .sequence = th_read_u64(in), .index = th_read_u32(in)};
         if (at < p->options.count)
             p->vector_position[at] = entry;
     }
@@ -494,7 +476,7 @@ static void get_vector(struct th_partition *p, struct th_reader *in)
 
 static void get_consumed(struct th_partition *p, struct th_reader *in)
 {
-    for (uint32_t n = groups(in, 1); n > 0 && !in->failed; n--) {
+    for (uint32_t n = th_read_groups(in, 1); n > 0 && !in->failed; n--) {
         const int64_t offset = th_read_i64(in);
         if (!in->failed && offset >= p->position)
             early_add(p, offset);
@@ -503,17 +485,16 @@ static void get_consumed(struct th_partition *p, struct th_reader *in)
 
 static void get_crashes(struct th_partition *p, struct th_reader *in)
 {
-    for (uint32_t n = groups(in, 3); n > 0 && !in->failed; n--) {
+    for (uint32_t n = th_read_groups(in, 3); n > 0 && !in->failed; n--) {
         const struct th_str id = read_id(in);
-        const uint32_t crashes = read_u32(in);
+        const uint32_t crashes = th_read_u32(in);
         const struct th_str reason = th_read_str(in);
         struct th_instance *i = in->failed ? NULL : instance_get(p, id);
 
         if (!i)
             return;
         i->crashes = crashes;
-        free(i->crash_reason);
-        i->crash_reason = th_str_dup(reason);
+        keep_reason(&i->crash_reason, reason);
     }
 }
 
@@ -530,7 +511,7 @@ bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob 
     get_consumed(p, &in);
     get_locals(p, &in, blob);
     get_outbox(p, &in);
-    for (uint32_t n = groups(&in, PENDING_FIELDS); n > 0 && !in.failed; n--)
+    for (uint32_t n = th_read_groups(&in, PENDING_FIELDS); n > 0 && !in.failed; n--)
         get_pending(p, &in, blob);
     get_crashes(p, &in);
     requests_get(p, &in);
@@ -600,7 +581,7 @@ static void forget_locals(struct th_partition *p)
         letter_free(l);
 }
 
-static void free_wanted(struct th_partition *p)
+void wanted_free(struct th_partition *p)
 {
     struct wanted *w, *next;
 
@@ -630,7 +611,7 @@ int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
     p->now = now;
     p->watermark = *stored;
     fold_loaded(p);
-    free_wanted(p);
+    wanted_free(p);
     if (MUTANT(p, FORGET_LOCAL))
         forget_locals(p);
     p->epoch = (uint64_t)epoch;

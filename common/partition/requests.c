@@ -69,11 +69,7 @@ void requests_put(const struct th_partition *p, struct th_buffer *out)
 
 void requests_get(struct th_partition *p, struct th_reader *in)
 {
-    uint32_t n = th_read_array(in);
-
-    if (n % 2 != 0)
-        th_read_fail(in, "%u values are no list of request ids and times", n);
-    for (n /= 2; n > 0 && !in->failed; n--) {
+    for (uint32_t n = th_read_groups(in, 2); n > 0 && !in->failed; n--) {
         const struct th_str id = th_read_str(in);
         const th_time until = th_read_i64(in);
 

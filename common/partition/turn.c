@@ -16,7 +16,7 @@
 /* Turns kept for the next episodes, with the memory they grew to. */
 #define SPARE_TURNS 64
 
-struct turn *turn_new(struct th_partition *p)
+static struct turn *turn_new(struct th_partition *p)
 {
     struct turn *t = p->free_turns;
 
@@ -92,7 +92,6 @@ static struct pending *next_child(struct pending *d)
     return d;
 }
 
-/* Asked for one after the other: what is open is walked through once. */
 static bool repeated(void *argument, struct th_str request_id)
 {
     const struct view *v = argument;
@@ -100,6 +99,7 @@ static bool repeated(void *argument, struct th_str request_id)
     return request_remembered(v->instance->partition, request_id);
 }
 
+/* Asked for one after the other: what is open is walked through once. */
 static bool child_at(void *argument, size_t index, struct th_str *id)
 {
     struct view *v = argument;

@@ -61,7 +61,7 @@ static void add_local(struct marks *m, struct th_local_ref ref)
     m->local[m->local_count++] = ref;
 }
 
-void marks_close_task(struct th_partition *p, const struct pending *d)
+static void marks_close_task(struct th_partition *p, const struct pending *d)
 {
     struct marks *m = &p->marks;
 

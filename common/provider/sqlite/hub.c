@@ -72,14 +72,20 @@ bool th_sqlite_find_hub(const struct th_sqlite_db *db, const char *name,
     }
 }
 
+static bool open_hub(struct th_sqlite_db *db, const char *file, const char *name,
+                     struct th_sqlite_hub_row *hub, struct th_error *error)
+{
+    return check_name(name, error) &&
+           th_sqlite_db_open(db, file, NULL, TH_SQLITE_EXISTING, error) &&
+           th_sqlite_find_hub(db, name, hub, error);
+}
+
 bool th_sqlite_hub(const char *file, const char *name, struct th_hub_record *out,
                    struct th_error *error)
 {
     TH_SQLITE_DB db = {0};
     struct th_sqlite_hub_row hub;
-    if (!check_name(name, error) ||
-        !th_sqlite_db_open(&db, file, NULL, TH_SQLITE_EXISTING, error) ||
-        !th_sqlite_find_hub(&db, name, &hub, error)) {
+    if (!open_hub(&db, file, name, &hub, error)) {
         return false;
     }
     *out = hub.record;
@@ -272,9 +278,7 @@ bool th_sqlite_delete_hub(const char *file, const char *name, struct th_error *e
 {
     TH_SQLITE_DB db = {0};
     struct th_sqlite_hub_row hub;
-    if (!check_name(name, error) ||
-        !th_sqlite_db_open(&db, file, NULL, TH_SQLITE_EXISTING, error) ||
-        !th_sqlite_find_hub(&db, name, &hub, error)) {
+    if (!open_hub(&db, file, name, &hub, error)) {
         return false;
     }
     int lock = th_sqlite_lock(file, name, error);
