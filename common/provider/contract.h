@@ -1,7 +1,8 @@
 /*
  * contract: what the hub's node needs from storage and transport. One implementation per folder:
- * sqlite/ (embedded), simulated/ (tests), kafka/ (the fleet), faulty/ (wraps any of them). All
- * pass one conformance suite (tests/contract).
+ * sqlite/ (embedded), simulated/ (tests), fleet/ (Kafka and Redis), faulty/ (wraps any of them).
+ * All pass one conformance suite (tests/contract). The fleet's is made of two halves, kafka/ and
+ * redis/: each is a th_provider whose operations for the other half are NULL.
  *
  * The pieces, per partition p (architecture sections 1 and 3):
  *   log L[p]    append-only records, each with an offset; the lock of the partition
@@ -25,6 +26,9 @@
  *   - Ordered providers (see traits): after a failure everything submitted fails until poll has
  *     shown it, because it may follow from what failed; appends fail until the next claim.
  *   - A send's `source` at or above the number of partitions means a client.
+ *   - A shared provider's log can lose its end (architecture 3.3). When its connection to a log was
+ *     cut and is there again, it says so with TH_DONE_DOUBT, in front of every acknowledgement that
+ *     came over the new one: the owner reads back what it last wrote before it believes more.
  *   - An error is a th_code and a sentence in the completion. Codes: UNAVAILABLE (try again),
  *     IO (this storage is broken: disk full, …), TOO_LARGE, CORRUPT, FENCED, NOT_FOUND, and INVALID
  *     for a bad token, limit or partition.
@@ -39,12 +43,15 @@ struct th_provider;
 
 /* What this provider is, fixed at opening. */
 struct th_provider_traits {
-    const char *name;        /* "sqlite" */
-    size_t max_record_bytes; /* larger records and messages are written in parts; 0: no limit */
-    bool durable_projection; /* a projected row is as durable as the log: the log below the
-                                watermark is not needed to rebuild instances */
-    bool ordered;            /* all submissions take effect in submission order, each durable
-                                no later than the next */
+    const char *name;         /* "sqlite" */
+    size_t max_record_bytes;  /* larger records are written in parts; 0: no limit */
+    size_t max_message_bytes; /* larger messages fail as TOO_LARGE; 0: no limit */
+    bool durable_projection;  /* a projected row is as durable as the log: the log below the
+                                 watermark is not needed to rebuild instances */
+    bool ordered;             /* all submissions take effect in submission order, each durable
+                                 no later than the next */
+    bool shared; /* other processes work on the hub, too: messages, rows and answers come from and
+                    go to them. False: the operations "among processes" are NULL */
 };
 
 /* What a hub is. `incarnation` is random per creation: a re-created hub has another. */
@@ -61,11 +68,13 @@ struct th_hub_record {
  * One instance's row. Columns are what queries filter by; `info` is the encoded
  * th_instance_info (partition/record.h) without input and output, which are large and read only
  * when asked for; `state` is what the partition core needs to take the instance up again.
- * `last` is the log sequence of the record it reflects: folding skips what is at or below.
+ * `last` is the log sequence of the record it reflects: folding skips what is at or below. `full`
+ * is that of the last record which by itself holds the instance as it then was; a provider with a
+ * durable projection need not keep it.
  */
 struct th_row {
     struct th_str instance_id;
-    uint64_t last;
+    uint64_t last, full;
     bool deleted; /* purged: drop row and history */
     enum th_status status;
     th_time created, updated, completed; /* completed: TH_TIME_NONE while it runs */
@@ -77,22 +86,31 @@ struct th_row {
     bool replace_history;           /* drop the stored chunks before adding these */
     struct th_blob *const *history; /* chunks to add (model/codec.h events), in order */
     size_t history_count;
+    struct th_blob *news; /* PROJECT of a shared provider: told to whoever watches the partition, as
+                             soon as the row is stored and not before; NULL: nothing */
 };
 
 /* Where the projection of a log stands: every valid record up to `sequence` is in it. Opaque to
- * providers but for equality; `offset` grows with every batch of an unordered provider, so that no
- * two states of the projection have the same watermark. */
+ * providers but for equality (th_watermark_equal: offset, epoch, sequence, building); `offset`
+ * grows with every batch of an unordered provider, so that no two states of the projection have the
+ * same watermark. A provider with a durable projection need keep the first three only. */
 struct th_watermark {
     int64_t offset; /* of the last record that had been acknowledged; -1: nothing yet */
     uint64_t epoch; /* of the owner that wrote it */
     uint64_t sequence;
+    int64_t floor;    /* offset of a checkpoint from which, with these rows, the log can be folded;
+                         -1: from its start */
+    int64_t position; /* every inbox offset below is consumed by records up to `sequence` */
+    uint64_t rows;    /* how many there are */
+    bool building;    /* they are being made again from the log: what is not there may exist */
 };
 
 struct th_projection {
     uint32_t partition;
     struct th_watermark previous, next; /* refused as FENCED unless `previous` is what is stored */
-    const struct th_row *rows;          /* consumed during the call: copy or reference */
-    size_t count;
+    bool clear;                /* drop every row first: what is stored is not to be believed */
+    const struct th_row *rows; /* consumed during the call: copy or reference */
+    size_t count;              /* 0: only the watermark moves */
 };
 
 /* What a query asks. All given conditions must hold. Sorted by (created, instance id). */
@@ -118,7 +136,13 @@ enum th_completion_kind {
     TH_DONE_PROJECT,
     TH_DONE_LOAD,  /* row (absent instance: code NOT_FOUND) */
     TH_DONE_QUERY, /* rows, continuation */
-    TH_DONE_STATE, /* watermark and ends of a partition, see th_provider_state */
+    TH_DONE_STATE, /* watermark and ends of a partition; when only the projection does not answer,
+                      an error and the ends */
+    TH_DONE_WALK,  /* rows with history, watermark */
+    /* spontaneous, of shared providers: */
+    TH_DONE_DOUBT, /* the log of this partition may have lost its end, see above */
+    TH_DONE_REPLY, /* blob: what another process sent with `reply` */
+    TH_DONE_NEWS,  /* blob: the news of a row; without: some may have been missed */
 };
 
 struct th_log_record {
@@ -138,10 +162,13 @@ struct th_completion {
     size_t record_count;
     struct th_row *rows; /* LOAD: one, with history if asked; QUERY: without history */
     size_t row_count;
-    char *continuation; /* NULL: no further page */
-    struct th_watermark watermark;
-    int64_t log_start, log_end;     /* STATE: first retained offset, offset of the next append */
-    int64_t inbox_start, inbox_end; /* … and after the last durable message */
+    char *continuation;            /* NULL: no further page */
+    struct th_watermark watermark; /* LOAD (also when NOT_FOUND), STATE, WALK: of one state with the
+                                      rows */
+    struct th_watermark *watermarks; /* QUERY of a shared provider: of each partition, no newer
+                                        than the rows */
+    int64_t log_start, log_end;      /* STATE: first retained offset, offset of the next append */
+    int64_t inbox_start, inbox_end;  /* … and after the last durable message */
 };
 
 /* Frees what a completion holds (its blobs' references included) and clears it. */
@@ -151,6 +178,9 @@ void th_completion_deinit(struct th_completion *completion);
 
 /* The `source` of a message that comes from no partition. */
 #define TH_SEND_FROM_CLIENT UINT32_MAX
+/* The `destination` of work for whichever process takes it: the activity messages of a shared
+ * provider. */
+#define TH_SEND_ACTIVITIES (UINT32_MAX - 1)
 
 struct th_provider_ops {
     struct th_provider_traits (*traits)(struct th_provider *);
@@ -188,6 +218,17 @@ struct th_provider_ops {
     void (*trim_log)(struct th_provider *, uint32_t partition, int64_t below);
     void (*trim_inbox)(struct th_provider *, uint32_t partition, int64_t below);
 
+    /* ---- among processes: shared providers only ---- */
+
+    /* Rows whose `full` is below, at least one and at most `limit`, in any order; about 4 MB. */
+    void (*walk)(struct th_provider *, uint32_t partition, uint64_t full_below, uint32_t limit,
+                 uint64_t tag);
+    /* Brings a message to the process with this address, or to nobody. No completion. */
+    void (*reply)(struct th_provider *, const char *address, struct th_blob *message);
+    /* Whether this process wants the news of a partition. A TH_DONE_NEWS without blob follows when
+     * it will get them, and whenever it may have missed some. */
+    void (*watch)(struct th_provider *, uint32_t partition, bool wanted);
+
     /* Up to `max` completions, oldest first; 0 when there are none. The caller deinits each. */
     size_t (*poll)(struct th_provider *, struct th_completion *out, size_t max);
 
@@ -198,6 +239,7 @@ struct th_provider_ops {
 struct th_provider {
     const struct th_provider_ops *ops;
     struct th_hub_record hub;
+    char address[64];             /* shared: where replies for this process are sent; no spaces */
     void (*wake)(void *argument); /* set by the node's owner before the first submission */
     void *wake_argument;
 };

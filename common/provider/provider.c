@@ -9,7 +9,8 @@
 
 bool th_watermark_equal(const struct th_watermark *a, const struct th_watermark *b)
 {
-    return a->offset == b->offset && a->epoch == b->epoch && a->sequence == b->sequence;
+    return a->offset == b->offset && a->epoch == b->epoch && a->sequence == b->sequence &&
+           a->building == b->building;
 }
 
 /* ---- rows ---- */
@@ -28,6 +29,7 @@ void th_row_copy(struct th_row *to, const struct th_row *from)
     th_blob_ref(to->state);
     th_blob_ref(to->input);
     th_blob_ref(to->output);
+    th_blob_ref(to->news);
     to->history = th_memdup(from->history, from->history_count * sizeof(struct th_blob *));
     for (size_t i = 0; i < to->history_count; i++) {
         th_blob_ref(to->history[i]);
@@ -42,6 +44,7 @@ void th_row_deinit(struct th_row *row)
     th_blob_unref(row->state);
     th_blob_unref(row->input);
     th_blob_unref(row->output);
+    th_blob_unref(row->news);
     for (size_t i = 0; i < row->history_count; i++) {
         th_blob_unref(row->history[i]);
     }
@@ -63,6 +66,7 @@ void th_completion_deinit(struct th_completion *completion)
     }
     free(completion->rows);
     free(completion->continuation);
+    free(completion->watermarks);
     *completion = (struct th_completion){0};
 }
 
@@ -150,6 +154,8 @@ const char *th_completion_kind_text(enum th_completion_kind kind)
         [TH_DONE_CLAIM] = "claim", [TH_DONE_READ] = "read",       [TH_DONE_APPEND] = "append",
         [TH_DONE_SEND] = "send",   [TH_DONE_DELIVER] = "deliver", [TH_DONE_PROJECT] = "project",
         [TH_DONE_LOAD] = "load",   [TH_DONE_QUERY] = "query",     [TH_DONE_STATE] = "state",
+        [TH_DONE_WALK] = "walk",   [TH_DONE_DOUBT] = "doubt",     [TH_DONE_REPLY] = "reply",
+        [TH_DONE_NEWS] = "news",
     };
     return (size_t)kind < TH_COUNT(texts) ? texts[kind] : "?";
 }

@@ -320,7 +320,11 @@ static void project(struct bench *b, struct rows *r, uint32_t partition, size_t 
         }
     }
     struct th_watermark next = {b->marks[partition].offset + 1, 0, 0};
-    struct th_projection batch = {partition, b->marks[partition], next, rows, count};
+    struct th_projection batch = {.partition = partition,
+                                  .previous = b->marks[partition],
+                                  .next = next,
+                                  .rows = rows,
+                                  .count = count};
     b->marks[partition] = next;
     b->outstanding++;
     b->provider->ops->project(b->provider, &batch, 0);

@@ -480,7 +480,8 @@ uint64_t ask_project(struct fixture *f, uint32_t partition, struct th_watermark 
     for (size_t i = 0; i < count; i++) {
         lent[i] = lend_row(&rows[i]);
     }
-    struct th_projection batch = {partition, previous, next, lent, count};
+    struct th_projection batch = {
+        .partition = partition, .previous = previous, .next = next, .rows = lent, .count = count};
     f->provider->ops->project(f->provider, &batch, tag);
     for (size_t i = 0; i < count; i++) {
         take_back_row(&lent[i]);

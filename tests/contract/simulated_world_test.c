@@ -42,7 +42,7 @@ static void project(struct th_provider *p, struct th_watermark previous, struct 
                     const char *id, uint64_t tag)
 {
     struct th_row row = {.instance_id = th_str_of(id), .name = TH_STR("n")};
-    struct th_projection batch = {0, previous, next, &row, 1};
+    struct th_projection batch = {.previous = previous, .next = next, .rows = &row, .count = 1};
     p->ops->project(p, &batch, tag);
 }
 

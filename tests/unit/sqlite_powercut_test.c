@@ -93,7 +93,11 @@ static void submit_projection(struct trial *t, uint32_t partition)
         .history_count = 1,
     };
     struct th_watermark next = {(int64_t)t->count, 0, k}; /* offset: the global number */
-    struct th_projection batch = {partition, t->marks[partition], next, &row, 1};
+    struct th_projection batch = {.partition = partition,
+                                  .previous = t->marks[partition],
+                                  .next = next,
+                                  .rows = &row,
+                                  .count = 1};
     t->marks[partition] = next;
     struct deed *d = deed(t, PROJECT, partition);
     d->order = k;

@@ -186,7 +186,7 @@ static void long_histories_are_whole(void **state)
         struct th_row row = {
             .instance_id = TH_STR("long"), .created = 1, .history = &chunk, .history_count = 1};
         struct th_watermark next = {i, 0, 0};
-        struct th_projection batch = {0, mark, next, &row, 1};
+        struct th_projection batch = {.previous = mark, .next = next, .rows = &row, .count = 1};
         mark = next;
         rig_project(r, &batch);
         th_blob_unref(chunk);
@@ -214,7 +214,7 @@ static void long_values_follow_their_row(void **state)
         struct th_row row = {.instance_id = TH_STR("v"), .created = 1, .input = input};
         row.output = i == 5 ? output : input;
         struct th_watermark next = {i, 0, 0};
-        struct th_projection batch = {0, mark, next, &row, 1};
+        struct th_projection batch = {.previous = mark, .next = next, .rows = &row, .count = 1};
         mark = next;
         rig_wait(r, rig_project(r, &batch));
         const struct th_row *got = rig_wait(r, rig_load(r, 0, "v"))->rows;
