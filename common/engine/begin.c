@@ -45,9 +45,11 @@ static enum th_verdict take_for_code(struct begin *b, const struct th_event *eve
     return take(b, event);
 }
 
-static bool take_pending(const struct begin *b, enum th_pending_kind kind, int32_t event_id)
+static bool take_pending(const struct begin *b, enum th_pending_kind kind,
+                         const struct th_message *answer)
 {
-    return b->in->pending.take(b->in->pending.argument, kind, event_id);
+    return b->in->pending.take(b->in->pending.argument, kind, answer->event.related_id,
+                               answer->scheduled);
 }
 
 /* ---- one function per kind of message ---- */
@@ -235,7 +237,7 @@ static enum th_verdict offer_answer(struct begin *b, struct th_offer *offer)
         return drop(offer, TH_OK, "");
     if (b->info.status == TH_STATUS_SUSPENDED)
         return TH_VERDICT_PARKED;
-    if (!take_pending(b, wanted, m->event.related_id))
+    if (!take_pending(b, wanted, m))
         return drop(offer, TH_OK, "");
     return take_for_code(b, &m->event);
 }

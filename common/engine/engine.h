@@ -47,8 +47,8 @@ enum th_pending_kind { TH_PENDING_TASK, TH_PENDING_CHILD, TH_PENDING_TIMER };
 struct th_pending_view {
     void *argument;
     /* True when this answer is waited for, and only the first time within one th_engine_begin:
-     * an answer that comes twice counts once. */
-    bool (*take)(void *argument, enum th_pending_kind kind, int32_t event_id);
+     * an answer that comes twice counts once. `scheduled`: of the message that brings it. */
+    bool (*take)(void *argument, enum th_pending_kind kind, int32_t event_id, uint64_t scheduled);
     /* The sub-orchestrations waited for: 0, 1, … until false. */
     bool (*child)(void *argument, size_t index, struct th_str *instance_id);
     /* Whether a start with this request id was carried out and its instance purged since; NULL:

@@ -42,6 +42,11 @@ struct th_node_hooks {
     bool (*serves)(void *argument, bool activity, struct th_str name, struct th_str version);
     /* A partition was lost or broke; the node claims it again by itself after a back-off. */
     void (*trouble)(void *argument, uint32_t partition, const struct th_error *error);
+    /* Shared hubs only. Whether this activity is put where any process may take it, instead of
+     * running here; NULL: never. Whether the process of this name, to which activities were left,
+     * may still be running them; NULL: none is. */
+    bool (*goes_out)(void *argument, struct th_str name, struct th_str version);
+    bool (*is_alive)(void *argument, struct th_str worker);
     /* Around each episode: for the flight recorder that finds the culprit of a crash. */
     void (*episode)(void *argument, bool begins, struct th_str instance_id);
 };
@@ -50,12 +55,18 @@ struct th_node_options {
     struct th_provider *provider; /* the node closes it */
     struct th_node_hooks hooks;
     const struct th_log *log;
-    const char *worker;        /* name of this process in claims */
+    const char *worker;        /* name of this process in claims; in a shared hub another one each
+                                  time it is started */
     uint64_t seed;             /* ids, nonces, jitter; random in programs, fixed in simulations */
     size_t max_instances;      /* in memory per partition before idle ones leave; default 50,000 */
     th_time project_interval;  /* how long rows may wait for the projection; default 50 ms */
     size_t checkpoint_records; /* a checkpoint after so many records; default 10,000 … */
     size_t checkpoint_bytes;   /* … and so many bytes; default 4 MiB */
+    size_t clean_bytes;        /* least growth of a log before it is cleaned; default 64 MiB */
+    size_t piece_records;      /* of a log that are folded at once; default 20,000 */
+    size_t max_rows;           /* of one batch for the projection; default 1,000 */
+    size_t max_unprojected;    /* instances whose rows wait, per partition, before its inbox has to
+                                  wait, too; default 100,000 */
     uint32_t max_crashes;      /* attempts that may take the process down; default 3 */
     size_t max_payload_bytes;  /* default 16 MiB */
     /* The application's version: given to instances started without one, and held against those
@@ -76,9 +87,16 @@ void th_node_set_executor(struct th_node *node, struct th_executor *executor);
  * th_node_drained nothing is lost but warm state. Commands not yet answered get UNAVAILABLE. */
 void th_node_free(struct th_node *node);
 
-/* Claims a partition and works on it; gives it up. Both finish during later steps. */
+/* Claims a partition and works on it. Finishes during later steps. One that was stopped because its
+ * log lost its end stays so until it was released. */
 void th_node_take(struct th_node *node, uint32_t partition);
-void th_node_release(struct th_node *node, uint32_t partition);
+/* Gives it up: as soon as what is under way is durable, and at `by` at the latest. Activities that
+ * run for it go on; their results are sent to its next owner. */
+void th_node_release(struct th_node *node, uint32_t partition, th_time by);
+/* False: it is free; nothing of this process touches it any more. */
+bool th_node_holds(const struct th_node *node, uint32_t partition);
+/* This worker is no more: what was left to it is started again. */
+void th_node_worker_gone(struct th_node *node, struct th_str worker, th_time now);
 
 /* Does everything that can be done at `now`: completions, due timers, episodes, submissions.
  * Returns when it should be stepped again even if nothing happens (TH_TIME_NONE: not needed).
@@ -98,6 +116,18 @@ struct th_activity_answer {
 };
 void th_node_activity_done(struct th_node *node, const struct th_activity_answer *answer,
                            th_time now);
+
+/* The result of an activity message (TH_SEND_ACTIVITIES), for whoever owns the partition now. Sent
+ * until it is durable; then `done` is called, during a step. */
+struct th_shared_result {
+    struct th_str instance_id, execution_id;
+    int32_t task_id;
+    uint64_t scheduled;
+    struct th_str data;
+    const struct th_failure *failure; /* NULL: succeeded */
+};
+void th_node_result(struct th_node *node, const struct th_shared_result *result,
+                    void (*done)(void *argument), void *argument, th_time now);
 
 /* The previous process died running this: an episode (task_id -1) or an activity. Counted in the
  * log; at max_crashes the activity, or the instance, fails with `reason`. Call before the first
@@ -122,6 +152,7 @@ void th_node_drain(struct th_node *node);
 /* Counters for metrics, bench and tests. */
 struct th_node_stats {
     uint64_t episodes, records, activities, messages, loads, evictions, projections, replays;
+    uint64_t snapshots, cleanings;
     size_t instances, pending_activities, timers, waiting_commands;
 };
 void th_node_get_stats(const struct th_node *node, struct th_node_stats *out);

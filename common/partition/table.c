@@ -123,7 +123,7 @@ void instance_free_if_empty(struct th_instance *i)
 void instance_touch(struct th_instance *i)
 {
     const bool idle = i->known && !i->dirty && !i->projecting && !i->busy && !i->queued &&
-                      !i->wants_code && !i->loading && !i->mailbox && !i->turn;
+                      !i->wants_code && !i->loading && !i->mailbox && !i->turn && !i->info.starting;
 
     instance_not_idle(i);
     if (!idle)
@@ -139,6 +139,8 @@ void instance_load(struct th_instance *i)
 
     i->loading = true;
     i->load_row = i->row;
+    if (p->rebuilding)
+        return; /* it is asked for when the rows are there again */
     p->stats.loads++;
     effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
 }
@@ -368,6 +370,23 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
     return d;
 }
 
+struct th_event pending_event(const struct pending *d)
+{
+    static const enum th_event_kind kinds[] = {[TH_PENDING_TASK] = TH_EVENT_TASK_SCHEDULED,
+                                               [TH_PENDING_CHILD] = TH_EVENT_CHILD_CREATED,
+                                               [TH_PENDING_TIMER] = TH_EVENT_TIMER_CREATED};
+    struct th_event event = th_event_of(kinds[d->kind], 0);
+
+    event.id = d->event_id;
+    event.name = d->name;
+    event.version = d->version;
+    event.data = d->data;
+    event.instance_id = d->child_id;
+    event.fire_at = d->fire_at;
+    event.tags = d->tags;
+    return event;
+}
+
 struct pending *pending_by_token(struct th_partition *p, uint64_t token)
 {
     struct pending *d;
@@ -408,6 +427,7 @@ void pending_close(struct pending *d)
     th_arena_deinit(&d->nested);
     free(d->execution_id);
     free(d->crash_reason);
+    free(d->worker);
     free(d);
 }
 

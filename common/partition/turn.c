@@ -71,7 +71,15 @@ struct view {
     size_t child_index;
 };
 
-static bool take_pending(void *argument, enum th_pending_kind kind, int32_t event_id)
+/* The number of a task may come again: whether the answer is for another scheduling of it. */
+static bool is_for_another(const struct pending *d, uint64_t scheduled)
+{
+    return scheduled > 0 && scheduled != d->stamp &&
+           !MUTANT(d->instance->partition, ACCEPT_RESCHEDULED);
+}
+
+static bool take_pending(void *argument, enum th_pending_kind kind, int32_t event_id,
+                         uint64_t scheduled)
 {
     struct view *v = argument;
     struct pending *d;
@@ -79,7 +87,7 @@ static bool take_pending(void *argument, enum th_pending_kind kind, int32_t even
     HASH_FIND_INT(v->instance->pending, &event_id, d);
     if (MUTANT(v->instance->partition, ACCEPT_STALE))
         return true;
-    if (!d || d->kind != kind || d->taken_turn == v->turn)
+    if (!d || d->kind != kind || d->taken_turn == v->turn || is_for_another(d, scheduled))
         return false;
     d->taken_turn = v->turn;
     return true;
@@ -330,6 +338,16 @@ struct th_arena *th_partition_arena(struct th_instance *i)
     return &i->turn->arena;
 }
 
+/* The instance as the events of this turn make it. */
+static struct th_instance_info as_it_runs(const struct th_instance *i)
+{
+    struct th_instance_info info = i->info;
+
+    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
+        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
+    return info;
+}
+
 void th_partition_ran(struct th_partition *p, struct th_instance *i,
                       const struct th_actions *actions, th_time now)
 {
@@ -338,8 +356,8 @@ void th_partition_ran(struct th_partition *p, struct th_instance *i,
     p->now = now > p->now ? now : p->now;
     if (!p->active)
         return; /* fenced meanwhile */
-    t->actions = actions;
-    th_engine_finish(&t->in, actions, &t->arena, &t->outcome);
+    t->actions = actions_in_size(p, actions, as_it_runs(i).parent != NULL, &t->arena);
+    th_engine_finish(&t->in, t->actions, &t->arena, &t->outcome);
     write_turn(p, i, t);
     end_turn(p, i, t);
 }
@@ -351,10 +369,8 @@ struct th_str th_partition_instance_id(const struct th_instance *i)
 
 void th_partition_function(struct th_instance *i, struct th_str *name, struct th_str *version)
 {
-    struct th_instance_info info = i->info;
+    const struct th_instance_info info = as_it_runs(i);
 
-    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
-        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
     *name = info.name;
     *version = info.version;
 }
@@ -444,6 +460,7 @@ th_time th_partition_work(struct th_partition *p, th_time now)
     fire_due(p);
     run_ready(p);
     write_marks(p);
+    clean_maybe(p);
     checkpoint_maybe(p);
     evict_idle(p);
     return heap_next(p);

@@ -75,6 +75,8 @@ struct th_hub_record {
 struct th_row {
     struct th_str instance_id;
     uint64_t last, full;
+    bool stored;  /* PROJECT of a shared provider: there is a row of it; that there is none would
+                     mean that it was lost */
     bool deleted; /* purged: drop row and history */
     enum th_status status;
     th_time created, updated, completed; /* completed: TH_TIME_NONE while it runs */
@@ -90,18 +92,19 @@ struct th_row {
                              soon as the row is stored and not before; NULL: nothing */
 };
 
-/* Where the projection of a log stands: every valid record up to `sequence` is in it. Opaque to
- * providers but for equality (th_watermark_equal: offset, epoch, sequence, building); `offset`
- * grows with every batch of an unordered provider, so that no two states of the projection have the
- * same watermark. A provider with a durable projection need keep the first three only. */
+/* Where the projection of a log stands: every valid record below `sequence` is in it. Opaque to
+ * providers but for equality (th_watermark_equal: offset, epoch, sequence, batch); `batch` grows
+ * with every batch of a shared provider, so that no two states of the projection have the same
+ * watermark. A provider with a durable projection need keep the first three only. */
 struct th_watermark {
     int64_t offset; /* of the last record that had been acknowledged; -1: nothing yet */
     uint64_t epoch; /* of the owner that wrote it */
     uint64_t sequence;
+    uint64_t batch;   /* how many led here */
     int64_t floor;    /* offset of a checkpoint from which, with these rows, the log can be folded;
                          -1: from its start */
-    int64_t position; /* every inbox offset below is consumed by records up to `sequence` */
-    uint64_t rows;    /* how many there are */
+    int64_t position; /* every inbox offset below is consumed by records below `sequence` */
+    uint64_t rows;    /* how many there are; a batch that finds others is refused as CORRUPT */
     bool building;    /* they are being made again from the log: what is not there may exist */
 };
 
@@ -167,6 +170,8 @@ struct th_completion {
                                       rows */
     struct th_watermark *watermarks; /* QUERY of a shared provider: of each partition, no newer
                                         than the rows */
+    uint64_t stored_rows;            /* STATE, WALK of a shared provider: how many rows there really
+                                         are */
     int64_t log_start, log_end;      /* STATE: first retained offset, offset of the next append */
     int64_t inbox_start, inbox_end;  /* … and after the last durable message */
 };

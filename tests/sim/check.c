@@ -236,16 +236,14 @@ static void check_dispatched(struct run *run, const struct facts *facts)
     const struct dispatched *d;
 
     for (size_t n = 0; (d = pool_dispatched(run->pool, n)); n++) {
-        TH_BUFFER key = {0};
-        struct told_task *t;
+        const struct told_task *t = log_told(facts, d);
 
-        th_buffer_format(&key, "%u/%s/%s/%d", d->partition, d->instance_id, d->execution_id,
-                         d->task_id);
-        HASH_FIND(hh, facts->tasks, key.data, key.len, t);
         if (!t)
-            run_fail(run, "activity %s follows from no valid record", key.data);
+            run_fail(run, "activity %s/%d follows from no valid record", d->instance_id,
+                     d->task_id);
         else if (t->offset >= d->log_end)
-            run_fail(run, "activity %s began before its record was written", key.data);
+            run_fail(run, "activity %s/%d began before its record was written", d->instance_id,
+                     d->task_id);
     }
 }
 

@@ -307,6 +307,14 @@ static void script_restarted(struct clients *c)
     add(s, ACT_AWAIT);
 }
 
+static void script_same_number(struct clients *c)
+{
+    struct session *s = session_new(c);
+
+    add_start(s, "same-number", json_pack("{si}", "times", 1 + (int)run_below(c->run, 6)));
+    add(s, ACT_AWAIT);
+}
+
 static void script_endless(struct clients *c)
 {
     struct session *s = session_new(c);
@@ -320,7 +328,7 @@ void script_all(struct clients *c)
     static void (*const scripts[])(struct clients *) = {
         script_plain,     script_plain,    script_plain,     script_collector,
         script_collector, script_victim,   script_rewind,    script_revived,
-        script_rivals,    script_replaced, script_restarted,
+        script_rivals,    script_replaced, script_restarted, script_same_number,
     };
 
     for (unsigned n = 0; n < c->run->plan.sessions; n++) {

@@ -61,10 +61,29 @@ static void answer_state(struct th_sim_world *world, const struct sim_op *op,
 {
     const struct sim_partition *p = &world->partitions[op->partition];
     done->watermark = p->projection.watermark;
+    done->stored_rows = p->projection.count;
     done->log_start = p->log.start;
     done->log_end = p->log.end;
     done->inbox_start = p->inbox.start;
     done->inbox_end = durable_end(&p->inbox);
+}
+
+/* Rows whose copy in the log stands below `to`, from anywhere among them. */
+static void answer_walk(struct th_sim_world *world, const struct sim_op *op,
+                        struct th_completion *done)
+{
+    const struct truth_projection *projection = &world->partitions[op->partition].projection;
+    size_t most = 1 + th_random_below(&world->random, op->query.limit);
+    size_t from = th_random_below(&world->random, projection->count + 1);
+    done->rows = th_alloc(most * sizeof(struct th_row));
+    for (size_t n = 0; n < projection->count && done->row_count < most; n++) {
+        const struct th_row *row = projection->rows[(from + n) % projection->count];
+        if (row->full < (uint64_t)op->to) {
+            th_row_copy(&done->rows[done->row_count++], row);
+        }
+    }
+    done->watermark = projection->watermark;
+    done->stored_rows = projection->count;
 }
 
 /* ---- queries ---- */
@@ -141,6 +160,10 @@ static void answer_query(struct th_sim_world *world, const struct sim_op *op,
     if (count < found.count) {
         done->continuation = th_cursor_encode(found.rows[count - 1]);
     }
+    done->watermarks = th_alloc(world->options.partitions * sizeof(struct th_watermark));
+    for (uint32_t p = 0; p < world->options.partitions; p++) {
+        done->watermarks[p] = world->partitions[p].projection.watermark;
+    }
     free(found.rows);
 }
 
@@ -157,6 +180,9 @@ static void answer(struct th_sim_world *world, const struct sim_op *op, struct t
         break;
     case TH_DONE_QUERY:
         answer_query(world, op, done);
+        break;
+    case TH_DONE_WALK:
+        answer_walk(world, op, done);
         break;
     default:
         answer_state(world, op, done);

@@ -1,0 +1,162 @@
+/*
+ * results: those of activities that run for a partition which is not, or no longer, this process's.
+ * They go into its inbox as messages, and are sent again until they are there: as long as this
+ * process lives, nobody else runs the activity.
+ */
+#include <stdio.h>
+
+#include "node/internal.h"
+
+struct result {
+    UT_hash_handle hh; /* node->results, by number */
+    uint64_t number;
+    uint32_t partition;
+    struct th_blob *blob;
+    th_time due; /* to be sent again; NONE: it is under way */
+    void (*done)(void *argument);
+    void *argument;
+};
+
+static void result_free(struct th_node *node, struct result *r)
+{
+    HASH_DELETE(hh, node->results, r);
+    th_blob_unref(r->blob);
+    free(r);
+}
+
+static void submit(struct th_node *node, struct result *r)
+{
+    r->due = TH_TIME_NONE;
+    node->provider->ops->send(node->provider, TH_SEND_FROM_CLIENT, r->partition, r->blob,
+                              CLIENT_TAG | r->number);
+}
+
+static struct th_blob *encode(struct th_node *node, const struct th_shared_result *result)
+{
+    const bool failed = result->failure != NULL;
+    struct th_message m = {.instance_id = result->instance_id,
+                           .execution_id = result->execution_id,
+                           .scheduled = result->scheduled,
+                           .origin = {.partition = TH_FROM_CLIENT}};
+    TH_BUFFER bytes = {0};
+
+    m.event = th_event_of(failed ? TH_EVENT_TASK_FAILED : TH_EVENT_TASK_COMPLETED, node->now);
+    m.event.related_id = result->task_id;
+    m.event.data = failed ? TH_STR_ABSENT : result->data;
+    m.event.failure = result->failure;
+    th_encode_message(&bytes, &m);
+    return th_blob_new(bytes.data, bytes.len);
+}
+
+void node_result(struct th_node *node, const struct th_shared_result *result,
+                 void (*done)(void *argument), void *argument)
+{
+    struct th_failure oversize = {.type = TH_STR("PayloadTooLarge"), .non_retriable = true};
+    struct th_shared_result sent = *result;
+    struct result *r = TH_NEW(struct result);
+    char text[160];
+
+    if (!sent.failure && sent.data.len > node->options.max_payload_bytes) {
+        snprintf(text, sizeof(text), "a result of %zu bytes is above the limit of %zu bytes",
+                 sent.data.len, node->options.max_payload_bytes);
+        oversize.message = th_str_of(text);
+        sent.failure = &oversize;
+    }
+    r->number = ++node->next_ticket;
+    r->partition = node_part_of(node, sent.instance_id)->index;
+    r->blob = encode(node, &sent);
+    r->done = done;
+    r->argument = argument;
+    HASH_ADD(hh, node->results, number, sizeof(r->number), r);
+    submit(node, r);
+}
+
+void results_sent(struct th_node *node, uint64_t number, const struct th_error *error)
+{
+    struct result *r;
+
+    HASH_FIND(hh, node->results, &number, sizeof(number), r);
+    if (!r)
+        return;
+    if (error->code != TH_OK) {
+        r->due = node->now + ASK_AGAIN;
+        return;
+    }
+    if (r->done)
+        r->done(r->argument);
+    result_free(node, r);
+}
+
+th_time results_step(struct th_node *node)
+{
+    struct result *r, *next;
+    th_time due = TH_TIME_NONE;
+
+    HASH_ITER(hh, node->results, r, next) {
+        if (r->due == TH_TIME_NONE)
+            continue;
+        if (r->due <= node->now)
+            submit(node, r);
+        else
+            due = earlier(due, r->due);
+    }
+    return due;
+}
+
+void results_free(struct th_node *node)
+{
+    struct result *r, *next;
+
+    HASH_ITER(hh, node->results, r, next)
+        result_free(node, r);
+}
+
+/* ---- what runs on for a partition that was handed over ---- */
+
+void handed_add(void *argument, const struct th_running_task *task)
+{
+    struct handing *handing = argument;
+    struct handed *h = TH_NEW(struct handed);
+
+    h->token = node_token(handing->part, task->token);
+    h->scheduled = task->scheduled;
+    h->instance_id = th_str_dup(task->instance_id);
+    h->execution_id = th_str_dup(task->execution_id);
+    h->task_id = task->task_id;
+    HASH_ADD(hh, handing->node->handed, token, sizeof(h->token), h);
+}
+
+static void handed_free(struct th_node *node, struct handed *h)
+{
+    HASH_DELETE(hh, node->handed, h);
+    free(h->instance_id);
+    free(h->execution_id);
+    free(h);
+}
+
+bool handed_done(struct th_node *node, const struct th_activity_answer *answer)
+{
+    struct th_shared_result result;
+    struct handed *h;
+
+    HASH_FIND(hh, node->handed, &answer->token, sizeof(answer->token), h);
+    if (!h)
+        return false;
+    result = (struct th_shared_result){.instance_id = th_str_of(h->instance_id),
+                                       .execution_id = th_str_of(h->execution_id),
+                                       .task_id = h->task_id,
+                                       .scheduled = h->scheduled,
+                                       .data = answer->data,
+                                       .failure = answer->failure};
+    node_result(node, &result, NULL, NULL);
+    handed_free(node, h);
+    return true;
+}
+
+void handed_free_all(struct th_node *node)
+{
+    struct handed *h, *next;
+
+    HASH_ITER(hh, node->handed, h, next)
+        handed_free(node, h);
+}

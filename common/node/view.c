@@ -1,0 +1,64 @@
+/* view: the hub at a moment, as far as this process owns it. */
+#include "node/internal.h"
+
+static void view_part(const struct part *part, struct th_hub_view *view)
+{
+    struct th_hub_partition_view *v = &view->partitions[part->index];
+    struct th_partition_stats s = {.oldest = TH_TIME_NONE};
+
+    *v = (struct th_hub_partition_view){.partition = part->index, .oldest = TH_TIME_NONE};
+    if (part->state != PART_ACTIVE)
+        return;
+    th_partition_get_stats(part->core, &s);
+    v->owned = true;
+    v->epoch = s.epoch;
+    v->inbox_position = s.position;
+    v->inbox_end = part->delivered;
+    v->log_start = s.log_start;
+    v->log_end = s.next_offset;
+    v->oldest = s.oldest;
+    view->instance_messages += s.letters;
+    view->activity_messages += s.pending_tasks;
+    view->timers += s.timers;
+    view->instances_in_memory += s.instances;
+}
+
+/* Counts work that nobody serves by the name of its function. */
+static void count_unserved(struct th_node *node, struct ticket *t, struct th_hub_view *view)
+{
+    struct th_unserved *found = NULL;
+    size_t capacity = 0;
+
+    for (uint32_t n = 0; n < node->part_count; n++) {
+        void *cursor = NULL;
+        struct th_str name;
+        size_t at;
+
+        if (node->parts[n].state != PART_ACTIVE)
+            continue;
+        while (th_partition_next_unserved(node->parts[n].core, &cursor, &name)) {
+            for (at = 0; at < view->unserved_count && !th_str_eq(found[at].name, name); at++)
+                ;
+            if (at == view->unserved_count) {
+                found = th_grow(found, &capacity, at + 1, sizeof(*found));
+                found[view->unserved_count++] =
+                    (struct th_unserved){.name = th_arena_str(&t->arena, name)};
+            }
+            found[at].waiting++;
+        }
+    }
+    view->unserved = th_arena_dup(&t->arena, found, view->unserved_count * sizeof(*found));
+    free(found);
+}
+
+void view_answer(struct th_node *node, struct ticket *t)
+{
+    struct th_hub_view view = {.record = node->provider->hub};
+    const struct th_reply reply = {.error = {.code = TH_OK}, .hub = &view};
+
+    view.partitions = TH_ARENA_ARRAY(&t->arena, struct th_hub_partition_view, node->part_count);
+    for (uint32_t n = 0; n < node->part_count; n++)
+        view_part(&node->parts[n], &view);
+    count_unserved(node, t, &view);
+    ticket_finish(node, t, &reply);
+}

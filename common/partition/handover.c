@@ -1,0 +1,80 @@
+/*
+ * handover: a partition moves while both workers live. What the former owner runs for it goes on
+ * there, however long it takes: a record says what and where, and the result comes as a message.
+ * The next owner starts it again only when it hears that this worker is gone. A worker that dies
+ * without a word leaves no such record, and everything it ran is started again at once.
+ */
+#include "partition/internal.h"
+
+static bool runs_here(const struct pending *d)
+{
+    return d->kind == TH_PENDING_TASK && d->dispatched && !d->answered && !d->shared && !d->worker;
+}
+
+static struct th_task_ref ref_of(const struct pending *d)
+{
+    return (struct th_task_ref){.instance_id = instance_id(d->instance),
+                                .execution_id = th_str_of(d->execution_id),
+                                .event_id = d->event_id};
+}
+
+void th_partition_hand_over(struct th_partition *p,
+                            void (*visit)(void *argument, const struct th_running_task *task),
+                            void *argument, th_time now)
+{
+    TH_ARENA arena = {0};
+    struct th_task_ref *tasks = TH_ARENA_ARRAY(&arena, struct th_task_ref, p->task_count);
+    struct pending *d, *next;
+    uint32_t count = 0;
+
+    p->now = now > p->now ? now : p->now;
+    if (!p->active || p->handed_over)
+        return;
+    th_partition_pause(p);
+    p->handed_over = true;
+    HASH_ITER(hh_token, p->tokens, d, next) {
+        const struct th_running_task task = {.token = d->token,
+                                             .scheduled = d->stamp,
+                                             .instance_id = instance_id(d->instance),
+                                             .execution_id = th_str_of(d->execution_id),
+                                             .task_id = d->event_id};
+
+        if (!runs_here(d))
+            continue;
+        tasks[count++] = ref_of(d);
+        visit(argument, &task);
+    }
+    if (count > 0)
+        write_running(p, tasks, count);
+}
+
+void fold_running(struct th_partition *p, const struct th_record *r)
+{
+    for (uint32_t n = 0; n < r->running_task_count; n++) {
+        const struct th_task_ref *t = &r->running_tasks[n];
+        struct th_instance *i = instance_find(p, t->instance_id);
+        struct pending *d = i ? pending_find(i, t->execution_id, t->event_id) : NULL;
+
+        if (d)
+            keep_reason(&d->worker, r->worker);
+    }
+}
+
+static bool was_left_to(const struct pending *d, struct th_str worker)
+{
+    return d->kind == TH_PENDING_TASK && !d->answered && d->worker &&
+           th_str_eq(th_str_of(d->worker), worker);
+}
+
+void th_partition_worker_gone(struct th_partition *p, struct th_str worker, th_time now)
+{
+    struct pending *d, *next;
+
+    p->now = now > p->now ? now : p->now;
+    HASH_ITER(hh_token, p->tokens, d, next) {
+        if (!p->active || !was_left_to(d, worker))
+            continue;
+        keep_reason(&d->worker, TH_STR_ABSENT);
+        effect_hold(p, TH_EFFECT_ACTIVITY, p->next_sequence)->token = d->token;
+    }
+}
