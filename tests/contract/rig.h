@@ -13,7 +13,7 @@ struct th_kafka_cluster rig_cluster(void);
 void rig_hub_name(char out[static 64]);
 /* Creates it. */
 void rig_create_hub(const char *name, uint32_t partitions);
-void rig_delete_hub(const char *name);
+void rig_delete_hub(const char *name); /* what cannot be deleted goes with the broker */
 
 /* One of deploy/kafka.sh's: "kill", "start", "stop". Waits until it is done. */
 void rig_broker(const char *command);
