@@ -2,9 +2,9 @@
  * What the Kafka half does when its broker dies, freezes or comes back, and with large and many
  * messages: on a real broker, which is killed and started again in between.
  */
+#include "base/hash.h"
 #include "contract/rig.h"
 #include "contract/subject_kafka.h"
-#include "base/hash.h"
 #include "provider/kafka/internal.h"
 
 #include <setjmp.h>

@@ -1,5 +1,7 @@
 #include "contract/rig.h"
 
+#include <dirent.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,15 +69,60 @@ void rig_broker(const char *command)
     }
 }
 
-void rig_freeze(bool on)
+static pid_t broker_pid(void)
 {
     char path[512];
     long pid = 0;
     snprintf(path, sizeof(path), "%s/kafka-1/pid", from_environment("TASKHUB_FLEET"));
     FILE *file = fopen(path, "r");
-    if (!file || fscanf(file, "%ld", &pid) != 1 || kill((pid_t)pid, on ? SIGSTOP : SIGCONT) != 0) {
-        perror(path);
+    if (!file || fscanf(file, "%ld", &pid) != 1 || pid <= 0) {
+        fprintf(stderr, "%s names no process\n", path);
         exit(1);
     }
     fclose(file);
+    return (pid_t)pid;
+}
+
+/* proc(5): the state stands behind the name, which is in parentheses. */
+static bool thread_stopped(pid_t pid, const char *thread)
+{
+    char path[512];
+    char state = 'T'; /* also of a thread that has ended meanwhile */
+    snprintf(path, sizeof(path), "/proc/%ld/task/%s/stat", (long)pid, thread);
+    FILE *file = fopen(path, "r");
+    if (file) {
+        if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1) {
+            state = 'T';
+        }
+        fclose(file);
+    }
+    return state == 'T';
+}
+
+static bool stopped(pid_t pid)
+{
+    char path[64];
+    bool all = true;
+    snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
+    DIR *threads = opendir(path);
+    for (struct dirent *entry; threads && all && (entry = readdir(threads));) {
+        all = entry->d_name[0] == '.' || thread_stopped(pid, entry->d_name);
+    }
+    if (threads) {
+        closedir(threads);
+    }
+    return threads && all;
+}
+
+/* The signal is sent at once, and reaches a thread that runs a little later. */
+void rig_freeze(bool on)
+{
+    pid_t pid = broker_pid();
+    if (kill(pid, on ? SIGSTOP : SIGCONT) != 0) {
+        perror("the broker's process");
+        exit(1);
+    }
+    while (on && !stopped(pid)) {
+        sched_yield();
+    }
 }

@@ -9,6 +9,7 @@
 set -euo pipefail
 
 source=${TASKHUB_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+export TASKHUB_SOURCE=$source
 options=()
 while [[ ${1:-} == --* ]]; do
     options+=("$1" "$2")
@@ -18,6 +19,8 @@ done
 TASKHUB_FLEET=$(mktemp -d "${TMPDIR:-/tmp}/taskhub-fleet-XXXXXX")
 export TASKHUB_FLEET
 end() {
+    # One that a failed test has left frozen would not hear of its end.
+    [[ ! -s $TASKHUB_FLEET/kafka-1/pid ]] || kill -CONT "$(<"$TASKHUB_FLEET/kafka-1/pid")" 2>/dev/null || true
     "$source/deploy/kafka.sh" down --folder "$TASKHUB_FLEET" || true
     rm -rf "$TASKHUB_FLEET"
 }

@@ -35,8 +35,8 @@ th_time th_kafka_patience(const struct th_kafka_cluster *cluster)
 
 /* ---- callbacks ---- */
 
-/* Its levels are those of syslog(3). What it calls an error it goes on to retry. CONFWARN tells that
- * a property is another kind of instance's, or experimental, each time an instance is made. */
+/* Its levels are those of syslog(3). What it calls an error it goes on to retry. CONFWARN tells
+ * that a property is another kind of instance's, or experimental, each time an instance is made. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *line)
 {
     const struct th_kafka_client *client = rd_kafka_opaque(rk);
@@ -77,10 +77,8 @@ static rd_kafka_conf_t *configure(struct th_kafka_client *client, rd_kafka_type_
 {
     const struct th_kafka_cluster *cluster = client->cluster;
     const struct th_kafka_property base[] = {
-        {"bootstrap.servers", cluster->brokers},
-        {"client.id", "taskhub"},
-        {"socket.nagle.disable", "true"},
-        {"log.connection.close", "true"},
+        {"bootstrap.servers", cluster->brokers}, {"client.id", "taskhub"},
+        {"socket.nagle.disable", "true"},        {"log.connection.close", "true"},
         {"reconnect.backoff.max.ms", "1000"},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -165,8 +163,8 @@ void th_kafka_client_poll(struct th_kafka_client *client)
 bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error)
 {
     rd_kafka_poll(client->rk, 0);
-    return th_fail(error, TH_UNAVAILABLE, "no broker answers at %s%s%s",
-                   client->cluster->brokers, *client->trouble ? ": " : "", client->trouble);
+    return th_fail(error, TH_UNAVAILABLE, "no broker answers at %s%s%s", client->cluster->brokers,
+                   *client->trouble ? ": " : "", client->trouble);
 }
 
 rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
@@ -176,8 +174,7 @@ rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka
      * its failure is reported. */
     int wait = 2 * th_kafka_milliseconds(th_kafka_patience(client->cluster));
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait);
-    rd_kafka_resp_err_t code =
-        event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return event;
     }

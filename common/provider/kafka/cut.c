@@ -1,8 +1,9 @@
 /*
- * cut: which connections of a client were cut, and are there again. librdkafka's error callback is no
- * good for this: it stays silent about an error it reported not long ago. The interceptor is called
- * at every change, on the thread of the broker concerned and before that thread reads anything from
- * a new connection; so a count that the node reads after an acknowledgement came over it includes it.
+ * cut: which connections of a client were cut, and are there again. librdkafka's error callback is
+ * no good for this: it stays silent about an error it reported not long ago. The interceptor is
+ * called at every change, on the thread of the broker concerned and before that thread reads
+ * anything from a new connection; so a count that the node reads after an acknowledgement came over
+ * it includes it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +37,8 @@ static struct th_kafka_connection *connection(struct th_kafka_cuts *cuts, const 
             return &cuts->connections[i];
         }
     }
-    cuts->connections = th_grow(cuts->connections, &cuts->capacity, cuts->count + 1,
-                                sizeof(*cuts->connections));
+    cuts->connections =
+        th_grow(cuts->connections, &cuts->capacity, cuts->count + 1, sizeof(*cuts->connections));
     struct th_kafka_connection *added = &cuts->connections[cuts->count++];
     *added = (struct th_kafka_connection){.up = false};
     memcpy(added->address, address, sizeof(address));

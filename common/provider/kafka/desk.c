@@ -1,7 +1,7 @@
 /*
- * desk: a thread for the calls of librdkafka that wait for a broker, and one that tells the node a few
- * times a second that time passes, as long as the node wants to know. Two, because a question that
- * waits for a dead broker must not keep a lease's deadline from being noticed.
+ * desk: a thread for the calls of librdkafka that wait for a broker, and one that tells the node a
+ * few times a second that time passes, as long as the node wants to know. Two, because a question
+ * that waits for a dead broker must not keep a lease's deadline from being noticed.
  */
 #include <stdlib.h>
 
@@ -105,8 +105,7 @@ static void *run_clock(void *argument)
     return NULL;
 }
 
-bool th_kafka_desk_start(struct th_kafka_desk *desk, struct th_kafka *kafka,
-                         struct th_error *error)
+bool th_kafka_desk_start(struct th_kafka_desk *desk, struct th_kafka *kafka, struct th_error *error)
 {
     desk->kafka = kafka;
     th_queue_init(&desk->jobs);

@@ -50,8 +50,7 @@ bool th_kafka_find_hub(const struct th_kafka_cluster *cluster, const char *name,
 {
     TH_KAFKA_TALK talk = {0};
     struct th_kafka_topics topics;
-    if (!th_hub_name_check(th_str_of(name), error) ||
-        !th_kafka_talk_open(&talk, cluster, error) ||
+    if (!th_hub_name_check(th_str_of(name), error) || !th_kafka_talk_open(&talk, cluster, error) ||
         !th_kafka_topics_count(&talk, name, &topics, error)) {
         return false;
     }
@@ -183,8 +182,7 @@ bool th_kafka_list_hubs(const struct th_kafka_cluster *cluster, struct th_hub_re
     const rd_kafka_metadata_t *metadata;
     *hubs = NULL;
     *count = 0;
-    if (!th_kafka_talk_open(&talk, cluster, error) ||
-        !th_kafka_metadata(&talk, &metadata, error)) {
+    if (!th_kafka_talk_open(&talk, cluster, error) || !th_kafka_metadata(&talk, &metadata, error)) {
         return false;
     }
     bool done = collect(&talk, metadata, hubs, count, error);
@@ -236,8 +234,7 @@ bool th_kafka_delete_hub(const struct th_kafka_cluster *cluster, const char *nam
 {
     TH_KAFKA_TALK talk = {0};
     struct th_kafka_topics topics;
-    if (!th_hub_name_check(th_str_of(name), error) ||
-        !th_kafka_talk_open(&talk, cluster, error) ||
+    if (!th_hub_name_check(th_str_of(name), error) || !th_kafka_talk_open(&talk, cluster, error) ||
         !th_kafka_topics_count(&talk, name, &topics, error)) {
         return false;
     }

@@ -1,7 +1,7 @@
 /*
- * inbox: deliveries go from librdkafka's queue to the node without a list between: while the node does
- * not poll, no more waits than is fetched ahead (queued.max.messages.kbytes), and what is closed
- * delivers nothing.
+ * inbox: deliveries go from librdkafka's queue to the node without a list between: while the node
+ * does not poll, no more waits than is fetched ahead (queued.max.messages.kbytes), and what is
+ * closed delivers nothing.
  */
 #include "provider/kafka/internal.h"
 

@@ -79,10 +79,11 @@ struct th_kafka_client {
     void (*wake)(void *argument);
     void *wake_argument;
     void (*delivered)(struct th_kafka_client *, const rd_kafka_message_t *); /* NULL: no producer */
-    struct th_kafka_cuts *cuts; /* NULL: nobody asks */
+    struct th_kafka_cuts *cuts;                                              /* NULL: nobody asks */
 };
 
-/* `own`: what this instance needs; the cluster's properties are added. Does not wait for brokers. */
+/* `own`: what this instance needs; the cluster's properties are added. Does not wait for brokers.
+ */
 bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
                           const struct th_kafka_cluster *cluster,
                           const struct th_kafka_property *own, size_t own_count,
@@ -96,7 +97,8 @@ void th_kafka_client_poll(struct th_kafka_client *client);
 th_time th_kafka_patience(const struct th_kafka_cluster *cluster);
 /* "no broker answers at …: why"; false. Serves the client's queue to learn why. */
 bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error);
-/* The result of an administrative request on `queue`, or NULL with an error. The caller destroys it. */
+/* The result of an administrative request on `queue`, or NULL with an error. The caller destroys
+ * it. */
 rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
                                         struct th_error *error);
 
@@ -124,11 +126,12 @@ bool th_kafka_talk_open(struct th_kafka_talk *talk, const struct th_kafka_cluste
 void th_kafka_talk_close(struct th_kafka_talk *talk);
 #define TH_KAFKA_TALK __attribute__((cleanup(th_kafka_talk_close))) struct th_kafka_talk
 
-/* All topics of the cluster: a question for one by name might create it. The caller destroys *out. */
+/* All topics of the cluster: a question for one by name might create it. The caller destroys *out.
+ */
 bool th_kafka_metadata(struct th_kafka_talk *talk, const rd_kafka_metadata_t **out,
                        struct th_error *error);
-bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub,
-                           struct th_kafka_topics *out, struct th_error *error);
+bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub, struct th_kafka_topics *out,
+                           struct th_error *error);
 /* Those of which `out` counts no partition; then waits until each partition has a leader. */
 bool th_kafka_topics_create(struct th_kafka_talk *talk, const struct th_kafka_hub_options *options,
                             struct th_kafka_topics *out, struct th_error *error);
@@ -164,18 +167,18 @@ struct th_kafka_item {
     struct th_kafka_lane *lane;
     enum th_completion_kind kind;
     enum th_kafka_topic topic;
-    uint32_t partition;         /* as the node has it */
-    int32_t topic_partition;    /* where it is produced to */
+    uint32_t partition;      /* as the node has it */
+    int32_t topic_partition; /* where it is produced to */
     uint64_t tag, epoch;
-    int64_t from, to;           /* READ */
-    int64_t offset;             /* of the acknowledgement */
-    th_time submitted;          /* monotonic */
-    struct th_blob *blob;       /* what is written */
+    int64_t from, to;     /* READ */
+    int64_t offset;       /* of the acknowledgement */
+    th_time submitted;    /* monotonic */
+    struct th_blob *blob; /* what is written */
     enum th_code code;
-    char *why;                  /* of a failure; NULL: `answer` says it, or it went well */
-    bool held;                  /* by a writer */
-    bool answered;              /* the outcome is known */
-    bool doomed;                /* fails, whatever the outcome */
+    char *why;                    /* of a failure; NULL: `answer` says it, or it went well */
+    bool held;                    /* by a writer */
+    bool answered;                /* the outcome is known */
+    bool doomed;                  /* fails, whatever the outcome */
     struct th_completion *answer; /* READ, STATE: all but kind, partition and tag */
 };
 
@@ -200,8 +203,8 @@ struct th_kafka_item *th_kafka_items_take(struct th_kafka_items *list); /* NULL:
 struct th_kafka_lane {
     struct th_kafka_item *first, **last; /* by next_in_lane */
     bool is_log;
-    int64_t claim;  /* log: the epoch that was claimed last; -1: none */
-    int64_t broken; /* log: appends of epochs up to this one fail; -1: none */
+    int64_t claim;   /* log: the epoch that was claimed last; -1: none */
+    int64_t broken;  /* log: appends of epochs up to this one fail; -1: none */
     uint32_t unseen; /* sends that failed, or will, and of which poll has not told */
 };
 
@@ -227,7 +230,7 @@ struct th_kafka_cuts {
     pthread_mutex_t mutex;
     struct th_kafka_connection *connections;
     size_t count, capacity;
-    atomic_uint cut;   /* connections that were up and are no longer */
+    atomic_uint cut;    /* connections that were up and are no longer */
     atomic_uint mended; /* … and are up again */
     void (*changed)(void *argument);
     void *argument;
@@ -412,7 +415,7 @@ struct th_kafka {
     struct th_kafka_options options;
     struct th_kafka_hub hub;
     size_t max_record_bytes;
-    atomic_bool armed; /* the node's owner has set the wake-up hook */
+    atomic_bool armed;                    /* the node's owner has set the wake-up hook */
     struct th_kafka_client logs, inboxes; /* consumers */
     rd_kafka_topic_t *log_topic, *inbox_topic;
     struct th_kafka_slot slots[TH_KAFKA_ROLE_COUNT];

@@ -24,7 +24,8 @@
 
 /* ---- a cluster ---- */
 
-/* A property of librdkafka (its CONFIGURATION.md). Those on which the protocol rests are refused. */
+/* A property of librdkafka (its CONFIGURATION.md). Those on which the protocol rests are refused.
+ */
 struct th_kafka_property {
     const char *name, *value;
 };
@@ -59,8 +60,8 @@ struct th_kafka_hub_options {
 
 /*
  * Creates the topics that are missing and, last, the hub's record; so what an earlier attempt left
- * unfinished, or an administrator has prepared, is completed. Of several that create the same hub at
- * once one wins, and the others say EXISTS. `out` may be NULL; it is filled also when the hub
+ * unfinished, or an administrator has prepared, is completed. Of several that create the same hub
+ * at once one wins, and the others say EXISTS. `out` may be NULL; it is filled also when the hub
  * EXISTS. INVALID: the name or a number. PRECONDITION: a topic that is there does not fit, named
  * with setting, value and what is needed. UNAVAILABLE: no broker answers, named with its address.
  */

@@ -8,9 +8,9 @@
  *     failures that poll has not told of; while there is one, nothing is sent.
  *
  * librdkafka acknowledges a partition's records in order and, with enable.gapless.guarantee, lets
- * none through behind one that failed. So an item that is doomed here has either not been sent or is
- * one that the broker refuses as well; work for whichever process takes it is the exception: it is
- * spread over partitions, and may be done twice.
+ * none through behind one that failed. So an item that is doomed here has either not been sent or
+ * is one that the broker refuses as well; work for whichever process takes it is the exception: it
+ * is spread over partitions, and may be done twice.
  */
 #include "provider/kafka/internal.h"
 
@@ -144,15 +144,16 @@ static struct th_kafka_item *let_go(struct th_kafka_item *item)
 th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit, struct th_kafka_items *done)
 {
     th_time oldest = 0;
-    while (lane->first && (lane->first->answered || lane->first->submitted < limit ||
-                           ended(lane, lane->first))) {
+    while (lane->first &&
+           (lane->first->answered || lane->first->submitted < limit || ended(lane, lane->first))) {
         struct th_kafka_item *item = take_first(lane);
         if (!item->answered) {
             oldest = oldest ? oldest : item->submitted;
             item = let_go(item);
-            th_kafka_item_fail(item, TH_UNAVAILABLE,
-                               "log %u did not acknowledge a record in time; it may be written still",
-                               (unsigned)item->partition);
+            th_kafka_item_fail(
+                item, TH_UNAVAILABLE,
+                "log %u did not acknowledge a record in time; it may be written still",
+                (unsigned)item->partition);
             note_failure(lane, item);
         }
         th_kafka_items_add(done, item);

@@ -7,38 +7,38 @@
 #define SUFFIX " may follow one that failed: a log would lose its middle"
 
 /* name, why nobody else may set it */
-#define REFUSED(X)                                                                               \
-    X("bootstrap.servers", "the brokers are given on their own")                                 \
-    X("metadata.broker.list", "the brokers are given on their own")                              \
-    X("enable.idempotence", "without it a record" SUFFIX)                                        \
-    X("enable.gapless.guarantee", "without it a record" SUFFIX)                                  \
-    X("max.in.flight", "above its default a record" SUFFIX)                                      \
-    X("max.in.flight.requests.per.connection", "above its default a record" SUFFIX)              \
-    X("retries", "below its default a record" SUFFIX)                                            \
-    X("message.send.max.retries", "below its default a record" SUFFIX)                           \
-    X("message.timeout.ms", "a record that is given up" SUFFIX "; there is an append deadline")  \
-    X("delivery.timeout.ms", "a record that is given up" SUFFIX "; there is an append deadline") \
-    X("queuing.strategy", "records are written in order")                                        \
-    X("acks", "a record counts when every replica in sync has it")                               \
-    X("request.required.acks", "a record counts when every replica in sync has it")              \
-    X("transactional.id", "logs are fenced by their records, not by transactions")               \
-    X("delivery.report.only.error", "every record is waited for")                                \
-    X("compression.codec", "compression is given on its own")                                    \
-    X("compression.type", "compression is given on its own")                                     \
-    X("message.max.bytes", "it follows from the topics' max.message.bytes")                      \
-    X("receive.message.max.bytes", "it follows from the topics' max.message.bytes")              \
-    X("fetch.max.bytes", "it follows from the topics' max.message.bytes")                        \
-    X("queue.buffering.max.messages", "the node bounds what is under way")                       \
-    X("queue.buffering.max.kbytes", "the node bounds what is under way")                         \
-    X("group.id", "groups are named after the hub")                                              \
-    X("enable.auto.commit", "positions are kept in the log")                                     \
-    X("auto.commit.enable", "positions are kept in the log")                                     \
-    X("enable.auto.offset.store", "positions are kept in the log")                               \
-    X("auto.offset.reset", "a position outside of the log must be noticed")                      \
-    X("isolation.level", "logs hold no transactions")                                            \
-    X("enable.partition.eof", "the end of a log is found by it")                                 \
+#define REFUSED(X)                                                                                \
+    X("bootstrap.servers", "the brokers are given on their own")                                  \
+    X("metadata.broker.list", "the brokers are given on their own")                               \
+    X("enable.idempotence", "without it a record" SUFFIX)                                         \
+    X("enable.gapless.guarantee", "without it a record" SUFFIX)                                   \
+    X("max.in.flight", "above its default a record" SUFFIX)                                       \
+    X("max.in.flight.requests.per.connection", "above its default a record" SUFFIX)               \
+    X("retries", "below its default a record" SUFFIX)                                             \
+    X("message.send.max.retries", "below its default a record" SUFFIX)                            \
+    X("message.timeout.ms", "a record that is given up" SUFFIX "; there is an append deadline")   \
+    X("delivery.timeout.ms", "a record that is given up" SUFFIX "; there is an append deadline")  \
+    X("queuing.strategy", "records are written in order")                                         \
+    X("acks", "a record counts when every replica in sync has it")                                \
+    X("request.required.acks", "a record counts when every replica in sync has it")               \
+    X("transactional.id", "logs are fenced by their records, not by transactions")                \
+    X("delivery.report.only.error", "every record is waited for")                                 \
+    X("compression.codec", "compression is given on its own")                                     \
+    X("compression.type", "compression is given on its own")                                      \
+    X("message.max.bytes", "it follows from the topics' max.message.bytes")                       \
+    X("receive.message.max.bytes", "it follows from the topics' max.message.bytes")               \
+    X("fetch.max.bytes", "it follows from the topics' max.message.bytes")                         \
+    X("queue.buffering.max.messages", "the node bounds what is under way")                        \
+    X("queue.buffering.max.kbytes", "the node bounds what is under way")                          \
+    X("group.id", "groups are named after the hub")                                               \
+    X("enable.auto.commit", "positions are kept in the log")                                      \
+    X("auto.commit.enable", "positions are kept in the log")                                      \
+    X("enable.auto.offset.store", "positions are kept in the log")                                \
+    X("auto.offset.reset", "a position outside of the log must be noticed")                       \
+    X("isolation.level", "logs hold no transactions")                                             \
+    X("enable.partition.eof", "the end of a log is found by it")                                  \
     X("allow.auto.create.topics", "a hub's topics are created with their settings or not at all") \
-    X("enabled_events", "the program handles them itself")                                       \
+    X("enabled_events", "the program handles them itself")                                        \
     X("log.queue", "log lines would stay in it")
 
 static const struct {

@@ -1,11 +1,11 @@
 /*
- * reader: reads of one log, one after the other. The stream stays open from one page to the next, so
- * that a long log is fetched ahead while the node folds; it is closed at the end, and when nobody
- * has asked for a while, because at its end an open one asks the broker again and again.
+ * reader: reads of one log, one after the other. The stream stays open from one page to the next,
+ * so that a long log is fetched ahead while the node folds; it is closed at the end, and when
+ * nobody has asked for a while, because at its end an open one asks the broker again and again.
  *
- * The end must not be older than the question: a stream that was opened for an earlier page may have
- * reached the end before records were appended that this read must find. So an end counts only if the
- * stream was opened for this read; otherwise it is opened again where it stands.
+ * The end must not be older than the question: a stream that was opened for an earlier page may
+ * have reached the end before records were appended that this read must find. So an end counts only
+ * if the stream was opened for this read; otherwise it is opened again where it stands.
  */
 #include <stdlib.h>
 
@@ -74,10 +74,10 @@ static void begin(struct th_kafka_reader *reader)
 
 static void add(struct th_kafka_reader *reader, const rd_kafka_message_t *message)
 {
-    reader->records = th_grow(reader->records, &reader->capacity, reader->count + 1,
-                              sizeof(*reader->records));
-    reader->records[reader->count++] = (struct th_log_record){
-        message->offset, th_blob_new(message->payload, message->len)};
+    reader->records =
+        th_grow(reader->records, &reader->capacity, reader->count + 1, sizeof(*reader->records));
+    reader->records[reader->count++] =
+        (struct th_log_record){message->offset, th_blob_new(message->payload, message->len)};
     reader->bytes += message->len;
 }
 

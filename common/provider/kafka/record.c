@@ -3,9 +3,9 @@
  *
  * Several may create a hub at the same moment, and exactly one of their records must be in force,
  * for everybody and for ever. Each proposes one under a key of its own, "hub/" and its incarnation;
- * the proposal with the lowest offset is the hub's record. Keys that differ never compact each other
- * away and compaction keeps offsets, so whoever looks, whenever, finds the same one. A proposal that
- * came too late stays behind, unread.
+ * the proposal with the lowest offset is the hub's record. Keys that differ never compact each
+ * other away and compaction keeps offsets, so whoever looks, whenever, finds the same one. A
+ * proposal that came too late stays behind, unread.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +17,13 @@
 #define KEY_PREFIX "hub/"
 
 /* field number, member, type */
-enum { FIELD_NAME = 1, FIELD_INCARNATION, FIELD_PARTITIONS, FIELD_ACTIVITY_PARTITIONS, FIELD_CREATED };
+enum {
+    FIELD_NAME = 1,
+    FIELD_INCARNATION,
+    FIELD_PARTITIONS,
+    FIELD_ACTIVITY_PARTITIONS,
+    FIELD_CREATED
+};
 
 static void encode(struct th_buffer *out, const struct th_kafka_hub *hub)
 {
@@ -69,8 +75,7 @@ static bool decode(const rd_kafka_message_t *message, const char *hub, struct th
                    struct th_error *error)
 {
     TH_ARENA arena = {0};
-    struct th_reader in =
-        th_reader_of(th_str_n(message->payload, message->len), &arena, NULL);
+    struct th_reader in = th_reader_of(th_str_n(message->payload, message->len), &arena, NULL);
     *out = (struct th_kafka_hub){0};
     for (uint32_t pairs = th_read_map(&in); pairs > 0 && !in.failed; pairs--) {
         decode_field(&in, out);
@@ -166,10 +171,10 @@ static bool produce(struct proposal *proposal, const struct th_kafka_hub *hub,
     th_kafka_topic_name(TH_KAFKA_CONTROL, hub->record.name, name);
     snprintf(key, sizeof(key), KEY_PREFIX "%016" PRIx64, hub->record.incarnation);
     encode(&record, hub);
-    proposal->code = rd_kafka_producev(
-        rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY(key, strlen(key)),
-        RD_KAFKA_V_VALUE(record.data, record.len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_END);
+    proposal->code = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_KEY(key, strlen(key)),
+                                       RD_KAFKA_V_VALUE(record.data, record.len),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     while (proposal->code == RD_KAFKA_RESP_ERR_NO_ERROR && !proposal->answered &&
            th_monotonic() < deadline) {
         rd_kafka_poll(rk, 100);

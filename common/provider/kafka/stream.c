@@ -1,11 +1,11 @@
 /*
- * stream: an open place in a partition, for reads of logs and deliveries of inboxes. Each opening has
- * a queue of its own, so that nothing of an earlier one can be taken for it.
+ * stream: an open place in a partition, for reads of logs and deliveries of inboxes. Each opening
+ * has a queue of its own, so that nothing of an earlier one can be taken for it.
  *
  * librdkafka fetches ahead until a queue holds queued.max.messages.kbytes. Then its thread looks
- * again only after a second (rd_kafka_max_block_ms; fetch.queue.backoff.ms came with 2.2.0), even if
- * the queue was emptied at once. A stream that finds its queue empty after as much as a full one has
- * been taken therefore starts fetching again where it stands, which takes a round trip.
+ * again only after a second (rd_kafka_max_block_ms; fetch.queue.backoff.ms came with 2.2.0), even
+ * if the queue was emptied at once. A stream that finds its queue empty after as much as a full one
+ * has been taken therefore starts fetching again where it stands, which takes a round trip.
  *
  * A place below the partition's start, or behind its end, is refused by the broker
  * (auto.offset.reset=error); the desk then asks where start and end are. Below the start means that
@@ -59,7 +59,8 @@ void th_kafka_stream_close(struct th_kafka_stream *stream)
     stream->asking = stream->ahead = false;
     stream->taken = 0;
     if (stream->queue) {
-        /* Waits for a thread of librdkafka's, but for no broker: 0.03 ms, 0.3 ms one in a hundred. */
+        /* Waits for a thread of librdkafka's, but for no broker: 0.03 ms, 0.3 ms one in a hundred.
+         */
         rd_kafka_consume_stop(stream->topic, (int32_t)stream->partition);
         rd_kafka_queue_cb_event_enable(stream->queue, NULL, NULL);
         rd_kafka_queue_destroy(stream->queue);
@@ -123,8 +124,8 @@ static enum th_kafka_found refused(struct th_kafka_stream *stream,
     }
 }
 
-enum th_kafka_found th_kafka_stream_next(struct th_kafka_stream *stream,
-                                         rd_kafka_message_t **out, struct th_error *error)
+enum th_kafka_found th_kafka_stream_next(struct th_kafka_stream *stream, rd_kafka_message_t **out,
+                                         struct th_error *error)
 {
     if (!stream->queue || stream->ahead) {
         return stream->ahead ? TH_KAFKA_AHEAD : TH_KAFKA_NOTHING;

@@ -32,13 +32,13 @@ void th_kafka_topic_name(enum th_kafka_topic topic, const char *hub,
  */
 #define LOGS    (1u << TH_KAFKA_INSTANCES | 1u << TH_KAFKA_HISTORY | 1u << TH_KAFKA_ACTIVITIES)
 #define CONTROL (1u << TH_KAFKA_CONTROL)
-#define RULES(X)                                                                \
-    X(LOGS, "cleanup.policy", "delete", IS)                                     \
-    X(LOGS, "retention.ms", "-1", IS)                                           \
-    X(LOGS, "retention.bytes", "-1", IS)                                        \
-    X(LOGS, "max.message.bytes", "18874368", AT_LEAST_MESSAGE)                  \
-    X(LOGS | CONTROL, "unclean.leader.election.enable", "false", IS)            \
-    X(CONTROL, "cleanup.policy", "compact", IS)                                 \
+#define RULES(X)                                                     \
+    X(LOGS, "cleanup.policy", "delete", IS)                          \
+    X(LOGS, "retention.ms", "-1", IS)                                \
+    X(LOGS, "retention.bytes", "-1", IS)                             \
+    X(LOGS, "max.message.bytes", "18874368", AT_LEAST_MESSAGE)       \
+    X(LOGS | CONTROL, "unclean.leader.election.enable", "false", IS) \
+    X(CONTROL, "cleanup.policy", "compact", IS)                      \
     X(CONTROL, "segment.bytes", "1048576", ANY)
 
 enum check { IS, AT_LEAST_MESSAGE, ANY };
@@ -88,8 +88,7 @@ static int patience_ms(const struct th_kafka_talk *talk)
 bool th_kafka_metadata(struct th_kafka_talk *talk, const rd_kafka_metadata_t **out,
                        struct th_error *error)
 {
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(talk->client.rk, 1, NULL, out, patience_ms(talk));
+    rd_kafka_resp_err_t code = rd_kafka_metadata(talk->client.rk, 1, NULL, out, patience_ms(talk));
     if (code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT) {
         return th_kafka_client_silent(&talk->client, error);
     }
@@ -125,8 +124,8 @@ static void count_topic(const rd_kafka_metadata_topic_t *topic, const char *hub,
     }
 }
 
-bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub,
-                           struct th_kafka_topics *out, struct th_error *error)
+bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub, struct th_kafka_topics *out,
+                           struct th_error *error)
 {
     const rd_kafka_metadata_t *metadata;
     *out = (struct th_kafka_topics){0};
@@ -144,9 +143,10 @@ bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub,
 
 static uint32_t wanted(enum th_kafka_topic topic, const struct th_kafka_hub_options *options)
 {
-    return topic == TH_KAFKA_CONTROL                                       ? 1
-           : topic == TH_KAFKA_ACTIVITIES && options->activity_partitions ? options->activity_partitions
-                                                                          : options->partitions;
+    return topic == TH_KAFKA_CONTROL ? 1
+           : topic == TH_KAFKA_ACTIVITIES && options->activity_partitions
+               ? options->activity_partitions
+               : options->partitions;
 }
 
 static rd_kafka_NewTopic_t *new_topic(enum th_kafka_topic topic,
@@ -156,10 +156,9 @@ static rd_kafka_NewTopic_t *new_topic(enum th_kafka_topic topic,
     char name[TH_KAFKA_TOPIC_NAME];
     char reason[256];
     th_kafka_topic_name(topic, options->name, name);
-    rd_kafka_NewTopic_t *made =
-        rd_kafka_NewTopic_new(name, (int)wanted(topic, options),
-                              options->replication ? options->replication : -1, reason,
-                              sizeof(reason));
+    rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(
+        name, (int)wanted(topic, options), options->replication ? options->replication : -1, reason,
+        sizeof(reason));
     if (!made) {
         th_fail(error, TH_INVALID, "topic %s cannot be created: %s", name, reason);
         return NULL;
@@ -180,8 +179,7 @@ static bool created(const rd_kafka_event_t *event, struct th_error *error)
         rd_kafka_event_CreateTopics_result((rd_kafka_event_t *)event), &count);
     for (size_t i = 0; i < count; i++) {
         rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR &&
-            code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
             const char *why = rd_kafka_topic_result_error_string(results[i]);
             enum th_code mapped = code == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR
                                       ? TH_INVALID
@@ -407,8 +405,7 @@ static bool deleted(const rd_kafka_event_t *event, struct th_error *error)
         rd_kafka_event_DeleteTopics_result((rd_kafka_event_t *)event), &count);
     for (size_t i = 0; i < count; i++) {
         rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR &&
-            code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
             return th_fail(error, th_kafka_code(code), "topic %s cannot be deleted: %s",
                            rd_kafka_topic_result_name(results[i]), rd_kafka_err2str(code));
         }

@@ -1,7 +1,7 @@
 /*
- * trim: DeleteRecords for what the node has asked for since the last request. An owner may trim after
- * every record; the brokers are asked a few times a second, for all partitions at once, and a failed
- * request is not repeated: the next trim of that partition covers it.
+ * trim: DeleteRecords for what the node has asked for since the last request. An owner may trim
+ * after every record; the brokers are asked a few times a second, for all partitions at once, and a
+ * failed request is not repeated: the next trim of that partition covers it.
  */
 #include <stdlib.h>
 
@@ -71,8 +71,8 @@ static void look_at(const struct th_kafka *kafka, rd_kafka_event_t *event)
         report(kafka, "hub", -1, rd_kafka_event_error_string(event));
         return;
     }
-    const rd_kafka_topic_partition_list_t *list = rd_kafka_DeleteRecords_result_offsets(
-        rd_kafka_event_DeleteRecords_result(event));
+    const rd_kafka_topic_partition_list_t *list =
+        rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event));
     for (int i = 0; i < list->cnt; i++) {
         if (list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             report(kafka, list->elems[i].topic, list->elems[i].partition,

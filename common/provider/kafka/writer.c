@@ -7,10 +7,11 @@
  *   clients    given up after a while. In an idempotent producer a message that is given up makes
  *              all partitions wait until a new producer id is there; leases must not wait for that.
  *
- * A writer that cannot go on (a fatal error; no acknowledgement of anything for the append deadline)
- * is retired: it is purged, polled until it has given back what it held, and closed by the desk, which
- * also opens the next one. Meanwhile submissions wait in the slot. What was on the wire may still
- * land, before or after what the next one writes; readers of the log and of the inbox can tell.
+ * A writer that cannot go on (a fatal error; no acknowledgement of anything for the append
+ * deadline) is retired: it is purged, polled until it has given back what it held, and closed by
+ * the desk, which also opens the next one. Meanwhile submissions wait in the slot. What was on the
+ * wire may still land, before or after what the next one writes; readers of the log and of the
+ * inbox can tell.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,8 +100,7 @@ static bool open_client(struct th_kafka_writer *writer, struct th_error *error)
     char bytes[24];
     snprintf(timeout, sizeof(timeout), "%d",
              client ? th_kafka_milliseconds(options->client_timeout) : 0);
-    snprintf(bytes, sizeof(bytes), "%zu",
-             writer->kafka->hub.max_message_bytes + TH_KAFKA_OVERHEAD);
+    snprintf(bytes, sizeof(bytes), "%zu", writer->kafka->hub.max_message_bytes + TH_KAFKA_OVERHEAD);
     const struct th_kafka_property own[] = {
         {"enable.idempotence", "true"},
         {"enable.gapless.guarantee", client ? "false" : "true"},
@@ -228,8 +228,8 @@ void th_kafka_slot_retire(struct th_kafka *kafka, enum th_kafka_role role, const
     if (!writer) {
         return;
     }
-    th_log(kafka->options.cluster.log, TH_LOG_WARN, "Kafka",
-           "hub %s takes a new producer: %s", kafka->hub.record.name, why);
+    th_log(kafka->options.cluster.log, TH_LOG_WARN, "Kafka", "hub %s takes a new producer: %s",
+           kafka->hub.record.name, why);
     kafka->slots[role].writer = NULL;
     writer->next = kafka->retired;
     kafka->retired = writer;
@@ -276,9 +276,9 @@ void th_kafka_slots_poll(struct th_kafka *kafka)
     poll_retired(kafka);
 }
 
-/* Without an acknowledgement of anything since, it is the producer that is stuck; otherwise only this
- * log's leader is, and the others' leases must not suffer: what was given up stays with the producer,
- * and the next claim goes behind it. */
+/* Without an acknowledgement of anything since, it is the producer that is stuck; otherwise only
+ * this log's leader is, and the others' leases must not suffer: what was given up stays with the
+ * producer, and the next claim goes behind it. */
 static bool expire_logs(struct th_kafka *kafka, th_time now)
 {
     const struct th_kafka_writer *writer = kafka->slots[TH_KAFKA_LOG].writer;
