@@ -30,7 +30,7 @@ enum th_code th_kafka_code(rd_kafka_resp_err_t error)
 
 th_time th_kafka_patience(const struct th_kafka_cluster *cluster)
 {
-    return cluster->patience > 0 ? cluster->patience : TH_KAFKA_DEFAULT_TIMEOUT;
+    return cluster->patience > 0 ? cluster->patience : 10 * TH_SECOND;
 }
 
 /* ---- callbacks ---- */
@@ -63,17 +63,10 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     }
 }
 
-static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
-{
-    struct th_kafka_client *client = opaque;
-    client->delivered(client, message);
-}
-
 /* ---- opening and closing ---- */
 
-static rd_kafka_conf_t *configure(struct th_kafka_client *client, rd_kafka_type_t type,
-                                  const struct th_kafka_property *own, size_t own_count,
-                                  struct th_error *error)
+static rd_kafka_conf_t *conf_of(struct th_kafka_client *client, const struct th_kafka_property *own,
+                                size_t own_count, struct th_error *error)
 {
     const struct th_kafka_cluster *cluster = client->cluster;
     const struct th_kafka_property base[] = {
@@ -85,11 +78,8 @@ static rd_kafka_conf_t *configure(struct th_kafka_client *client, rd_kafka_type_
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
-    if (type == RD_KAFKA_PRODUCER && client->delivered) {
-        rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
-    }
-    if (client->cuts) {
-        th_kafka_cuts_watch(client->cuts, conf);
+    if (client->configure) {
+        client->configure(client, conf);
     }
     if (th_kafka_refuse(cluster, error) && th_kafka_apply(conf, base, TH_COUNT(base), error) &&
         th_kafka_apply(conf, own, own_count, error) &&
@@ -110,7 +100,7 @@ bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
     if (!cluster->brokers || !*cluster->brokers) {
         return th_fail(error, TH_INVALID, "no Kafka brokers are given");
     }
-    rd_kafka_conf_t *conf = configure(client, type, own, own_count, error);
+    rd_kafka_conf_t *conf = conf_of(client, own, own_count, error);
     if (!conf) {
         return false;
     }

@@ -5,7 +5,8 @@
  *   client.c       one instance of librdkafka: opening, logs, errors, questions to the brokers
  *   topic.c        the rules for a hub's topics     record.c  the hub's record
  *   hub.c          creating, finding, listing and deleting hubs
- *   kafka.c        the provider's table: submissions in, completions out
+ *   open.c         opening and closing a provider
+ *   kafka.c        its table: submissions in, completions out
  *   item.c         a submission on its way to its completion
  *   lane.c         what keeps the order of submissions and the rules after a failure
  *   writer.c       a producer: produce, acknowledge, retire
@@ -23,84 +24,32 @@
  */
 #pragma once
 
-#include <librdkafka/rdkafka.h>
-
 #include "base/memory.h"
 #include "base/queue.h"
-#include "provider/kafka/kafka.h"
+#include "provider/kafka/client.h"
 #include "provider/provider.h"
-
-#define TH_KAFKA_TOPICS(X)      \
-    X(INSTANCES, "instances")   \
-    X(HISTORY, "history")       \
-    X(ACTIVITIES, "activities") \
-    X(CONTROL, "control")
-
-enum th_kafka_topic {
-#define X(name, suffix) TH_KAFKA_##name,
-    TH_KAFKA_TOPICS(X)
-#undef X
-        TH_KAFKA_TOPIC_COUNT
-};
-
-/* Kafka limits a topic's name to 249 characters, a hub's is shorter. */
-#define TH_KAFKA_TOPIC_NAME 96
-void th_kafka_topic_name(enum th_kafka_topic topic, const char *hub,
-                         char out[static TH_KAFKA_TOPIC_NAME]);
 
 #define TH_KAFKA_MAX_PARTITIONS 1024
 
 /* One payload of 16 MiB with what is put around it. A batch of one record costs Kafka 61 bytes and
  * the record about 30 (its protocol guide, "record batch"). */
-#define TH_KAFKA_MESSAGE_BYTES   ((size_t)17 << 20)
-#define TH_KAFKA_OVERHEAD        ((size_t)512)
-#define TH_KAFKA_DEFAULT_RECORD  ((size_t)900000)
-#define TH_KAFKA_DEFAULT_TIMEOUT (10 * TH_SECOND)
+#define TH_KAFKA_MESSAGE_BYTES  ((size_t)17 << 20)
+#define TH_KAFKA_OVERHEAD       ((size_t)512)
+#define TH_KAFKA_DEFAULT_RECORD ((size_t)900000)
 
-enum th_code th_kafka_code(rd_kafka_resp_err_t error);
+/* Fetched ahead per partition, and at once. An inbox is often open and seldom far behind; a log is
+ * read through as fast as it comes. */
+enum {
+    TH_KAFKA_LOG_AHEAD = 4096 << 10,
+    TH_KAFKA_LOG_FETCH = 1 << 20,
+    TH_KAFKA_INBOX_AHEAD = 1024 << 10,
+    TH_KAFKA_INBOX_FETCH = 256 << 10,
+};
 
 static inline int th_kafka_milliseconds(th_time t)
 {
     return (int)(t / TH_MILLISECOND);
 }
-
-/* ---- client.c: one instance of librdkafka ---- */
-
-/* Opaque of the instance; embedded by what uses it. */
-struct th_kafka_client {
-    rd_kafka_t *rk;
-    rd_kafka_queue_t *main; /* acknowledgements and errors; served by rd_kafka_poll */
-    const struct th_kafka_cluster *cluster;
-    /* What the brokers' last error was; written and read by the thread that polls. */
-    char trouble[256];
-    bool fatal;
-    size_t queue_bytes; /* consumers: up to where a partition is fetched ahead */
-    atomic_bool ready;  /* the queue has something; see th_kafka_client_listen */
-    void (*wake)(void *argument);
-    void *wake_argument;
-    void (*delivered)(struct th_kafka_client *, const rd_kafka_message_t *); /* NULL: no producer */
-    struct th_kafka_cuts *cuts;                                              /* NULL: nobody asks */
-};
-
-/* `own`: what this instance needs; the cluster's properties are added. Does not wait for brokers.
- */
-bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
-                          const struct th_kafka_cluster *cluster,
-                          const struct th_kafka_property *own, size_t own_count,
-                          struct th_error *error);
-void th_kafka_client_close(struct th_kafka_client *client); /* blocks; a zeroed one is fine */
-/* From now on `wake` is called, on any thread, when the queue has something after being empty. */
-void th_kafka_client_listen(struct th_kafka_client *client, void (*wake)(void *), void *argument);
-/* Serves the queue if it has something. Does not wait. */
-void th_kafka_client_poll(struct th_kafka_client *client);
-
-th_time th_kafka_patience(const struct th_kafka_cluster *cluster);
-/* "no broker answers at …: why"; false. Serves the client's queue to learn why. */
-bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error);
-/* The result of an administrative request on `queue`, or NULL with an error. The caller destroys
- * it. */
-rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
-                                        struct th_error *error);
 
 /* ---- property.c ---- */
 
@@ -410,6 +359,8 @@ void th_kafka_desk_poll(struct th_kafka_desk *desk);
 
 /* ---- kafka.c ---- */
 
+extern const struct th_provider_ops th_kafka_ops;
+
 struct th_kafka {
     struct th_provider base;
     struct th_kafka_options options;
@@ -449,3 +400,7 @@ static inline void th_kafka_want_tick(struct th_kafka *kafka)
 {
     atomic_store_explicit(&kafka->busy, true, memory_order_relaxed);
 }
+
+/* ---- open.c ---- */
+
+void th_kafka_close(struct th_provider *provider);

@@ -148,16 +148,21 @@ bool th_kafka_record_read(struct th_kafka_talk *talk, const char *hub, struct th
 /* ---- writing ---- */
 
 struct proposal {
-    struct th_kafka_client client;
+    struct th_kafka_client client; /* first: librdkafka's opaque */
     bool answered;
     rd_kafka_resp_err_t code;
 };
 
-static void on_written(struct th_kafka_client *client, const rd_kafka_message_t *message)
+static void on_written(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct proposal *proposal = (struct proposal *)client;
+    struct proposal *proposal = opaque;
     proposal->answered = true;
     proposal->code = message->err;
+}
+
+static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
+{
+    rd_kafka_conf_set_dr_msg_cb(conf, on_written);
 }
 
 static bool produce(struct proposal *proposal, const struct th_kafka_hub *hub,
@@ -198,7 +203,7 @@ bool th_kafka_record_write(struct th_kafka_talk *talk, const struct th_kafka_hub
         {"linger.ms", "0"},
         {"message.timeout.ms", timeout},
     };
-    struct proposal proposal = {.client.delivered = on_written};
+    struct proposal proposal = {.client.configure = configure};
     if (!th_kafka_client_open(&proposal.client, RD_KAFKA_PRODUCER, cluster, own, TH_COUNT(own),
                               error)) {
         return false;

@@ -93,7 +93,7 @@ void th_kafka_stream_ends(struct th_kafka_stream *stream, unsigned opening, int6
 
 static bool full_one_taken(const struct th_kafka_stream *stream)
 {
-    return stream->taken >= stream->client->queue_bytes;
+    return stream->taken >= (stream->is_log ? TH_KAFKA_LOG_AHEAD : TH_KAFKA_INBOX_AHEAD);
 }
 
 static enum th_kafka_found nothing(struct th_kafka_stream *stream)

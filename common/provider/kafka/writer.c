@@ -70,9 +70,9 @@ static void acknowledge(struct th_kafka_writer *writer, struct th_kafka_item *it
     }
 }
 
-static void on_delivered(struct th_kafka_client *client, const rd_kafka_message_t *message)
+static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct th_kafka_writer *writer = (struct th_kafka_writer *)client; /* its first member */
+    struct th_kafka_writer *writer = opaque;
     struct th_kafka_item *item = message->_private;
     writer->held--;
     item->held = false;
@@ -91,6 +91,13 @@ static void on_delivered(struct th_kafka_client *client, const rd_kafka_message_
 }
 
 /* ---- opening and closing ---- */
+
+static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
+{
+    struct th_kafka_writer *writer = (struct th_kafka_writer *)client; /* its first member */
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
+    th_kafka_cuts_watch(&writer->cuts, conf);
+}
 
 static bool open_client(struct th_kafka_writer *writer, struct th_error *error)
 {
@@ -149,8 +156,7 @@ struct th_kafka_writer *th_kafka_writer_open(struct th_kafka *kafka, enum th_kaf
     struct th_kafka_writer *writer = TH_NEW(struct th_kafka_writer);
     writer->kafka = kafka;
     writer->role = role;
-    writer->client.delivered = on_delivered;
-    writer->client.cuts = &writer->cuts;
+    writer->client.configure = configure;
     th_kafka_cuts_init(&writer->cuts, th_kafka_wake, kafka);
     if (!open_client(writer, error)) {
         th_kafka_cuts_deinit(&writer->cuts);
