@@ -222,6 +222,35 @@ static void client_times_out(struct fixture *f)
     EXPECT(f, wait_deliveries(f, 8));
 }
 
+/* While the broker does not answer, nothing makes the node wait for it. */
+static void nothing_blocks(struct fixture *f)
+{
+    uint64_t epoch;
+    const struct th_provider_ops *ops = f->provider->ops;
+    EXPECT(f, claimed(f, 0, &epoch));
+    ops->inbox_open(f->provider, 1, 0);
+    ask_read(f, 0, 0, INT64_MAX);
+    rig_freeze(true);
+    th_time start = th_monotonic();
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        ask_append(f, 0, epoch, "a");
+        ask_claim(f, p, "claim");
+        ask_send(f, p, 0, "m");
+        ask_send(f, TH_SEND_FROM_CLIENT, p, "m");
+        ask_read(f, p, 0, INT64_MAX);
+        ask_state(f, p);
+        ops->inbox_open(f->provider, p, 0);
+        ops->inbox_close(f->provider, p);
+        ops->trim_log(f->provider, p, 1);
+        ops->trim_inbox(f->provider, p, 1);
+        collect(f);
+    }
+    th_time took = th_monotonic() - start;
+    rig_freeze(false);
+    EXPECT(f, took < TH_SECOND / 2);
+    EXPECT(f, wait_all(f)); /* well or not */
+}
+
 /* A producer that librdkafka stops for good is replaced; the rest is as after any failure. */
 static void fatal_error(struct fixture *f)
 {
@@ -418,6 +447,7 @@ static const struct trouble {
     {"messages_survive", messages_survive, &patient},
     {"deadline", deadline, &hasty},
     {"client_times_out", client_times_out, &hasty},
+    {"nothing_blocks", nothing_blocks, &patient},
     {"fatal_error", fatal_error, &patient},
     {"large_messages", large_messages, &patient},
     {"flow_control", flow_control, &patient},

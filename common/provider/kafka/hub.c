@@ -28,7 +28,8 @@ static size_t message_bytes(const struct th_kafka_topics *topics)
 {
     size_t instances = topics->max_message_bytes[TH_KAFKA_INSTANCES];
     size_t activities = topics->max_message_bytes[TH_KAFKA_ACTIVITIES];
-    return (instances < activities ? instances : activities) - TH_KAFKA_OVERHEAD;
+    size_t least = instances < activities ? instances : activities;
+    return (least < TH_KAFKA_LARGEST ? least : TH_KAFKA_LARGEST) - TH_KAFKA_OVERHEAD;
 }
 
 /* ---- finding ---- */

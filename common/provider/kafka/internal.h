@@ -36,6 +36,8 @@
 #define TH_KAFKA_MESSAGE_BYTES  ((size_t)17 << 20)
 #define TH_KAFKA_OVERHEAD       ((size_t)512)
 #define TH_KAFKA_DEFAULT_RECORD ((size_t)900000)
+/* librdkafka's message.max.bytes ends at 10^9. */
+#define TH_KAFKA_LARGEST ((size_t)512 << 20)
 
 /* Fetched ahead per partition, and at once. An inbox is often open and seldom far behind; a log is
  * read through as fast as it comes. */

@@ -191,6 +191,11 @@ static struct th_kafka *make(const struct th_kafka_options *options)
 struct th_provider *th_kafka_open(const struct th_kafka_options *options, struct th_error *error)
 {
     struct th_kafka_hub hub;
+    if (options->max_record_bytes > TH_KAFKA_MESSAGE_BYTES) {
+        th_fail(error, TH_INVALID, "a record of a log has at most %zu bytes, not %zu",
+                TH_KAFKA_MESSAGE_BYTES, options->max_record_bytes);
+        return NULL;
+    }
     if (!th_kafka_find_hub(&options->cluster, options->hub, &hub, error)) {
         return NULL;
     }

@@ -58,25 +58,21 @@ static void request(struct th_kafka *kafka)
     trims->due = false;
 }
 
-static void report(const struct th_kafka *kafka, const char *what, int32_t partition,
-                   const char *why)
-{
-    th_log(kafka->options.cluster.log, TH_LOG_WARN, "Kafka", "%s %d was not trimmed: %s", what,
-           (int)partition, why);
-}
-
 static void look_at(const struct th_kafka *kafka, rd_kafka_event_t *event)
 {
+    const struct th_log *log = kafka->options.cluster.log;
     if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        report(kafka, "hub", -1, rd_kafka_event_error_string(event));
+        th_log(log, TH_LOG_WARN, "Kafka", "hub %s was not trimmed: %s", kafka->hub.record.name,
+               rd_kafka_event_error_string(event));
         return;
     }
     const rd_kafka_topic_partition_list_t *list =
         rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event));
     for (int i = 0; i < list->cnt; i++) {
-        if (list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            report(kafka, list->elems[i].topic, list->elems[i].partition,
-                   rd_kafka_err2str(list->elems[i].err));
+        const rd_kafka_topic_partition_t *p = &list->elems[i];
+        if (p->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            th_log(log, TH_LOG_WARN, "Kafka", "topic %s, partition %d, was not trimmed: %s",
+                   p->topic, (int)p->partition, rd_kafka_err2str(p->err));
         }
     }
 }

@@ -56,6 +56,7 @@ static void doubt_after_cut(struct th_kafka_writer *writer, bool acknowledged)
 static void acknowledge(struct th_kafka_writer *writer, struct th_kafka_item *item, int64_t offset)
 {
     writer->last_acknowledged = th_monotonic();
+    writer->client.trouble[0] = '\0'; /* is over */
     if (writer->role == TH_KAFKA_LOG) {
         doubt_after_cut(writer, true);
     }
