@@ -88,21 +88,43 @@ static void propose(const struct th_kafka_hub *hub)
     }
 }
 
-static void write_control(const char *hub, const char *key, const char *value)
+static unsigned failures;
+
+static void count_failure(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    failures += message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static void count_failures(struct th_kafka_client *client, rd_kafka_conf_t *conf)
+{
+    rd_kafka_conf_set_dr_msg_cb(conf, count_failure);
+}
+
+/* `timestamp`: in milliseconds since 1970; 0: now. */
+static void write_record(const char *hub, enum th_kafka_topic topic, const char *key,
+                         const char *value, int64_t timestamp)
 {
     struct th_kafka_cluster cluster = rig_cluster();
-    struct th_kafka_client client = {.rk = NULL};
+    struct th_kafka_client client = {.rk = NULL, .configure = count_failures};
     struct th_error error;
     char name[TH_KAFKA_TOPIC_NAME];
-    th_kafka_topic_name(TH_KAFKA_CONTROL, hub, name);
+    th_kafka_topic_name(topic, hub, name);
     assert_true(th_kafka_client_open(&client, RD_KAFKA_PRODUCER, &cluster, NULL, 0, &error));
     assert_int_equal(rd_kafka_producev(client.rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(0),
                                        RD_KAFKA_V_KEY(key, strlen(key)),
                                        RD_KAFKA_V_VALUE((void *)value, strlen(value)),
+                                       RD_KAFKA_V_TIMESTAMP(timestamp),
                                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
                      0);
+    failures = 0;
     assert_int_equal(rd_kafka_flush(client.rk, 20000), 0);
     th_kafka_client_close(&client);
+    assert_int_equal(failures, 0);
+}
+
+static void write_control(const char *hub, const char *key, const char *value)
+{
+    write_record(hub, TH_KAFKA_CONTROL, key, value, 0);
 }
 
 /* ---- short forms ---- */
@@ -207,6 +229,19 @@ static void activities_of_their_own(void **state)
     done(find(name, &found, &error), &error);
     assert_int_equal(found.activity_partitions, 7);
     assert_int_equal(count_topics(name).partitions[TH_KAFKA_ACTIVITIES], 7);
+    rig_delete_hub(name);
+}
+
+/* A broker may refuse records of a writer whose clock is far ahead; not those of a hub. */
+static void a_clock_is_wrong(void **state)
+{
+    char name[64];
+    rig_hub_name(name);
+    rig_create_hub(name, 1);
+    int64_t later = (th_now() + 48 * 3600 * TH_SECOND) / TH_MILLISECOND;
+    for (enum th_kafka_topic t = 0; t < TH_KAFKA_TOPIC_COUNT; t++) {
+        write_record(name, t, "key", "value", later);
+    }
     rig_delete_hub(name);
 }
 
@@ -500,6 +535,7 @@ int main(void)
         cmocka_unit_test(life),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(activities_of_their_own),
+        cmocka_unit_test(a_clock_is_wrong),
         cmocka_unit_test(lists),
         cmocka_unit_test(looking_creates_nothing),
         cmocka_unit_test(nobody_answers),

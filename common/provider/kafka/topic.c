@@ -28,17 +28,20 @@ void th_kafka_topic_name(enum th_kafka_topic topic, const char *hub,
  * size: what is not yet folded lives only here. A leader that is elected uncleanly lacks
  * acknowledged records. The record's topic is small and compacted: other records in it are states
  * of which the last counts; its segments are small so that compaction gets at them at all (the
- * newest segment is never compacted; Kafka 4 allows no segment below 1 MiB).
+ * newest segment is never compacted; Kafka 4 allows no segment below 1 MiB). The broker sets the
+ * times: of a writer whose clock is an hour ahead Kafka 4 refuses every record
+ * (message.timestamp.after.max.ms), and a refused record ends its producer.
  */
 #define LOGS    (1u << TH_KAFKA_INSTANCES | 1u << TH_KAFKA_HISTORY | 1u << TH_KAFKA_ACTIVITIES)
 #define CONTROL (1u << TH_KAFKA_CONTROL)
-#define RULES(X)                                                     \
-    X(LOGS, "cleanup.policy", "delete", IS)                          \
-    X(LOGS, "retention.ms", "-1", IS)                                \
-    X(LOGS, "retention.bytes", "-1", IS)                             \
-    X(LOGS, "max.message.bytes", "18874368", AT_LEAST_MESSAGE)       \
-    X(LOGS | CONTROL, "unclean.leader.election.enable", "false", IS) \
-    X(CONTROL, "cleanup.policy", "compact", IS)                      \
+#define RULES(X)                                                      \
+    X(LOGS, "cleanup.policy", "delete", IS)                           \
+    X(LOGS, "retention.ms", "-1", IS)                                 \
+    X(LOGS, "retention.bytes", "-1", IS)                              \
+    X(LOGS, "max.message.bytes", "18874368", AT_LEAST_MESSAGE)        \
+    X(LOGS | CONTROL, "unclean.leader.election.enable", "false", IS)  \
+    X(LOGS | CONTROL, "message.timestamp.type", "LogAppendTime", ANY) \
+    X(CONTROL, "cleanup.policy", "compact", IS)                       \
     X(CONTROL, "segment.bytes", "1048576", ANY)
 
 enum check { IS, AT_LEAST_MESSAGE, ANY };
@@ -143,10 +146,14 @@ bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub, struct t
 
 static uint32_t wanted(enum th_kafka_topic topic, const struct th_kafka_hub_options *options)
 {
-    return topic == TH_KAFKA_CONTROL ? 1
-           : topic == TH_KAFKA_ACTIVITIES && options->activity_partitions
-               ? options->activity_partitions
-               : options->partitions;
+    switch (topic) {
+    case TH_KAFKA_CONTROL:
+        return 1;
+    case TH_KAFKA_ACTIVITIES:
+        return options->activity_partitions ? options->activity_partitions : options->partitions;
+    default:
+        return options->partitions;
+    }
 }
 
 static rd_kafka_NewTopic_t *new_topic(enum th_kafka_topic topic,
