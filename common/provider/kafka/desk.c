@@ -16,14 +16,30 @@ static struct th_kafka_job *job_of(struct th_link *link)
 
 /* ---- questions: on the desk's thread ---- */
 
+/* A partition whose leader changes, or was made a moment ago, is refused for a while. */
+static bool passes(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT;
+}
+
 static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
                       int64_t *start, int64_t *end, struct th_error *error)
 {
     char name[TH_KAFKA_TOPIC_NAME];
-    int wait = th_kafka_milliseconds(th_kafka_patience(&kafka->options.cluster));
+    th_time patience = th_kafka_patience(&kafka->options.cluster);
+    th_time deadline = th_monotonic() + patience;
     th_kafka_topic_name(topic, kafka->hub.record.name, name);
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        kafka->logs.rk, name, (int32_t)partition, start, end, wait);
+    rd_kafka_resp_err_t code;
+    while (passes(code = rd_kafka_query_watermark_offsets(kafka->logs.rk, name, (int32_t)partition,
+                                                          start, end,
+                                                          th_kafka_milliseconds(patience))) &&
+           th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
+        th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
+    }
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
            th_fail(error, th_kafka_code(code), "the ends of topic %s, partition %u, at %s: %s",
                    name, (unsigned)partition, kafka->options.cluster.brokers,
@@ -111,6 +127,7 @@ bool th_kafka_desk_start(struct th_kafka_desk *desk, struct th_kafka *kafka, str
     th_queue_init(&desk->jobs);
     th_queue_init(&desk->answers);
     th_queue_init(&desk->pause);
+    th_queue_init(&desk->patience);
     desk->started = pthread_create(&desk->thread, NULL, run_desk, desk) == 0;
     desk->ticking = desk->started && pthread_create(&desk->clock, NULL, run_clock, desk) == 0;
     return desk->ticking || th_fail(error, TH_UNAVAILABLE, "no thread can be started");
@@ -138,6 +155,7 @@ void th_kafka_desk_stop(struct th_kafka_desk *desk)
     atomic_store(&desk->stopping, true);
     if (desk->started) {
         th_queue_wake(&desk->jobs);
+        th_queue_wake(&desk->patience);
         pthread_join(desk->thread, NULL);
     }
     if (desk->ticking) {
@@ -148,6 +166,7 @@ void th_kafka_desk_stop(struct th_kafka_desk *desk)
         drop_all(&desk->jobs);
         drop_all(&desk->answers);
         th_queue_deinit(&desk->pause);
+        th_queue_deinit(&desk->patience);
     }
 }
 

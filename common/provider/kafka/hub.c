@@ -34,6 +34,21 @@ static size_t message_bytes(const struct th_kafka_topics *topics)
 
 /* ---- finding ---- */
 
+/* For how long some of the topics may be missing because a broker has not heard of them yet. */
+#define HEARSAY (2 * TH_SECOND)
+
+static bool count_topics(struct th_kafka_talk *talk, const char *name,
+                         struct th_kafka_topics *topics, struct th_error *error)
+{
+    if (!th_kafka_topics_count(talk, name, topics, error)) {
+        return false;
+    }
+    if (topics->partitions[TH_KAFKA_CONTROL] > 0 && !th_kafka_topics_all(topics)) {
+        th_kafka_topics_await(talk, name, true, HEARSAY, topics, NULL); /* or not: it is checked */
+    }
+    return true;
+}
+
 /* With the record in hand: do the topics fit it? */
 static bool check_topics(struct th_kafka_talk *talk, struct th_kafka_hub *hub,
                          struct th_kafka_topics *topics, struct th_error *error)
@@ -52,7 +67,7 @@ bool th_kafka_find_hub(const struct th_kafka_cluster *cluster, const char *name,
     TH_KAFKA_TALK talk = {0};
     struct th_kafka_topics topics;
     if (!th_hub_name_check(th_str_of(name), error) || !th_kafka_talk_open(&talk, cluster, error) ||
-        !th_kafka_topics_count(&talk, name, &topics, error)) {
+        !count_topics(&talk, name, &topics, error)) {
         return false;
     }
     if (topics.partitions[TH_KAFKA_CONTROL] == 0) {
@@ -202,34 +217,6 @@ bool th_kafka_list_hubs(const struct th_kafka_cluster *cluster, struct th_hub_re
 
 /* ---- deleting ---- */
 
-static bool any(const struct th_kafka_topics *topics)
-{
-    for (size_t t = 0; t < TH_KAFKA_TOPIC_COUNT; t++) {
-        if (topics->partitions[t] > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Until the brokers no longer know them: whoever looks next must not find half a hub. */
-static bool await_gone(struct th_kafka_talk *talk, const char *name, struct th_error *error)
-{
-    th_time deadline = th_monotonic() + th_kafka_patience(talk->client.cluster);
-    struct th_kafka_topics topics;
-    do {
-        if (!th_kafka_topics_count(talk, name, &topics, error)) {
-            return false;
-        }
-        if (!any(&topics)) {
-            return true;
-        }
-        rd_kafka_poll(talk->client.rk, 10);
-    } while (th_monotonic() < deadline);
-    return th_fail(error, TH_UNAVAILABLE, "the brokers at %s still have topics of hub %s",
-                   talk->client.cluster->brokers, name);
-}
-
 bool th_kafka_delete_hub(const struct th_kafka_cluster *cluster, const char *name,
                          struct th_error *error)
 {
@@ -239,8 +226,9 @@ bool th_kafka_delete_hub(const struct th_kafka_cluster *cluster, const char *nam
         !th_kafka_topics_count(&talk, name, &topics, error)) {
         return false;
     }
-    if (!any(&topics)) {
+    if (!th_kafka_topics_any(&topics)) {
         return th_fail(error, TH_NOT_FOUND, "there is no hub %s at %s", name, cluster->brokers);
     }
-    return th_kafka_topics_delete(&talk, name, &topics, error) && await_gone(&talk, name, error);
+    return th_kafka_topics_delete(&talk, name, &topics, error) &&
+           th_kafka_topics_await(&talk, name, false, th_kafka_patience(cluster), &topics, error);
 }

@@ -64,7 +64,9 @@ bool th_kafka_refuse(const struct th_kafka_cluster *cluster, struct th_error *er
 /* What the brokers say about a hub's topics. */
 struct th_kafka_topics {
     uint32_t partitions[TH_KAFKA_TOPIC_COUNT]; /* 0: no such topic */
+    uint32_t leaderless;                       /* partitions of them */
     size_t max_message_bytes[TH_KAFKA_TOPIC_COUNT];
+    int brokers; /* of the cluster */
 };
 
 /* A blocking talk with a cluster: a client and a queue for its answers. */
@@ -83,7 +85,12 @@ bool th_kafka_metadata(struct th_kafka_talk *talk, const rd_kafka_metadata_t **o
                        struct th_error *error);
 bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub, struct th_kafka_topics *out,
                            struct th_error *error);
-/* Those of which `out` counts no partition; then waits until each partition has a leader. */
+bool th_kafka_topics_any(const struct th_kafka_topics *topics); /* at least one is there */
+bool th_kafka_topics_all(const struct th_kafka_topics *topics);
+/* Counts until all are there and led, or none is. UNAVAILABLE when that takes too long. */
+bool th_kafka_topics_await(struct th_kafka_talk *talk, const char *hub, bool there,
+                           th_time patience, struct th_kafka_topics *out, struct th_error *error);
+/* Those of which `out` counts no partition; then waits until all are led. */
 bool th_kafka_topics_create(struct th_kafka_talk *talk, const struct th_kafka_hub_options *options,
                             struct th_kafka_topics *out, struct th_error *error);
 /* Partition counts and settings; fills the sizes. */
@@ -347,9 +354,10 @@ struct th_kafka_desk {
     pthread_t thread, clock;
     bool started, ticking;
     atomic_bool stopping;
-    struct th_queue jobs;    /* to the desk */
-    struct th_queue answers; /* back to the node's thread */
-    struct th_queue pause;   /* the clock waits on it */
+    struct th_queue jobs;     /* to the desk */
+    struct th_queue answers;  /* back to the node's thread */
+    struct th_queue pause;    /* the clock waits on it */
+    struct th_queue patience; /* the desk waits on it before it asks a broker again */
 };
 
 bool th_kafka_desk_start(struct th_kafka_desk *desk, struct th_kafka *kafka,

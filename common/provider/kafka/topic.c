@@ -115,6 +115,15 @@ static rd_kafka_AdminOptions_t *options_for(struct th_kafka_talk *talk, rd_kafka
 
 /* ---- counting ---- */
 
+static uint32_t leaderless(const rd_kafka_metadata_topic_t *topic)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < topic->partition_cnt; i++) {
+        count += topic->partitions[i].leader < 0;
+    }
+    return count;
+}
+
 static void count_topic(const rd_kafka_metadata_topic_t *topic, const char *hub,
                         struct th_kafka_topics *out)
 {
@@ -123,6 +132,7 @@ static void count_topic(const rd_kafka_metadata_topic_t *topic, const char *hub,
         th_kafka_topic_name(t, hub, name);
         if (strcmp(topic->topic, name) == 0 && topic->partition_cnt > 0) {
             out->partitions[t] = (uint32_t)topic->partition_cnt;
+            out->leaderless += leaderless(topic);
         }
     }
 }
@@ -135,6 +145,7 @@ bool th_kafka_topics_count(struct th_kafka_talk *talk, const char *hub, struct t
     if (!th_kafka_metadata(talk, &metadata, error)) {
         return false;
     }
+    out->brokers = metadata->broker_cnt;
     for (int i = 0; i < metadata->topic_cnt; i++) {
         count_topic(&metadata->topics[i], hub, out);
     }
@@ -213,52 +224,49 @@ static bool request_topics(struct th_kafka_talk *talk, rd_kafka_NewTopic_t **top
     return done;
 }
 
-static bool led(const rd_kafka_metadata_topic_t *topic)
+bool th_kafka_topics_any(const struct th_kafka_topics *topics)
 {
-    for (int i = 0; i < topic->partition_cnt; i++) {
-        if (topic->partitions[i].leader < 0) {
-            return false;
+    for (size_t t = 0; t < TH_KAFKA_TOPIC_COUNT; t++) {
+        if (topics->partitions[t] > 0) {
+            return true;
         }
     }
-    return topic->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    return false;
 }
 
-static bool all_led(const rd_kafka_metadata_t *metadata, const char *hub)
+bool th_kafka_topics_all(const struct th_kafka_topics *topics)
 {
-    struct th_kafka_topics found = {0};
-    for (int i = 0; i < metadata->topic_cnt; i++) {
-        if (led(&metadata->topics[i])) {
-            count_topic(&metadata->topics[i], hub, &found);
-        }
-    }
     for (size_t t = 0; t < TH_KAFKA_TOPIC_COUNT; t++) {
-        if (found.partitions[t] == 0) {
+        if (topics->partitions[t] == 0) {
             return false;
         }
     }
     return true;
 }
 
-/* A new topic reaches the brokers one after the other. */
-static bool await_leaders(struct th_kafka_talk *talk, const char *hub, struct th_error *error)
+/* Brokers learn of a new topic, or of a deletion, one after the other, and each question goes to
+ * any of them; so the answer has to come as often in a row as there are brokers. */
+bool th_kafka_topics_await(struct th_kafka_talk *talk, const char *hub, bool there,
+                           th_time patience, struct th_kafka_topics *out, struct th_error *error)
 {
-    th_time deadline = th_monotonic() + th_kafka_patience(talk->client.cluster);
-    for (;;) {
-        const rd_kafka_metadata_t *metadata;
-        if (!th_kafka_metadata(talk, &metadata, error)) {
-            return false;
-        }
-        bool done = all_led(metadata, hub);
-        rd_kafka_metadata_destroy(metadata);
-        if (done) {
+    th_time deadline = th_monotonic() + patience;
+    int in_a_row = 0;
+    while (th_kafka_topics_count(talk, hub, out, error)) {
+        bool so =
+            there ? th_kafka_topics_all(out) && out->leaderless == 0 : !th_kafka_topics_any(out);
+        in_a_row = so ? in_a_row + 1 : 0;
+        if (in_a_row >= out->brokers) {
             return true;
         }
         if (th_monotonic() > deadline) {
             return th_fail(error, TH_UNAVAILABLE,
-                           "the topics of hub %s have partitions without a leader", hub);
+                           there ? "the brokers at %s do not all lead the topics of hub %s"
+                                 : "the brokers at %s still have topics of hub %s",
+                           talk->client.cluster->brokers, hub);
         }
-        rd_kafka_poll(talk->client.rk, 10);
+        rd_kafka_poll(talk->client.rk, so ? 0 : 10);
     }
+    return false;
 }
 
 bool th_kafka_topics_create(struct th_kafka_talk *talk, const struct th_kafka_hub_options *options,
@@ -276,8 +284,8 @@ bool th_kafka_topics_create(struct th_kafka_talk *talk, const struct th_kafka_hu
     }
     good = good && (count == 0 || request_topics(talk, missing, count, error));
     rd_kafka_NewTopic_destroy_array(missing, count);
-    return good && await_leaders(talk, options->name, error) &&
-           th_kafka_topics_count(talk, options->name, topics, error);
+    return good && th_kafka_topics_await(talk, options->name, true,
+                                         th_kafka_patience(talk->client.cluster), topics, error);
 }
 
 /* ---- checking ---- */
@@ -377,14 +385,10 @@ static bool check_resources(const rd_kafka_event_t *event, const char *hub,
     return good;
 }
 
-bool th_kafka_topics_check(struct th_kafka_talk *talk, const char *hub, uint32_t partitions,
-                           uint32_t activity_partitions, struct th_kafka_topics *topics,
-                           struct th_error *error)
+static bool describe(struct th_kafka_talk *talk, const char *hub, struct th_kafka_topics *topics,
+                     struct th_error *error)
 {
     rd_kafka_ConfigResource_t *resources[TH_KAFKA_TOPIC_COUNT];
-    if (!check_counts(hub, partitions, activity_partitions, topics, error)) {
-        return false;
-    }
     for (enum th_kafka_topic t = 0; t < TH_KAFKA_TOPIC_COUNT; t++) {
         char name[TH_KAFKA_TOPIC_NAME];
         th_kafka_topic_name(t, hub, name);
@@ -401,6 +405,24 @@ bool th_kafka_topics_check(struct th_kafka_talk *talk, const char *hub, uint32_t
         rd_kafka_event_destroy(event);
     }
     return good;
+}
+
+bool th_kafka_topics_check(struct th_kafka_talk *talk, const char *hub, uint32_t partitions,
+                           uint32_t activity_partitions, struct th_kafka_topics *topics,
+                           struct th_error *error)
+{
+    th_time deadline = th_monotonic() + th_kafka_patience(talk->client.cluster);
+    struct th_error why = {.code = TH_OK};
+    if (!check_counts(hub, partitions, activity_partitions, topics, error)) {
+        return false;
+    }
+    /* The broker that is asked may not have heard of a topic that another one has shown us. */
+    bool good;
+    while (!(good = describe(talk, hub, topics, &why)) && why.code == TH_NOT_FOUND &&
+           th_monotonic() < deadline) {
+        rd_kafka_poll(talk->client.rk, 10);
+    }
+    return good || th_fail(error, why.code, "%s", why.message);
 }
 
 /* ---- deleting ---- */
