@@ -49,6 +49,7 @@ struct fixture {
     struct asked **asked; /* by tag - FIRST_TAG; the items stay where they are */
     size_t asked_count, asked_capacity;
     uint64_t arrived;
+    uint64_t doubted[PARTITIONS]; /* the how-manieth completion a log's last DOUBT was */
     struct th_completion *deliveries;
     size_t delivery_count, delivery_capacity;
     bool failed;

@@ -72,6 +72,10 @@ static void keep(struct fixture *f, struct th_completion *done)
         keep_delivery(f, done);
         return;
     }
+    if (done->kind == TH_DONE_DOUBT && done->partition < PARTITIONS) {
+        f->doubted[done->partition] = f->arrived;
+        return;
+    }
     if (i >= f->asked_count || f->asked[i]->kind != done->kind) {
         broken_promise(f, "a %s completed that nobody asked for", kind);
     } else if (f->asked[i]->done) {
