@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
@@ -34,7 +35,9 @@ enum mail_kind {
     MAIL_STATS,
     MAIL_STOP,
     MAIL_CRASH,
-    MAIL_UP
+    MAIL_UP,
+    MAIL_LEASE,
+    MAIL_RUN,
 };
 
 struct mail {
@@ -60,6 +63,28 @@ struct crash_mail {
     struct mail mail;
     int32_t task_id;
     char *instance_id, *reason;
+};
+
+/* A partition to take or to release, or a worker that is gone. */
+struct lease_mail {
+    struct mail mail;
+    enum { LEASE_TAKE, LEASE_RELEASE, LEASE_GONE } what;
+    uint32_t partition;
+    th_time by; /* wall clock */
+    char *worker;
+};
+
+/* An activity message, from its arrival to the time when its result is durable. */
+struct shared_run {
+    struct mail mail;
+    UT_hash_handle hh; /* host->runs, by token */
+    struct th_host *host;
+    uint64_t token;
+    struct th_blob *blob;
+    struct th_arena arena;
+    struct th_message message; /* points into both */
+    void (*done)(void *argument);
+    void *argument;
 };
 
 struct call {
@@ -98,6 +123,8 @@ struct th_host {
     bool closed;
 
     /* The node's thread only. */
+    struct shared_run *runs;
+    uint64_t last_run;
     struct th_flight_slot *slot;
     bool draining;
     th_time drain_deadline;
@@ -262,6 +289,75 @@ static void enter_cancel(struct th_host *host, struct call *call)
     free(call);
 }
 
+/* Tokens of activity messages; the node's have partition and lease up there. */
+#define RUN_TOKEN (UINT64_C(1) << 63)
+
+static void run_free(struct shared_run *run)
+{
+    th_arena_deinit(&run->arena);
+    th_blob_unref(run->blob);
+    free(run);
+}
+
+static void run_is_durable(void *argument)
+{
+    struct shared_run *run = argument;
+    HASH_DELETE(hh, run->host->runs, run);
+    run->done(run->argument);
+    run_free(run);
+}
+
+static void enter_run_result(struct th_host *host, const struct th_activity_answer *answer,
+                             th_time now)
+{
+    struct shared_run *run;
+    HASH_FIND(hh, host->runs, &answer->token, sizeof answer->token, run);
+    if (!run)
+        return;
+    const struct th_shared_result result = {
+        .instance_id = run->message.instance_id,
+        .execution_id = run->message.execution_id,
+        .task_id = run->message.event.id,
+        .scheduled = run->message.scheduled,
+        .data = answer->data,
+        .failure = answer->failure,
+    };
+    th_node_result(host->node, &result, run_is_durable, run, now);
+}
+
+static void enter_run(struct th_host *host, struct shared_run *run)
+{
+    const struct th_message *m = &run->message;
+    const struct th_activity_work work = {
+        .token = RUN_TOKEN | ++host->last_run,
+        .instance_id = m->instance_id,
+        .execution_id = m->execution_id,
+        .name = m->event.name,
+        .version = m->event.version,
+        .input = m->event.data,
+        .task_id = m->event.id,
+        .tags = m->event.tags,
+    };
+    run->token = work.token;
+    HASH_ADD(hh, host->runs, token, sizeof run->token, run);
+    if (host->pool)
+        th_pool_submit(host->pool, &work);
+    else
+        host->runner.activity(host->runner.argument, &work);
+}
+
+static void enter_lease(struct th_host *host, struct lease_mail *lease, th_time now)
+{
+    if (lease->what == LEASE_GONE)
+        th_node_worker_gone(host->node, th_str_of(lease->worker), now);
+    else if (lease->what == LEASE_RELEASE)
+        th_node_release(host->node, lease->partition, lease->by);
+    else if (!host->draining)
+        th_node_take(host->node, lease->partition);
+    free(lease->worker);
+    free(lease);
+}
+
 static void enter_result(struct th_host *host, struct th_pool_result *result, th_time now)
 {
     const struct th_activity_result *activity = &result->activity;
@@ -275,7 +371,10 @@ static void enter_result(struct th_host *host, struct th_pool_result *result, th
         .data = activity->data ? th_str_n(activity->data, activity->len) : TH_STR_ABSENT,
         .failure = activity->failed ? &failure : NULL,
     };
-    th_node_activity_done(host->node, &answer, now);
+    if (answer.token & RUN_TOKEN)
+        enter_run_result(host, &answer, now);
+    else
+        th_node_activity_done(host->node, &answer, now);
     th_pool_result_free(result);
 }
 
@@ -340,6 +439,12 @@ static void enter(struct th_host *host, struct mail *mail, th_time now)
         break;
     case MAIL_UP:
         enter_up(host, mail);
+        break;
+    case MAIL_LEASE:
+        enter_lease(host, (struct lease_mail *)mail, now);
+        break;
+    case MAIL_RUN:
+        enter_run(host, (struct shared_run *)mail);
         break;
     }
 }
@@ -457,6 +562,25 @@ static void on_remote_forget(void *argument, struct th_str instance_id)
 {
     struct th_host *host = argument;
     host->runner.forget(host->runner.argument, instance_id);
+}
+
+static bool on_goes_out(void *argument, struct th_str name, struct th_str version)
+{
+    struct th_host *host = argument;
+    return host->options.goes_out(host->options.argument, name, version);
+}
+
+static bool on_is_alive(void *argument, struct th_str worker)
+{
+    struct th_host *host = argument;
+    return th_str_eq(worker, th_str_of(host->worker)) ||
+           host->options.is_alive(host->options.argument, worker);
+}
+
+static void on_lease(void *argument, uint32_t partition, int64_t epoch)
+{
+    struct th_host *host = argument;
+    host->options.lease(host->options.argument, partition, epoch);
 }
 
 static bool serves_nothing(void *argument, bool activity, struct th_str name, struct th_str version)
@@ -631,6 +755,13 @@ static struct th_node_hooks hooks_of(struct th_host *host)
                                   .episode = options->flight ? on_episode : NULL};
 }
 
+static void add_shared_hooks(const struct th_host_options *options, struct th_node_hooks *hooks)
+{
+    hooks->goes_out = options->goes_out ? on_goes_out : NULL;
+    hooks->is_alive = options->is_alive ? on_is_alive : NULL;
+    hooks->lease = options->lease ? on_lease : NULL;
+}
+
 static struct th_node *node_of(struct th_host *host)
 {
     const struct th_host_options *options = &host->options;
@@ -648,6 +779,7 @@ static struct th_node *node_of(struct th_host *host)
         .version_match = options->version_match,
         .version_failure = options->version_failure,
     };
+    add_shared_hooks(options, &node.hooks);
     return th_node_new(&node);
 }
 
@@ -756,8 +888,15 @@ static void drop_mail(struct th_host *host)
             th_pool_result_free((struct th_pool_result *)mail);
         else if (mail->kind == MAIL_CRASH)
             crash_mail_free((struct crash_mail *)mail);
+        else if (mail->kind == MAIL_RUN)
+            run_free((struct shared_run *)mail);
         else
             free(mail);
+    }
+    struct shared_run *run, *next_run;
+    HASH_ITER(hh, host->runs, run, next_run) {
+        HASH_DELETE(hh, host->runs, run);
+        run_free(run);
     }
 }
 
@@ -779,6 +918,60 @@ void th_host_application_up(struct th_host *host)
     th_queue_push(&host->mail, &up->link);
 }
 
+/* ---- a shared hub -----------------------------------------------------------------------------
+ */
+
+static void send_lease(struct th_host *host, struct lease_mail lease)
+{
+    struct lease_mail *mail = th_memdup(&lease, sizeof lease);
+    mail->mail.kind = MAIL_LEASE;
+    th_queue_push(&host->mail, &mail->mail.link);
+}
+
+void th_host_take(struct th_host *host, uint32_t partition)
+{
+    send_lease(host, (struct lease_mail){.what = LEASE_TAKE, .partition = partition});
+}
+
+void th_host_release(struct th_host *host, uint32_t partition, int64_t within_ms)
+{
+    send_lease(host, (struct lease_mail){.what = LEASE_RELEASE,
+                                         .partition = partition,
+                                         .by = th_now() + within_ms * TH_MILLISECOND});
+}
+
+void th_host_worker_gone(struct th_host *host, const char *worker)
+{
+    send_lease(host,
+               (struct lease_mail){.what = LEASE_GONE, .worker = th_str_dup(th_str_of(worker))});
+}
+
+bool th_host_run(struct th_host *host, struct th_blob *message, void (*done)(void *argument),
+                 void *argument)
+{
+    struct shared_run *run = TH_NEW(struct shared_run);
+    run->mail.kind = MAIL_RUN;
+    run->host = host;
+    run->blob = th_blob_ref(message);
+    run->done = done;
+    run->argument = argument;
+    struct th_reader in = th_reader_of(th_blob_view(message), &run->arena, NULL);
+    if (!th_decode_message(&in, &run->message) ||
+        run->message.event.kind != TH_EVENT_TASK_SCHEDULED) {
+        run_free(run);
+        return false;
+    }
+    th_queue_push(&host->mail, &run->mail.link);
+    return true;
+}
+
+size_t th_host_load(struct th_host *host)
+{
+    if (!host->pool)
+        return host->runner.running(host->runner.argument);
+    return th_pool_running(host->pool) + th_pool_waiting(host->pool);
+}
+
 struct th_host *th_host_start(const struct th_host_options *options, struct th_error *error)
 {
     struct th_host *host = host_new(options);
@@ -797,7 +990,7 @@ struct th_host *th_host_start(const struct th_host_options *options, struct th_e
         th_node_hold(host->node, true); /* until the application is up */
         host->runner.attach(host->runner.argument, host);
     }
-    for (uint32_t p = 0; p < host->hub.partitions; p++)
+    for (uint32_t p = 0; p < host->hub.partitions && !options->leases; p++)
         th_node_take(host->node, p);
     if (start_threads(host, error))
         return host;

@@ -25,9 +25,19 @@ static void forget(void *argument, struct th_str instance_id)
     node_forget(argument, instance_id);
 }
 
+static void tell_lease(struct th_node *node, const struct part *part, int64_t epoch)
+{
+    const struct th_node_hooks *h = &node->options.hooks;
+
+    if (h->lease)
+        h->lease(h->argument, part->index, epoch);
+}
+
 void part_drop(struct th_node *node, struct part *part)
 {
-    if (part->state == PART_ACTIVE)
+    const bool owned = part->state == PART_ACTIVE;
+
+    if (owned)
         node->provider->ops->inbox_close(node->provider, part->index);
     reader_stop(&part->lease);
     reader_stop(&part->rebuild);
@@ -39,6 +49,8 @@ void part_drop(struct th_node *node, struct part *part)
     part->releasing = part->unresolved = part->checking = part->intake_stopped = false;
     part->state = PART_IDLE;
     drop_gap(part);
+    if (owned)
+        tell_lease(node, part, -1);
 }
 
 static th_time backoff(struct th_node *node, uint32_t losses)
@@ -150,6 +162,7 @@ void part_activate(struct th_node *node, struct part *part)
     node->provider->ops->inbox_open(node->provider, part->index, position);
     node_say(node, TH_LOG_DEBUG, "partition %u is ours from epoch %lld", part->index,
              (long long)part->epoch);
+    tell_lease(node, part, part->epoch);
 }
 
 void part_doubt(struct th_node *node, struct part *part)

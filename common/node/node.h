@@ -47,6 +47,8 @@ struct th_node_hooks {
      * may still be running them; NULL: none is. */
     bool (*goes_out)(void *argument, struct th_str name, struct th_str version);
     bool (*is_alive)(void *argument, struct th_str worker);
+    /* The partition is ours from this epoch on; or, with epoch -1, no longer. */
+    void (*lease)(void *argument, uint32_t partition, int64_t epoch);
     /* Around each episode: for the flight recorder that finds the culprit of a crash. */
     void (*episode)(void *argument, bool begins, struct th_str instance_id);
 };

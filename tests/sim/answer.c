@@ -96,9 +96,10 @@ static void on_restart(struct session *s, const struct th_reply *reply)
         subject_exists(s->clients, subject_of(s->clients, s->id));
     } else if (reply->error.code == TH_TOO_LARGE && s->clients->run->plan.world.max_record_bytes) {
         /* the input of the last round holds all results: nothing changed, and nothing is wrong */
-    } else if (reply->error.code == TH_PRECONDITION &&
+    } else if ((reply->error.code == TH_PRECONDITION || reply->error.code == TH_EXISTS) &&
                subject_is_stale(s, subject_of(s->clients, session_target(s)))) {
-        session_again(s); /* it was told by a process that has not heard of the end */
+        session_again(
+            s); /* it was told by a process that has not heard of the end, or of the beginning */
         return;
     } else if (!s->unknown ||
                (reply->error.code != TH_PRECONDITION && reply->error.code != TH_EXISTS)) {
