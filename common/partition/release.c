@@ -374,7 +374,8 @@ static bool is_own(struct th_partition *p, const struct th_log_record *r)
     if (p->acked_offset == (int64_t)p->epoch)
         own = record.kind == TH_RECORD_CLAIM && record.nonce == p->claim_nonce;
     else
-        own = record.epoch == p->epoch && record.sequence + 1 == p->acked;
+        own = record.kind != TH_RECORD_CLAIM && record.epoch == p->epoch &&
+              record.sequence + 1 == p->acked;
     return own && record.incarnation == p->options.incarnation;
 }
 
