@@ -1,0 +1,623 @@
+#!lua name=taskhub_projection_1
+--[[
+projection: what Redis itself does for a hub's projection. Each function is one step that nothing
+else comes between: `project` writes a whole batch or nothing, the others answer from one state.
+
+Keys of a partition. All have the hash tag {hub:partition}, so they share a cluster slot:
+
+  state     hash  mark    the watermark, see below
+                  number  the last number that was given to an instance
+                  parts   how many fields the hash of parts must have
+  rows      hash  instance id: row
+  parts     hash  number index (4): chunks of a history;  number kind (1): a value too long for a row
+  full      zset  full (8) id, all of score 0: Redis orders them as bytes
+  status n  zset  created (8) id: the instances of this status in the order of queries; likewise
+
+There are no other keys. So UNLINK of these drops a partition at once, whatever it holds: Redis
+frees large values on a thread of its own, and nothing stays that somebody would have to find and
+delete later.
+
+A row is  number (6) chunks (4) | created (8) full (8) status (1) kinds (1) lean (4) completed (8)
+updated (8) last (8) name (4 + n) values. What stands before the bar is this library's, the rest is
+as the client sent it. `kinds` says in two bits each whether info, input, output and state are
+absent, inline or long; `lean` is the length up to the end of the info, which is all that a query
+without payloads is given; before the name stands its length plus one, 0 when there is none.
+Numbers are big-endian, and times have their sign bit turned: their bytes sort as they count.
+
+A watermark is  offset (8) epoch (8) sequence (8) building (1) | floor (8) position (8) rows (8).
+Two are the same when they agree before the bar.
+
+Lua compares strings as the server's locale has it, and its numbers are doubles. So bytes are
+compared by Redis, or here as numbers of 32 bits.
+]]
+
+local STATE, ROWS, PARTS, FULL, STATUS, STATUSES = 1, 2, 3, 4, 5, 8 -- indexes of KEYS
+local EQUAL, MARK_ROWS = 25, 42
+local HEAD, CREATED, FULL_AT, STATUS_AT, KINDS, LEAN, COMPLETED, NAME = 10, 11, 19, 27, 28, 29, 33,
+    57
+local INFO, PAYLOADS, ALL = 1, 3, 4 -- how many of the four values
+local LONG, ANY_LONG = 2, 170 -- of `kinds`
+local DELETED, REPLACE, HISTORY, NEWS = 1, 2, 4, 8 -- flags of a change
+
+-- Arguments of one command: Lua's stack holds 8,000. And bytes that wait to be written.
+local SLICE, WAITING_BYTES = 2000, 1048576
+
+-- Redis has these only while a function runs, not while it loads the library.
+local call, byte, sub, pack, from_bytes, band, nothing_yet
+
+local function bind()
+    call, byte, sub, pack, from_bytes, band = redis.call, string.byte, string.sub, struct.pack,
+        struct.unpack, bit.band
+    nothing_yet = string.rep('\255', 8) .. string.rep('\0', 17) .. string.rep('\255', 8) ..
+        string.rep('\0', 16)
+end
+
+---- what is stored -------------------------------------------------------------------------
+
+local function stored_mark(keys)
+    return call('HGET', keys[STATE], 'mark') or nothing_yet
+end
+
+local function mark_rows(mark)
+    return (from_bytes('>I8', mark, MARK_ROWS))
+end
+
+-- How many rows there are; nil when the keys do not agree, because a part of them was deleted.
+local function whole(keys)
+    local rows, listed = call('HLEN', keys[ROWS]), 0
+    for status = 0, STATUSES - 1 do
+        listed = listed + call('ZCARD', keys[STATUS + status])
+    end
+    if listed == rows and call('ZCARD', keys[FULL]) == rows then
+        return rows
+    end
+end
+
+-- In answers: what is there, and what should be.
+local function corrupt(rows, mark)
+    return {'CORRUPT', tostring(rows or 'fewer'), tostring(mark_rows(mark))}
+end
+
+-- Values of a hash, `false` where there is none.
+local function get_all(key, fields)
+    local values = {}
+    for first = 1, #fields, SLICE do
+        local last = math.min(first + SLICE - 1, #fields)
+        local found = call('HMGET', key, unpack(fields, first, last))
+        for i = 1, #found do
+            values[first + i - 1] = found[i]
+        end
+    end
+    return values
+end
+
+local function is_long(kinds, value)
+    return band(bit.rshift(kinds, 2 * value), 3) == LONG
+end
+
+-- Fields of those among the first `count` values that are long.
+local function long_fields(row, count)
+    local kinds, fields = byte(row, KINDS), {}
+    for value = 0, count - 1 do
+        if is_long(kinds, value) then
+            fields[#fields + 1] = sub(row, 1, 6) .. string.char(value)
+        end
+    end
+    return fields
+end
+
+local function chunk_field(number, index)
+    return number .. pack('>I4', index)
+end
+
+local function chunk_count(row)
+    return (from_bytes('>I4', row, 7))
+end
+
+local function chunk_fields(row, first)
+    local fields = {}
+    for index = first, chunk_count(row) - 1 do
+        fields[#fields + 1] = chunk_field(sub(row, 1, 6), index)
+    end
+    return fields
+end
+
+local function status_key(keys, row)
+    return keys[STATUS + byte(row, STATUS_AT)]
+end
+
+local function status_member(row, id)
+    return sub(row, CREATED, CREATED + 7) .. id
+end
+
+local function full_member(row, id)
+    return sub(row, FULL_AT, FULL_AT + 7) .. id
+end
+
+---- project: writing -----------------------------------------------------------------------
+
+-- Writes that wait to become one command for each key, because a call from Lua costs as much as
+-- several fields of one. Their order is lost: what waits is of different instances.
+local waiting, waiting_bytes
+
+local function nothing_waits()
+    waiting, waiting_bytes = {HSET = {}, HDEL = {}, ZADD = {}, ZREM = {}}, 0
+end
+
+local function flush()
+    for _, of_keys in pairs(waiting) do
+        for _, arguments in pairs(of_keys) do
+            call(unpack(arguments))
+        end
+    end
+    nothing_waits()
+end
+
+local function later(command, key, a, b)
+    local arguments = waiting[command][key]
+    if not arguments then
+        arguments = {command, key}
+        waiting[command][key] = arguments
+    end
+    arguments[#arguments + 1] = a
+    arguments[#arguments + 1] = b
+    waiting_bytes = waiting_bytes + #(b or a)
+    if #arguments >= SLICE or waiting_bytes >= WAITING_BYTES then
+        flush()
+    end
+end
+
+local function drop_parts(keys, fields)
+    for _, field in ipairs(fields) do
+        later('HDEL', keys[PARTS], field)
+    end
+end
+
+local function remove(keys, id, row)
+    later('HDEL', keys[ROWS], id)
+    later('ZREM', status_key(keys, row), status_member(row, id))
+    later('ZREM', keys[FULL], full_member(row, id))
+    drop_parts(keys, long_fields(row, ALL))
+    drop_parts(keys, chunk_fields(row, 0))
+end
+
+local function list(old_key, old_member, key, member)
+    if old_member ~= member or old_key ~= key then
+        if old_member then
+            later('ZREM', old_key, old_member)
+        end
+        later('ZADD', key, '0', member) -- text: a number would be formatted each time
+    end
+end
+
+local function put_long_values(keys, number, old_kinds, change)
+    local kinds, at = byte(change.row, KINDS - HEAD), 0
+    for value = 0, ALL - 1 do
+        local field = number .. string.char(value)
+        if is_long(kinds, value) then
+            at = at + 1
+            later('HSET', keys[PARTS], field, change.longs[at])
+        elseif is_long(old_kinds, value) then
+            later('HDEL', keys[PARTS], field)
+        end
+    end
+end
+
+-- Puts new chunks behind those that stay; how many there are now.
+local function put_history(keys, number, old, change)
+    local chunks = old and chunk_count(old) or 0
+    if old and band(change.flags, REPLACE) ~= 0 then
+        chunks = 0
+        drop_parts(keys, chunk_fields(old, change.history and 1 or 0))
+    end
+    if change.history then
+        later('HSET', keys[PARTS], chunk_field(number, chunks), change.history)
+        chunks = chunks + 1
+    end
+    return chunks
+end
+
+local function put(keys, change, old, number)
+    local id, old_kinds = change.id, old and byte(old, KINDS) or 0
+    if #change.longs > 0 or band(old_kinds, ANY_LONG) ~= 0 then
+        put_long_values(keys, number, old_kinds, change)
+    end
+    local chunks = put_history(keys, number, old, change)
+    local row = number .. pack('>I4', chunks) .. change.row
+    later('HSET', keys[ROWS], id, row)
+    list(old and status_key(keys, old), old and status_member(old, id), status_key(keys, row),
+        status_member(row, id))
+    list(keys[FULL], old and full_member(old, id), keys[FULL], full_member(row, id))
+    return row
+end
+
+-- `held`: the stored row of each instance that a change names, false when there is none.
+local function apply(keys, changes, held, mark)
+    local number = tonumber(call('HGET', keys[STATE], 'number') or 0)
+    local touched = {}
+    nothing_waits() -- a function may have been killed while something did
+    for _, change in ipairs(changes) do
+        local id, old = change.id, held[change.id]
+        if touched[id] then
+            flush()
+            touched = {}
+        end
+        touched[id] = true
+        if band(change.flags, DELETED) == 0 then
+            if not old then
+                number = number + 1
+            end
+            held[id] = put(keys, change, old, old and sub(old, 1, 6) or pack('>I6', number))
+        elseif old then
+            remove(keys, id, old)
+            held[id] = false
+        end
+    end
+    flush()
+    call('HSET', keys[STATE], 'mark', mark, 'number', number, 'parts', call('HLEN', keys[PARTS]))
+end
+
+---- project: reading -----------------------------------------------------------------------
+
+local function read_change(args, at)
+    local flags = byte(args[at])
+    local change = {flags = flags, id = args[at + 1], longs = {}}
+    at = at + 2
+    if band(flags, DELETED) == 0 then
+        change.row = args[at]
+        at = at + 1
+        local kinds = byte(change.row, KINDS - HEAD)
+        for value = 0, ALL - 1 do
+            if is_long(kinds, value) then
+                change.longs[#change.longs + 1] = args[at]
+                at = at + 1
+            end
+        end
+    end
+    if band(flags, HISTORY) ~= 0 then
+        change.history = args[at]
+        at = at + 1
+    end
+    if band(flags, NEWS) ~= 0 then
+        change.news = args[at]
+        at = at + 1
+    end
+    return change, at
+end
+
+local function read_changes(args, at)
+    local changes = {}
+    while at <= #args do
+        changes[#changes + 1], at = read_change(args, at)
+    end
+    return changes
+end
+
+local function read_held(keys, changes)
+    local ids, held = {}, {}
+    for i, change in ipairs(changes) do
+        ids[i] = change.id
+    end
+    for i, row in ipairs(get_all(keys[ROWS], ids)) do
+        held[ids[i]] = row
+    end
+    return held
+end
+
+local function rows_after(rows, changes, held)
+    local there = {}
+    for _, change in ipairs(changes) do
+        local before = there[change.id]
+        if before == nil then
+            before = held[change.id] and true or false
+        end
+        local after = band(change.flags, DELETED) == 0
+        if after ~= before then
+            rows = rows + (after and 1 or -1)
+        end
+        there[change.id] = after
+    end
+    return rows
+end
+
+-- How many rows there are before the batch, nil when something is missing.
+local function rows_before(keys)
+    if call('HLEN', keys[PARTS]) == tonumber(call('HGET', keys[STATE], 'parts') or 0) then
+        return whole(keys)
+    end
+end
+
+--[[
+ARGV: channel for news, previous watermark as far as it counts, next watermark, '1' to clear first;
+then for each change: flags, id, and unless it deletes the row and its long values; the chunks of
+the history, the news, when the flags have them.
+
+Redis does not undo what a function wrote before it failed, so everything that can be wrong is
+looked for before the first write. Should one fail all the same, the partition's projection is
+dropped: that it can vanish is known to everybody, that it may be half of something to nobody.
+]]
+local function project(keys, args)
+    local stored, mark, clear = stored_mark(keys), args[3], args[4] == '1'
+    if sub(stored, 1, EQUAL) ~= args[2] then
+        return {'FENCED', stored}
+    end
+    local changes, held = read_changes(args, 5), {}
+    local rows = clear and 0 or rows_before(keys)
+    if rows and not clear then
+        held = read_held(keys, changes)
+    end
+    rows = rows and rows_after(rows, changes, held)
+    if rows ~= mark_rows(mark) then
+        return corrupt(rows, mark)
+    end
+    if clear then
+        call('UNLINK', unpack(keys))
+    end
+    local done, problem = pcall(apply, keys, changes, held, mark)
+    if not done then
+        call('UNLINK', unpack(keys))
+        return {'DROPPED', type(problem) == 'table' and problem.err or tostring(problem)}
+    end
+    for _, change in ipairs(changes) do
+        if change.news then
+            call('PUBLISH', args[1], change.news)
+        end
+    end
+    return {'OK'}
+end
+
+---- load, walk -----------------------------------------------------------------------------
+
+-- An instance in an answer: id, row, its first `count` values as far as they are long, history.
+-- Nil when parts are missing.
+local function instance(keys, id, row, count, history)
+    local longs = get_all(keys[PARTS], long_fields(row, count))
+    local chunks = history and get_all(keys[PARTS], chunk_fields(row, 0)) or {}
+    local bytes = #row
+    for _, values in ipairs({longs, chunks}) do
+        for _, value in ipairs(values) do
+            if not value then
+                return nil
+            end
+            bytes = bytes + #value
+        end
+    end
+    return {id, row, longs, chunks}, bytes
+end
+
+-- ARGV: id, '1' for the history. An absence is believed only when all rows are there.
+local function load(keys, args)
+    local mark, row = stored_mark(keys), call('HGET', keys[ROWS], args[1])
+    if row then
+        local found = instance(keys, args[1], row, ALL, args[2] == '1')
+        return found and {'OK', mark, found} or {'DAMAGED', args[1]}
+    end
+    local rows = call('HLEN', keys[ROWS])
+    if rows ~= mark_rows(mark) then
+        return corrupt(rows, mark)
+    end
+    return {'OK', mark}
+end
+
+-- ARGV: a `full`, how many rows, how many bytes at most (but one row).
+local function walk(keys, args)
+    local mark, rows = stored_mark(keys), whole(keys)
+    if rows ~= mark_rows(mark) then
+        return corrupt(rows, mark)
+    end
+    local answer, bytes = {'OK', mark}, 0
+    for _, member in ipairs(call('ZRANGEBYLEX', keys[FULL], '-', '(' .. args[1], 'LIMIT', 0,
+        args[2])) do
+        local id = sub(member, 9)
+        local row = call('HGET', keys[ROWS], id)
+        local found, size
+        if row then
+            found, size = instance(keys, id, row, ALL, true)
+        end
+        if not found then
+            return {'DAMAGED', id}
+        end
+        answer[#answer + 1] = found
+        bytes = bytes + size
+        if bytes >= tonumber(args[3]) then
+            break
+        end
+    end
+    return answer
+end
+
+local function state(keys)
+    return {'OK', stored_mark(keys)}
+end
+
+---- query ----------------------------------------------------------------------------------
+
+local function head_of(list)
+    local high, low = from_bytes('>I4I4', list[1])
+    return {list = list, at = 1, high = high, low = low}
+end
+
+local function comes_before(a, b)
+    if a.high ~= b.high then
+        return a.high < b.high
+    elseif a.low ~= b.low then
+        return a.low < b.low
+    end
+    local x, y = a.list[a.at], b.list[b.at]
+    for i = 9, math.min(#x, #y) do
+        if byte(x, i) ~= byte(y, i) then
+            return byte(x, i) < byte(y, i)
+        end
+    end
+    return #x < #y
+end
+
+local function least(heads)
+    local first = 1
+    for i = 2, #heads do
+        if comes_before(heads[i], heads[first]) then
+            first = i
+        end
+    end
+    return first
+end
+
+-- The first `count` members of several lists that are in order.
+local function merge(lists, count)
+    local heads, merged = {}, {}
+    for i, members in ipairs(lists) do
+        heads[i] = head_of(members)
+    end
+    while #merged < count and #heads > 0 do
+        local i = least(heads)
+        local head = heads[i]
+        merged[#merged + 1] = head.list[head.at]
+        head.at = head.at + 1
+        if head.at > #head.list then
+            table.remove(heads, i)
+        else
+            head.high, head.low = from_bytes('>I4I4', head.list[head.at])
+        end
+    end
+    return merged
+end
+
+local function next_members(keys, statuses, from, to, count)
+    local lists = {}
+    for i = 1, #statuses do
+        local members = call('ZRANGEBYLEX', keys[STATUS + byte(statuses, i)], from, to, 'LIMIT', 0,
+            count)
+        if #members > 0 then
+            lists[#lists + 1] = members
+        end
+    end
+    return #lists > 1 and merge(lists, count) or lists[1] or {}
+end
+
+-- Whether the time at `at` of a row is in [from, to); an absent bound is ''. Times that are none
+-- are eight zero bytes, and never in a bounded range.
+local function within(row, at, from, to)
+    if from == '' and to == '' then
+        return true
+    end
+    local high, low = from_bytes('>I4I4', row, at)
+    local from_high, from_low = 0, 1
+    local to_high, to_low = 4294967296, 0
+    if from ~= '' then
+        from_high, from_low = from_bytes('>I4I4', from)
+    end
+    if to ~= '' then
+        to_high, to_low = from_bytes('>I4I4', to)
+    end
+    return (high > from_high or (high == from_high and low >= from_low)) and
+        (high < to_high or (high == to_high and low < to_low)) and (high > 0 or low > 0)
+end
+
+local function is_named(row, name)
+    if name == '' then
+        return true
+    end
+    local len = math.max(from_bytes('>I4', row, NAME) - 1, 0)
+    return '=' .. string.lower(sub(row, NAME + 4, NAME + 3 + len)) == name
+end
+
+-- The rows of members whose id begins with `prefix`; elsewhere nothing.
+local function candidates(keys, members, prefix)
+    local ids, rows = {}, {}
+    for _, member in ipairs(members) do
+        if sub(member, 9, 8 + #prefix) == prefix then
+            ids[#ids + 1] = sub(member, 9)
+        end
+    end
+    for i, row in ipairs(get_all(keys[ROWS], ids)) do
+        rows[ids[i]] = row
+    end
+    return rows
+end
+
+--[[
+ARGV: statuses as bytes; bounds for ZRANGEBYLEX; how many rows are wanted, how many members are
+looked at, and how many bytes answered, at most (but one row); '1' for payloads; prefix of the id;
+'=' and the name in lower case, or ''; bounds of the completion, or ''.
+
+Answers 'OK', watermark, the last member looked at or '' at the end, instances.
+]]
+local function query(keys, args)
+    local mark, rows = stored_mark(keys), whole(keys)
+    if rows ~= mark_rows(mark) then
+        return corrupt(rows, mark)
+    end
+    local from, wanted, looks, room = args[2], tonumber(args[4]), tonumber(args[5]),
+        tonumber(args[6])
+    local payloads, prefix = args[7] == '1', args[8]
+    local answer, slice, place = {'OK', mark, ''}, wanted, ''
+    repeat
+        local members = next_members(keys, args[1], from, args[3], slice)
+        local found = candidates(keys, members, prefix)
+        for i, member in ipairs(members) do
+            local id = sub(member, 9)
+            local row = found[id]
+            if row == false then
+                return {'DAMAGED', id}
+            end
+            place = member
+            if row and is_named(row, args[9]) and within(row, COMPLETED, args[10], args[11]) then
+                local lean = payloads and row or sub(row, 1, from_bytes('>I4', row, LEAN))
+                local result, bytes = instance(keys, id, lean, payloads and PAYLOADS or INFO, false)
+                if not result then
+                    return {'DAMAGED', id}
+                end
+                answer[#answer + 1] = result
+                room = room - bytes
+                wanted = wanted - 1
+                if wanted == 0 or room <= 0 then
+                    answer[3] = place
+                    return answer
+                end
+            end
+        end
+        looks = looks - #members
+        if #members < slice then
+            return answer
+        end
+        from = '(' .. place
+        slice = math.min(2 * slice, 500)
+    until looks <= 0
+    answer[3] = place
+    return answer
+end
+
+---- the library ----------------------------------------------------------------------------
+
+local NEEDED = {
+    {'HGET', 1}, {'HMGET', 1}, {'HSET', 1, 1}, {'HDEL', 1}, {'HLEN'}, {'ZADD', 1, 1}, {'ZREM', 1},
+    {'ZCARD'}, {'ZRANGEBYLEX', '-', '+'}, {'UNLINK'},
+}
+
+-- ARGV: a channel for news. The first command that the user may not use, or ''.
+local function ready(keys, args)
+    for _, command in ipairs(NEEDED) do
+        if not redis.acl_check_cmd(command[1], keys[STATE], unpack(command, 2)) then
+            return command[1]
+        end
+    end
+    return redis.acl_check_cmd('PUBLISH', args[1], '') and '' or 'PUBLISH'
+end
+
+local function register(name, callback, flags)
+    redis.register_function{function_name = 'taskhub_1_' .. name, flags = flags,
+        callback = function(keys, args)
+            if not call then
+                bind()
+            end
+            return callback(keys, args)
+        end}
+end
+
+register('project', project, {})
+register('shrink', project, {'allow-oom'}) -- of batches that put no row: they make room
+register('load', load, {'no-writes'})
+register('walk', walk, {'no-writes'})
+register('state', state, {'no-writes'})
+register('query', query, {'no-writes'})
+register('ready', ready, {'no-writes'})
