@@ -14,10 +14,14 @@
 #include "base/queue.h"
 #include "provider/provider.h"
 
+/* What of contract.h a provider has: a fleet's is made of two halves. */
+enum half { WHOLE, LOG_HALF, PROJECTION_HALF };
+
 /* How to get at one provider. A storage outlives its provider: it is opened, closed and opened
  * again; only one provider is open at a time. */
 struct subject {
     const char *name;
+    enum half half;       /* cases that need the other one are left out */
     const void *argument; /* for the functions below, through the fixture's storage */
     /* Storage of a fresh hub; `number` differs between the hubs of one case. */
     void *(*create)(const struct subject *subject, uint32_t partitions, unsigned number);
@@ -51,6 +55,12 @@ struct fixture {
     uint64_t arrived;
     struct th_completion *deliveries;
     size_t delivery_count, delivery_capacity;
+    struct th_completion *told; /* replies and news */
+    size_t told_count, told_capacity;
+    struct {
+        const char **items;
+        size_t count;
+    } ids[PARTITIONS]; /* of the rows that are there after the last `projected` */
     bool failed;
     char failure[512];
 };
@@ -60,7 +70,8 @@ typedef void conformance_case(struct fixture *f);
 struct named_case {
     const char *name;
     conformance_case *run;
-    bool heavy; /* moves tens of megabytes */
+    enum half needs; /* WHOLE: both */
+    bool heavy;      /* moves tens of megabytes */
 };
 
 extern const struct named_case conformance_cases[];
@@ -101,6 +112,8 @@ const struct th_completion *result(struct fixture *f, uint64_t tag);
 uint64_t arrival(const struct fixture *f, uint64_t tag); /* 0: not completed */
 bool wait_all(struct fixture *f);
 bool wait_deliveries(struct fixture *f, size_t count);
+/* Waits for reply or news number `i` since the fixture began; NULL when it never comes. */
+const struct th_completion *told(struct fixture *f, size_t i);
 /* Waits until what was submitted so far has had every chance to show itself. */
 bool settle(struct fixture *f);
 
@@ -147,9 +160,21 @@ struct plain_row {
     enum th_status status;
     bool deleted, replace_history;
     th_time created, updated, completed;
-    uint64_t last;
+    uint64_t last, full;
+    const char *news;
 };
 
+struct plain_batch {
+    uint32_t partition;
+    struct th_watermark previous, next;
+    bool clear;
+    const struct plain_row *rows;
+    size_t count;
+};
+
+/* As it is given. */
+uint64_t ask_batch(struct fixture *f, const struct plain_batch *batch);
+/* With next.rows as it is after the batch, when nothing but `projected` moved the partition. */
 uint64_t ask_project(struct fixture *f, uint32_t partition, struct th_watermark previous,
                      struct th_watermark next, const struct plain_row *rows, size_t count);
 struct th_watermark mark(int64_t n); /* {n, n + 100, n + 200}; mark(-1): nothing yet */
@@ -212,14 +237,29 @@ bool row_absent(struct fixture *f, uint32_t partition, const char *id);
     X(query_payloads)              \
     X(query_deleted)
 
-#define CASES_HEAVY(X) \
-    X(big_records)     \
-    X(big_rows)
+/* Of shared providers only; they hold for others because they return at once. */
+#define CASES_SHARED(X)            \
+    X(shared_watermark)            \
+    X(shared_building)             \
+    X(shared_rows_count)           \
+    X(shared_clear)                \
+    X(shared_query_watermarks)     \
+    X(shared_walk)                 \
+    X(shared_walk_limits)          \
+    X(shared_watch)                \
+    X(shared_news_of_stored_rows)  \
+    X(shared_news_of_other_places) \
+    X(shared_reply)
+
+#define CASES_HEAVY_LOG(X)        X(big_records)
+#define CASES_HEAVY_PROJECTION(X) X(big_rows)
 
 #define X(name) void case_##name(struct fixture *f);
 CASES_LOG(X)
 CASES_INBOX(X)
 CASES_PROJECTION(X)
 CASES_QUERY(X)
-CASES_HEAVY(X)
+CASES_SHARED(X)
+CASES_HEAVY_LOG(X)
+CASES_HEAVY_PROJECTION(X)
 #undef X
