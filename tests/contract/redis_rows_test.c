@@ -388,6 +388,26 @@ static void case_many_pages(struct fixture *f)
     }
 }
 
+/* Batches that do not wait for each other are taken in the order in which they were submitted. */
+static void case_batches_in_order(struct fixture *f)
+{
+    enum { MANY = 300 };
+    struct plain_row row = {
+        .id = "a", .completed = TH_TIME_NONE, .name = "Hello", .info = "info", .history = "x"};
+    uint64_t tags[MANY];
+    for (int64_t n = 0; n < MANY; n++) {
+        struct plain_batch batch = {
+            .previous = mark(n - 1), .next = mark(n), .rows = &row, .count = 1};
+        batch.next.rows = 1;
+        tags[n] = ask_batch(f, &batch);
+    }
+    for (size_t n = 0; n < MANY; n++) {
+        EXPECT(f, result(f, tags[n]) && result(f, tags[n])->error.code == TH_OK);
+    }
+    const struct th_completion *load = result(f, ask_load(f, 0, "a", true));
+    EXPECT(f, load && load->error.code == TH_OK && load->rows[0].history_count == MANY);
+}
+
 /* A long history grows without being touched: what a batch costs does not depend on it. */
 static void case_long_history(struct fixture *f)
 {
@@ -520,9 +540,9 @@ static void case_parts_lost(struct fixture *f)
 /* ---- the cases ---- */
 
 static const struct named_case cases[] = {
-    {"random_batches", case_random_batches}, {"many_pages", case_many_pages},
-    {"long_history", case_long_history},     {"partial_loss", case_partial_loss},
-    {"parts_lost", case_parts_lost},
+    {"random_batches", case_random_batches},     {"many_pages", case_many_pages},
+    {"batches_in_order", case_batches_in_order}, {"long_history", case_long_history},
+    {"partial_loss", case_partial_loss},         {"parts_lost", case_parts_lost},
 };
 
 static struct redis_server *server;

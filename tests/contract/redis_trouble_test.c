@@ -5,11 +5,14 @@
 #include "contract/subject_redis.h"
 #include "provider/redis/redis.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
@@ -308,13 +311,18 @@ static void case_wrong_type(struct fixture *f)
     EXPECT(f, stands_at(f, 0) && cleared(f, 0, 1, &row) && row_is(f, 0, &row, "events;"));
 }
 
-static struct th_provider *open_as(struct fixture *f, const char *user)
+static struct th_provider *open_at(struct fixture *f, const char *url)
 {
     struct th_error error = {0};
-    struct th_redis_options options = {.url = redis_server_url(server_of(f), user)};
+    struct th_redis_options options = {.url = url};
     struct th_provider *other = th_redis_open(&options, &f->provider->hub, &error);
     expect(f, other != NULL, error.message, __FILE__, __LINE__);
     return other;
+}
+
+static struct th_provider *open_as(struct fixture *f, const char *user)
+{
+    return open_at(f, redis_server_url(server_of(f), user));
 }
 
 /* One state of another handle: waits for its completion without a wake-up hook. */
@@ -371,6 +379,59 @@ static void case_missing_rights(struct fixture *f)
             f, "ACL SETUSER one reset on >pass ~{contract:* &{contract:* -@all %s", users[i].rule);
         EXPECT(f, say_ok(f, command) && refused(f, "one:pass", users[i].words));
     }
+}
+
+/* ---- servers that will not do ---- */
+
+/* Answers the first thing it is told as a Redis of long ago would, and nothing more. */
+static void *play_old_redis(void *argument)
+{
+    static const char info[] = "redis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\n";
+    int listener = *(int *)argument;
+    int fd = accept(listener, NULL, NULL);
+    char bytes[1 << 16];
+    if (fd >= 0 && read(fd, bytes, sizeof(bytes)) > 0) {
+        dprintf(fd, "$%zu\r\n%s\r\n-ERR unknown command `FUNCTION`\r\n", sizeof(info) - 1, info);
+        while (read(fd, bytes, sizeof(bytes)) > 0) {
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+static void case_too_old(struct fixture *f)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT(f, bind(listener, (struct sockaddr *)&address, len) == 0 && listen(listener, 1) == 0);
+    EXPECT(f, getsockname(listener, (struct sockaddr *)&address, &len) == 0);
+    pthread_t thread;
+    EXPECT(f, pthread_create(&thread, NULL, play_old_redis, &listener) == 0);
+    struct th_provider *old =
+        open_at(f, text_of(f, "redis://127.0.0.1:%u", ntohs(address.sin_port)));
+    struct th_completion done = state_of(old);
+    old->ops->close(old);
+    close(listener);
+    pthread_join(thread, NULL);
+    EXPECT(f, done.error.code == TH_UNAVAILABLE && mentions(&done, "version 6.2.14"));
+}
+
+static void case_host_names(struct fixture *f)
+{
+    struct th_provider *named =
+        open_at(f, text_of(f, "redis://localhost:%u", redis_server_port(server_of(f))));
+    struct th_completion done = state_of(named);
+    named->ops->close(named);
+    EXPECT(f, done.error.code == TH_OK);
+    struct th_provider *nowhere = open_at(f, "redis://nowhere.invalid");
+    done = state_of(nowhere);
+    nowhere->ops->close(nowhere);
+    EXPECT(f, done.error.code == TH_UNAVAILABLE && mentions(&done, "nowhere.invalid"));
+    nowhere = open_at(f, "redis://nowhere.invalid");
+    th_time before = th_monotonic();
+    nowhere->ops->close(nowhere); /* does not wait for the resolver */
+    EXPECT(f, th_monotonic() - before < TH_SECOND);
 }
 
 /* ---- news and replies ---- */
@@ -476,6 +537,8 @@ static const struct trouble troubles[] = {
     {"wrong_type", case_wrong_type},
     {"passwords", case_passwords},
     {"missing_rights", case_missing_rights},
+    {"too_old", case_too_old},
+    {"host_names", case_host_names},
     {"watch_survives", case_watch_survives, NULL, SHORT_MS},
     {"between_processes", case_between_processes},
 };

@@ -95,12 +95,18 @@ local function is_long(kinds, value)
     return band(bit.rshift(kinds, 2 * value), 3) == LONG
 end
 
+local function has_long(kinds)
+    return band(kinds, ANY_LONG) ~= 0
+end
+
 -- Fields of those among the first `count` values that are long.
 local function long_fields(row, count)
     local kinds, fields = byte(row, KINDS), {}
-    for value = 0, count - 1 do
-        if is_long(kinds, value) then
-            fields[#fields + 1] = sub(row, 1, 6) .. string.char(value)
+    if has_long(kinds) then
+        for value = 0, count - 1 do
+            if is_long(kinds, value) then
+                fields[#fields + 1] = sub(row, 1, 6) .. string.char(value)
+            end
         end
     end
     return fields
@@ -192,6 +198,9 @@ end
 
 local function put_long_values(keys, number, old_kinds, change)
     local kinds, at = byte(change.row, KINDS - HEAD), 0
+    if not has_long(kinds) and not has_long(old_kinds) then
+        return
+    end
     for value = 0, ALL - 1 do
         local field = number .. string.char(value)
         if is_long(kinds, value) then
@@ -218,10 +227,8 @@ local function put_history(keys, number, old, change)
 end
 
 local function put(keys, change, old, number)
-    local id, old_kinds = change.id, old and byte(old, KINDS) or 0
-    if #change.longs > 0 or band(old_kinds, ANY_LONG) ~= 0 then
-        put_long_values(keys, number, old_kinds, change)
-    end
+    local id = change.id
+    put_long_values(keys, number, old and byte(old, KINDS) or 0, change)
     local chunks = put_history(keys, number, old, change)
     local row = number .. pack('>I4', chunks) .. change.row
     later('HSET', keys[ROWS], id, row)
@@ -259,19 +266,27 @@ end
 
 ---- project: reading -----------------------------------------------------------------------
 
+local function read_longs(args, at, kinds)
+    local longs = {}
+    for value = 0, ALL - 1 do
+        if is_long(kinds, value) then
+            longs[#longs + 1] = args[at]
+            at = at + 1
+        end
+    end
+    return longs, at
+end
+
 local function read_change(args, at)
     local flags = byte(args[at])
-    local change = {flags = flags, id = args[at + 1], longs = {}}
+    local change = {flags = flags, id = args[at + 1]}
     at = at + 2
     if band(flags, DELETED) == 0 then
         change.row = args[at]
         at = at + 1
         local kinds = byte(change.row, KINDS - HEAD)
-        for value = 0, ALL - 1 do
-            if is_long(kinds, value) then
-                change.longs[#change.longs + 1] = args[at]
-                at = at + 1
-            end
+        if has_long(kinds) then
+            change.longs, at = read_longs(args, at, kinds)
         end
     end
     if band(flags, HISTORY) ~= 0 then
@@ -368,9 +383,12 @@ end
 
 ---- load, walk -----------------------------------------------------------------------------
 
--- An instance in an answer: id, row, its first `count` values as far as they are long, history.
--- Nil when parts are missing.
+-- An instance in an answer: id, row, those of its first `count` values that are long, history; the
+-- last two may be left out. And its size. Nil when parts are missing.
 local function instance(keys, id, row, count, history)
+    if not history and not has_long(byte(row, KINDS)) then
+        return {id, row}, #row
+    end
     local longs = get_all(keys[PARTS], long_fields(row, count))
     local chunks = history and get_all(keys[PARTS], chunk_fields(row, 0)) or {}
     local bytes = #row

@@ -96,6 +96,7 @@ void th_redis_session_refuse(struct th_redis_session *s, const struct th_error *
 {
     if (s->phase >= TH_REDIS_GREETING && s->refusal.code == TH_OK) {
         s->refusal = *why;
+        s->refusal.code = TH_UNAVAILABLE; /* whatever it is, it can be mended */
     }
 }
 
