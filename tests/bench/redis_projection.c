@@ -361,6 +361,24 @@ static void loads(struct bench *b)
     report(b, "walk of 100");
 }
 
+/* One partition after the other; what they held is freed behind their backs. */
+static void clears(struct bench *b)
+{
+    reset(b);
+    for (uint32_t p = 0; p < b->options.partitions; p++) {
+        th_time start = th_monotonic();
+        struct th_projection batch = {
+            .partition = p, .previous = b->marks[p], .next = b->marks[p], .clear = true};
+        batch.next.offset++;
+        batch.next.rows = 0;
+        b->waiting++;
+        b->provider->ops->project(b->provider, &batch, 0);
+        wait_for(b, 0);
+        sample(b, start);
+    }
+    report(b, "a partition is cleared");
+}
+
 /* ---- opening and closing ---- */
 
 static void open_bench(struct bench *b)
@@ -447,6 +465,7 @@ int main(int argc, char **argv)
     printf("%llu rows\n", (unsigned long long)b.rows);
     queries(&b);
     loads(&b);
+    clears(&b);
     close_bench(&b);
     return 0;
 }

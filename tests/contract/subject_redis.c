@@ -63,6 +63,6 @@ const struct redis_access *redis_access_of(const struct fixture *f)
 const char *redis_keys_of(struct fixture *f, uint32_t partition)
 {
     const struct th_hub_record *hub = &f->provider->hub;
-    return text_of(f, "{%s:%u}:%016llx:", hub->name, partition,
+    return text_of(f, "{%s:%u}:%016llx:1:", hub->name, partition,
                    (unsigned long long)hub->incarnation);
 }

@@ -10,6 +10,9 @@
 
 enum { COPIED = 4096, HEAD = 24 };
 
+/* Of what the keys hold: a later one has other keys, so it finds nothing and is built anew. */
+#define LAYOUT "1"
+
 /* ---- writing ---- */
 
 /* Room in front, because the number of arguments is known last. */
@@ -149,7 +152,7 @@ void th_redis_key(struct th_buffer *out, const struct th_hub_record *hub, uint32
 {
     static const char *const names[] = {"state", "rows", "parts", "full"};
     out->len = 0;
-    th_buffer_format(out, "{%s:%u}:%016llx:", hub->name, partition,
+    th_buffer_format(out, "{%s:%u}:%016llx:" LAYOUT ":", hub->name, partition,
                      (unsigned long long)hub->incarnation);
     if (key < TH_COUNT(names)) {
         th_buffer_text(out, names[key]);

@@ -3,7 +3,8 @@
 projection: what Redis itself does for a hub's projection. Each function is one step that nothing
 else comes between: `project` writes a whole batch or nothing, the others answer from one state.
 
-Keys of a partition. All have the hash tag {hub:partition}, so they share a cluster slot:
+Keys of a partition, {hub:partition}:incarnation:layout:name. Braces make a hash tag: the keys share
+a cluster slot. A hub created again has another incarnation, a later layout its own number.
 
   state     hash  mark    the watermark, see below
                   number  the last number that was given to an instance
@@ -41,6 +42,7 @@ local DELETED, REPLACE, HISTORY, NEWS = 1, 2, 4, 8 -- flags of a change
 
 -- Arguments of one command: Lua's stack holds 8,000. And bytes that wait to be written.
 local SLICE, WAITING_BYTES = 2000, 1048576
+local MOST_MEMBERS = 500 -- that a query reads at once
 
 -- Redis has these only while a function runs, not while it loads the library.
 local call, byte, sub, pack, from_bytes, band, nothing_yet
@@ -553,55 +555,66 @@ local function candidates(keys, members, prefix)
     return rows
 end
 
+-- Adds an instance as a query shows it; its size, nil when it is damaged.
+local function show(keys, answer, id, row, payloads)
+    local shown = payloads and row or sub(row, 1, (from_bytes('>I4', row, LEAN)))
+    local found, bytes = instance(keys, id, shown, payloads and PAYLOADS or INFO, false)
+    answer[#answer + 1] = found
+    return bytes
+end
+
+-- Looks at members, in order, until there is enough. Keeps the last one in the answer's third place.
+-- Returns the id of an instance that is damaged.
+local function look(keys, args, members, left, answer)
+    local rows = candidates(keys, members, args[8])
+    for _, member in ipairs(members) do
+        local id = sub(member, 9)
+        local row = rows[id]
+        answer[3] = member
+        if row == false then
+            return id
+        elseif row and is_named(row, args[9]) and within(row, COMPLETED, args[10], args[11]) then
+            local bytes = show(keys, answer, id, row, args[7] == '1')
+            if not bytes then
+                return id
+            end
+            left.rows, left.bytes = left.rows - 1, left.bytes - bytes
+            if left.rows == 0 or left.bytes <= 0 then
+                return
+            end
+        end
+    end
+end
+
 --[[
 ARGV: statuses as bytes; bounds for ZRANGEBYLEX; how many rows are wanted, how many members are
 looked at, and how many bytes answered, at most (but one row); '1' for payloads; prefix of the id;
 '=' and the name in lower case, or ''; bounds of the completion, or ''.
 
-Answers 'OK', watermark, the last member looked at or '' at the end, instances.
+Answers 'OK', watermark, the last member looked at or '' at the end, instances. Few members are
+read at first: they may be all that it takes.
 ]]
 local function query(keys, args)
     local mark, rows = stored_mark(keys), whole(keys)
     if rows ~= mark_rows(mark) then
         return corrupt(rows, mark)
     end
-    local from, wanted, looks, room = args[2], tonumber(args[4]), tonumber(args[5]),
-        tonumber(args[6])
-    local payloads, prefix = args[7] == '1', args[8]
-    local answer, slice, place = {'OK', mark, ''}, wanted, ''
-    repeat
+    local left = {rows = tonumber(args[4]), looks = tonumber(args[5]), bytes = tonumber(args[6])}
+    local answer, from, slice = {'OK', mark, ''}, args[2], left.rows
+    while left.rows > 0 and left.looks > 0 and left.bytes > 0 do
         local members = next_members(keys, args[1], from, args[3], slice)
-        local found = candidates(keys, members, prefix)
-        for i, member in ipairs(members) do
-            local id = sub(member, 9)
-            local row = found[id]
-            if row == false then
-                return {'DAMAGED', id}
-            end
-            place = member
-            if row and is_named(row, args[9]) and within(row, COMPLETED, args[10], args[11]) then
-                local lean = payloads and row or sub(row, 1, from_bytes('>I4', row, LEAN))
-                local result, bytes = instance(keys, id, lean, payloads and PAYLOADS or INFO, false)
-                if not result then
-                    return {'DAMAGED', id}
-                end
-                answer[#answer + 1] = result
-                room = room - bytes
-                wanted = wanted - 1
-                if wanted == 0 or room <= 0 then
-                    answer[3] = place
-                    return answer
-                end
-            end
+        local damaged = look(keys, args, members, left, answer)
+        if damaged then
+            return {'DAMAGED', damaged}
         end
-        looks = looks - #members
-        if #members < slice then
-            return answer
+        if #members < slice and (#members == 0 or answer[3] == members[#members]) then
+            answer[3] = ''
+            break
         end
-        from = '(' .. place
-        slice = math.min(2 * slice, 500)
-    until looks <= 0
-    answer[3] = place
+        from = '(' .. answer[3]
+        left.looks = left.looks - #members
+        slice = math.min(2 * slice, MOST_MEMBERS)
+    end
     return answer
 end
 

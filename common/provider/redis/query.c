@@ -23,6 +23,12 @@ enum { WANTED = 250, LOOKS_AT_ROWS = 500, LOOKS_AT_INDEX = 2000, STEP_BYTES = 4 
 /* Steps under way at once: Redis works off what one client has sent before it turns to others. */
 enum { AT_ONCE = 4 };
 
+/* In the order of rows. */
+struct place {
+    th_time created;
+    struct th_str id;
+};
+
 struct search;
 
 struct stream {
@@ -32,7 +38,7 @@ struct stream {
     bool asked, answered, ended;
     struct th_row *rows; /* rows[first..count) wait */
     size_t first, count;
-    struct th_str place; /* the last member looked at, heap; absent: none yet */
+    struct th_str member; /* the last one looked at, heap; absent: none yet */
     struct th_watermark mark;
 };
 
@@ -56,7 +62,7 @@ static void stream_deinit(struct stream *s)
         th_row_deinit(&s->rows[i]);
     }
     free(s->rows);
-    free((void *)s->place.data);
+    free((void *)s->member.data);
 }
 
 static void search_free(struct search *q)
@@ -136,15 +142,15 @@ static void add_statuses(struct th_redis_command *c, uint32_t statuses)
     th_redis_command_add(c, th_str_n(bytes, count));
 }
 
-static void add_place(struct th_redis_command *c, const struct stream *s)
+static void add_from(struct th_redis_command *c, const struct stream *s)
 {
-    if (!th_str_present(s->place)) {
+    if (!th_str_present(s->member)) {
         th_redis_command_add(c, th_buffer_view(&s->search->from));
         return;
     }
-    th_redis_command_open(c, s->place.len + 1);
+    th_redis_command_open(c, s->member.len + 1);
     th_redis_command_part(c, TH_STR("("));
-    th_redis_command_part(c, s->place);
+    th_redis_command_part(c, s->member);
     th_redis_command_close(c);
 }
 
@@ -167,7 +173,7 @@ static void step(struct stream *s)
     struct th_redis_command *c = &s->request.command;
     th_redis_command_function(c, TH_REDIS_FUNCTION("query"), &q->loop->provider.hub, s->partition);
     add_statuses(c, q->query.statuses);
-    add_place(c, s);
+    add_from(c, s);
     th_redis_command_add(c, th_buffer_view(&q->to));
     th_redis_command_number(c, wanted(q));
     th_redis_command_number(c, decided_by_index(q) ? LOOKS_AT_INDEX : LOOKS_AT_ROWS);
@@ -197,16 +203,15 @@ static bool keep_mark(struct stream *s, const redisReply *reply)
     return true;
 }
 
-static bool keep_place(struct stream *s, struct th_str place)
+static bool keep_member(struct stream *s, struct th_str member)
 {
-    th_time created;
-    struct th_str id;
-    s->ended = th_str_present(place) && place.len == 0;
-    if (!s->ended && !th_redis_member_read(place, &created, &id)) {
+    struct place place;
+    s->ended = th_str_present(member) && member.len == 0;
+    if (!s->ended && !th_redis_member_read(member, &place.created, &place.id)) {
         return false;
     }
-    free((void *)s->place.data);
-    s->place = th_str_n(th_str_dup(place), place.len);
+    free((void *)s->member.data);
+    s->member = th_str_n(th_str_dup(member), member.len);
     return true;
 }
 
@@ -228,7 +233,7 @@ static void read_step(struct stream *s, const redisReply *reply, struct th_error
     if (!th_redis_function_ok(reply, s->partition, error)) {
         return;
     }
-    if (!keep_mark(s, reply) || !keep_place(s, th_redis_string(reply, 2))) {
+    if (!keep_mark(s, reply) || !keep_member(s, th_redis_string(reply, 2))) {
         th_fail(error, TH_IO, "the projection of partition %u answered nothing known",
                 s->partition);
         return;
@@ -264,29 +269,34 @@ static bool has_rows(const struct stream *s)
 }
 
 /* Where a stream goes on: its next row, or the place up to which it has none. */
-static struct th_row head_of(const struct stream *s)
+static struct place head_of(const struct stream *s)
 {
-    struct th_row head = {.created = INT64_MIN, .instance_id = TH_STR("")};
+    struct place head = {.created = INT64_MIN, .id = TH_STR("")};
     if (has_rows(s)) {
-        return s->rows[s->first];
+        return (struct place){s->rows[s->first].created, s->rows[s->first].instance_id};
     }
-    th_redis_member_read(s->place, &head.created, &head.instance_id);
+    th_redis_member_read(s->member, &head.created, &head.id);
     return head;
+}
+
+static bool is_before(const struct place *a, const struct place *b)
+{
+    return a->created != b->created ? a->created < b->created : th_str_cmp(a->id, b->id) < 0;
 }
 
 /* The stream that goes on first, among all or among those that can be asked; NULL: none does. */
 static struct stream *first_stream(const struct search *q, bool askable)
 {
     struct stream *first = NULL;
-    struct th_row first_head = {0};
+    struct place first_head = {0};
     for (uint32_t i = 0; i < q->stream_count; i++) {
         struct stream *s = &q->streams[i];
         if (!has_rows(s) && s->ended) {
             continue;
         }
-        struct th_row head = head_of(s);
+        struct place head = head_of(s);
         bool counts = !askable || (!has_rows(s) && !s->asked);
-        if (counts && (!first || th_row_order(&head, &first_head) < 0)) {
+        if (counts && (!first || is_before(&head, &first_head))) {
             first = s;
             first_head = head;
         }

@@ -100,8 +100,8 @@ bool th_redis_function_ok(const redisReply *reply, uint32_t partition, struct th
     }
     if (th_str_eq(word, TH_STR("CORRUPT"))) {
         return th_fail(error, TH_CORRUPT,
-                       "the projection of partition %u lacks rows: there are %.*s and should be "
-                       "%.*s",
+                       "the projection of partition %u lacks rows or has too many: there are %.*s "
+                       "and should be %.*s",
                        partition, TH_PRI(first), TH_PRI(second));
     }
     if (th_str_eq(word, TH_STR("DAMAGED"))) {

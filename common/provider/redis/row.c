@@ -233,7 +233,9 @@ static void read_columns(struct input *in, struct th_row *out, unsigned *kinds)
     take(in, LIBRARY);
     out->created = get_time(in);
     out->full = get(in, 8);
-    out->status = (enum th_status)get(in, 1);
+    uint64_t status = get(in, 1);
+    out->status = (enum th_status)status;
+    in->bad |= status >= TH_REDIS_STATUSES;
     *kinds = (unsigned)get(in, 1);
     take(in, 4);
     out->completed = get_time(in);
