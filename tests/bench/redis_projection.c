@@ -22,6 +22,8 @@
 enum { MOST_PARTITIONS = 1024, MOST_BATCH = 500, INFO = 250, HISTORY = 1500, PAYLOAD = 50 };
 enum { LARGE = 8 << 20, LARGE_ROWS = 8, SAMPLES = 4096 };
 
+#define FIRST INT64_C(1700000000000000) /* a day in 2023 */
+
 struct options {
     double seconds;
     unsigned rows, partitions;
@@ -34,6 +36,7 @@ struct bench {
     int wake;
     struct th_random random;
     struct th_watermark marks[MOST_PARTITIONS];
+    uint64_t there[MOST_PARTITIONS]; /* rows of each partition */
     struct th_blob *info, *history, *payload;
     uint64_t rows; /* that are there; also their number */
     unsigned waiting;
@@ -83,10 +86,13 @@ static void wait_for(struct bench *b, unsigned left)
 
 /* ---- rows ---- */
 
-static struct th_row hello5(struct bench *b, char id[static 33])
+/* One is created every 100 us, in any partition. */
+static struct th_row hello5(struct bench *b, uint32_t partition, char id[static 33])
 {
+    uint64_t turn = 100 * b->options.partitions;
     th_id_hex(th_random_next(&b->random), th_random_next(&b->random), id);
-    th_time created = INT64_C(1700000000000000) + (th_time)b->rows * 100;
+    th_time created =
+        FIRST + (th_time)(b->there[partition]++ * turn + th_random_below(&b->random, turn));
     bool rare = b->rows % 1000 == 0;
     return (struct th_row){
         .instance_id = th_str_n(id, 32),
@@ -125,7 +131,7 @@ static void project(struct bench *b, uint32_t partition, size_t count)
     static char ids[MOST_BATCH][33];
     static struct th_row rows[MOST_BATCH];
     for (size_t i = 0; i < count; i++) {
-        rows[i] = hello5(b, ids[i]);
+        rows[i] = hello5(b, partition, ids[i]);
         b->rows++;
     }
     memcpy(b->some_id, ids[0], 33);
@@ -214,7 +220,7 @@ static void large_run(struct bench *b)
     struct th_row rows[LARGE_ROWS];
     char ids[LARGE_ROWS][33];
     for (size_t i = 0; i < LARGE_ROWS; i++) {
-        rows[i] = hello5(b, ids[i]);
+        rows[i] = hello5(b, 0, ids[i]);
         rows[i].history = &history;
     }
     th_time start = th_monotonic();
@@ -306,7 +312,6 @@ static void pages_run(struct bench *b, unsigned times)
 
 static void queries(struct bench *b)
 {
-    th_time first = INT64_C(1700000000000000);
     struct th_query query = everything(100);
     query_run(b, "no condition", query, 500);
     pages_run(b, 500);
@@ -318,7 +323,7 @@ static void queries(struct bench *b)
     query.statuses = TH_STATUS_BIT(TH_STATUS_RUNNING);
     query_run(b, "status of one in a thousand", query, 500);
     query = everything(100);
-    query.from = first + (th_time)b->rows * 90;
+    query.from = FIRST + (th_time)b->rows * 50;
     query.to = query.from + 10000;
     query_run(b, "a range of creation", query, 500);
     query = everything(100);
@@ -332,7 +337,7 @@ static void queries(struct bench *b)
     query.name = TH_STR("nobody");
     query_run(b, "name of none: reads through all rows", query, 2);
     query = everything(100);
-    query.completed_to = first;
+    query.completed_to = FIRST;
     query_run(b, "end before all: reads through all rows", query, 2);
 }
 

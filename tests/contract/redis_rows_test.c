@@ -537,12 +537,35 @@ static void case_parts_lost(struct fixture *f)
     EXPECT(f, is_corrupt(f, ask_batch(f, &batch)) && all_there(f, 0, rows));
 }
 
+/* A batch that fails half way leaves nothing behind, rather than half of itself. */
+static void case_half_written(struct fixture *f)
+{
+    struct redis_server *redis = redis_access_of(f)->server;
+    const char *keys = redis_keys_of(f, 0);
+    struct plain_row rows[] = {sample(f, "a", 1), sample(f, "b", 2), sample(f, "c", 3)};
+    EXPECT(f, projected(f, 0, 0, rows, 3) && projected(f, 1, 0, rows, 3));
+    EXPECT(f, redis_server_number(redis, "HSET %srows c nonsense", keys) == 0);
+    const struct th_completion *load = result(f, ask_load(f, 0, "c", true));
+    EXPECT(f, load && load->error.code == TH_CORRUPT);
+
+    struct plain_batch batch = {.previous = mark(0), .next = mark(1), .rows = rows, .count = 3};
+    batch.next.rows = 3;
+    const struct th_completion *done = result(f, ask_batch(f, &batch));
+    EXPECT(f, done && done->error.code == TH_CORRUPT);
+    EXPECT(f, strstr(done->error.message, "was dropped"));
+    EXPECT(f, redis_server_number(redis, "EXISTS %sstate %srows %sparts %sfull %sstatus:0", keys,
+                                  keys, keys, keys, keys) == 0);
+    EXPECT(f, row_absent(f, 0, "a") && row_is(f, 1, &rows[0], "events;"));
+    EXPECT(f, all_there(f, -1, rows));
+}
+
 /* ---- the cases ---- */
 
 static const struct named_case cases[] = {
     {"random_batches", case_random_batches},     {"many_pages", case_many_pages},
     {"batches_in_order", case_batches_in_order}, {"long_history", case_long_history},
     {"partial_loss", case_partial_loss},         {"parts_lost", case_parts_lost},
+    {"half_written", case_half_written},
 };
 
 static struct redis_server *server;

@@ -166,6 +166,7 @@ static void complaints_become_sentences(void **state)
         {"NOPERM this user has no permissions", TH_UNAVAILABLE, "rights"},
         {"MOVED 1 127.0.0.1:7001", TH_UNAVAILABLE, "cluster"},
         {"WRONGTYPE Operation against a key", TH_CORRUPT, "something else"},
+        {"ERR user_function:100: attempt to index nil", TH_CORRUPT, "function failed"},
         {"ERR what nobody foresaw", TH_IO, "what nobody foresaw"},
     };
     for (size_t i = 0; i < TH_COUNT(answers); i++) {

@@ -19,7 +19,13 @@
 #define PAGE_BYTES ((size_t)16 << 20)
 /* Limits of a step: rows wanted; rows looked at, where their columns decide and where the index
  * does (a thousand take Redis 2 ms and 0.5 ms); bytes answered. */
-enum { WANTED = 250, LOOKS_AT_ROWS = 500, LOOKS_AT_INDEX = 2000, STEP_BYTES = 4 << 20 };
+enum {
+    WANTED = 250,
+    DOUBLINGS = 8,
+    LOOKS_AT_ROWS = 500,
+    LOOKS_AT_INDEX = 2000,
+    STEP_BYTES = 4 << 20
+};
 /* Steps under way at once: Redis works off what one client has sent before it turns to others. */
 enum { AT_ONCE = 4 };
 
@@ -36,6 +42,7 @@ struct stream {
     struct search *search;
     uint32_t partition;
     bool asked, answered, ended;
+    unsigned steps;
     struct th_row *rows; /* rows[first..count) wait */
     size_t first, count;
     struct th_str member; /* the last one looked at, heap; absent: none yet */
@@ -122,12 +129,16 @@ static void finish(struct search *q)
 
 /* ---- steps ---- */
 
-/* Its share of what the page lacks, and a little more: partitions are not even. */
-static unsigned wanted(const struct search *q)
+/* Its share of what the page lacks and a little more, because partitions are not even; and twice as
+ * much each time it is asked again. */
+static unsigned wanted(const struct stream *s)
 {
-    size_t lacking = q->query.limit - q->done.row_count;
-    size_t share = q->stream_count == 1 ? lacking + 1 : lacking * 5 / 4 / q->stream_count + 2;
-    return (unsigned)(share < WANTED ? share : WANTED);
+    const struct search *q = s->search;
+    size_t lacking = q->query.limit - q->done.row_count + 1;
+    size_t share = (lacking * 5 / 4 / q->stream_count + 2)
+                   << (s->steps < DOUBLINGS ? s->steps : DOUBLINGS);
+    size_t most = lacking < WANTED ? lacking : WANTED;
+    return (unsigned)(share < most ? share : most);
 }
 
 static void add_statuses(struct th_redis_command *c, uint32_t statuses)
@@ -175,7 +186,7 @@ static void step(struct stream *s)
     add_statuses(c, q->query.statuses);
     add_from(c, s);
     th_redis_command_add(c, th_buffer_view(&q->to));
-    th_redis_command_number(c, wanted(q));
+    th_redis_command_number(c, wanted(s));
     th_redis_command_number(c, decided_by_index(q) ? LOOKS_AT_INDEX : LOOKS_AT_ROWS);
     th_redis_command_number(c, STEP_BYTES);
     th_redis_command_text(c, q->query.payloads ? "1" : "0");
@@ -184,6 +195,7 @@ static void step(struct stream *s)
     add_bound(c, q->query.completed_from);
     add_bound(c, q->query.completed_to);
     s->asked = true;
+    s->steps++;
     q->asked++;
     th_redis_session_send(&q->loop->commands, &s->request);
 }

@@ -43,6 +43,10 @@ bool th_redis_reason(struct th_error *error, const char *server, const char *ans
                            reasons[i].meaning, answer);
         }
     }
+    if (strstr(answer, "user_function")) { /* what it read is not what was written */
+        return th_fail(error, TH_CORRUPT, "a function failed in Redis at %s: %.200s", server,
+                       answer);
+    }
     return th_fail(error, TH_IO, "Redis at %s answered: %.200s", server, answer);
 }
 
