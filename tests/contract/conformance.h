@@ -30,6 +30,7 @@ struct subject {
     /* Lets one pending thing happen, false when nothing is pending; NULL: the provider has threads
      * of its own and calls the wake-up hook. */
     bool (*pump)(void *storage);
+    bool impatient; /* gives up sooner: something that is waited for is known not to come */
     /* Makes every append fail from now on, or stops that; NULL: cannot. */
     void (*fail_appends)(void *storage, bool on);
 };

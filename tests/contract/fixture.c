@@ -10,7 +10,7 @@
 
 /* A provider with threads gets this long for one thing; nothing waits it out unless it is broken.
  */
-enum { PATIENCE_SECONDS = 20 };
+enum { PATIENCE_SECONDS = 20, IMPATIENCE_SECONDS = 2 };
 
 bool expect(struct fixture *f, bool holds, const char *text, const char *file, int line)
 {
@@ -113,7 +113,8 @@ size_t collect(struct fixture *f)
 /* Until the wake-up hook is called; false when that takes too long. */
 static bool wait_for_wake(struct fixture *f, unsigned before)
 {
-    th_time deadline = th_monotonic() + PATIENCE_SECONDS * TH_SECOND;
+    int seconds = f->subject->impatient ? IMPATIENCE_SECONDS : PATIENCE_SECONDS;
+    th_time deadline = th_monotonic() + seconds * TH_SECOND;
     while (atomic_load(&f->wakes) == before) {
         if (th_monotonic() >= deadline) {
             return false;

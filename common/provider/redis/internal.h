@@ -111,7 +111,7 @@ struct th_redis_place {
 struct th_str th_redis_command_next(const struct th_redis_command *c, struct th_redis_place *place,
                                     size_t max);
 
-/* Names in Redis; `out` is overwritten, NUL-ended. `key` is an index of projection.lua's KEYS. */
+/* Names in Redis; `out` is overwritten. `key` is an index of projection.lua's KEYS, from 0. */
 void th_redis_key(struct th_buffer *out, const struct th_hub_record *hub, uint32_t partition,
                   unsigned key);
 void th_redis_news_channel(struct th_buffer *out, const struct th_hub_record *hub,
@@ -297,7 +297,7 @@ struct th_redis_op {
     struct th_redis_request request; /* its command is for the caller to fill */
     struct th_redis_loop *loop;
     struct th_completion done;
-    /* Takes more than the watermark from an answer that is OK; may be NULL. */
+    /* Takes what stands behind the watermark of an answer that is OK; NULL: nothing does. */
     void (*read)(struct th_completion *done, const redisReply *reply);
 };
 

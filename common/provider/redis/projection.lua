@@ -14,6 +14,10 @@ a cluster slot. A hub created again has another incarnation, a later layout its 
   full      zset  full (8) id, all of score 0: Redis orders them as bytes
   status n  zset  created (8) id: the instances of this status in the order of queries; likewise
 
+A completed hello5 (info 250 bytes, history 1,500, input and output 50 each, id 32) takes 2,400 to
+2,470 bytes of used_memory, depending on how full the hashes' tables are: about 530 for its row, 1,590
+for its history and 140 for each of its two index entries.
+
 There are no other keys. So UNLINK of these drops a partition at once, whatever it holds: Redis
 frees large values on a thread of its own, and nothing stays that somebody would have to find and
 delete later.

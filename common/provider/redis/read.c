@@ -10,15 +10,22 @@
 
 /* ---- submissions of one request ---- */
 
-/* The watermark of an answer stands behind its first word: also of one that refuses a batch. */
+/* Behind the first word stands the watermark: of whatever is read, and where a batch is refused. */
 static void read_answer(struct th_redis_op *op, const redisReply *reply)
 {
     struct th_completion *done = &op->done;
     struct th_watermark mark;
-    if (th_redis_mark_read(th_redis_string(reply, 1), &mark)) {
+    bool marked = th_redis_mark_read(th_redis_string(reply, 1), &mark);
+    if (marked) {
         done->watermark = mark;
     }
-    if (th_redis_function_ok(reply, done->partition, &done->error) && op->read) {
+    if (!th_redis_function_ok(reply, done->partition, &done->error)) {
+        return;
+    }
+    if (!marked && done->kind != TH_DONE_PROJECT) {
+        th_fail(&done->error, TH_CORRUPT, "the watermark of partition %u in Redis is damaged",
+                done->partition);
+    } else if (op->read) {
         op->read(done, reply);
     }
 }
@@ -104,13 +111,23 @@ void th_redis_load(struct th_provider *provider, uint32_t partition, struct th_s
 
 /* ---- walk ---- */
 
+static void drop_rows(struct th_completion *done)
+{
+    while (done->row_count > 0) {
+        th_row_deinit(&done->rows[--done->row_count]);
+    }
+    free(done->rows);
+    done->rows = NULL;
+}
+
 static void read_walk(struct th_completion *done, const redisReply *reply)
 {
     size_t count = reply->elements - 2;
     done->rows = th_alloc(count * sizeof(*done->rows));
-    for (size_t i = 0; i < count; i++) {
-        if (!th_redis_row_read(th_redis_array(reply, 2 + i), TH_REDIS_ALL, &done->rows[i],
-                               &done->error)) {
+    while (done->row_count < count) {
+        if (!th_redis_row_read(th_redis_array(reply, 2 + done->row_count), TH_REDIS_ALL,
+                               &done->rows[done->row_count], &done->error)) {
+            drop_rows(done);
             return;
         }
         done->row_count++;
