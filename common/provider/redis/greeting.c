@@ -9,36 +9,39 @@
 
 enum { OLDEST = 7 }; /* the first with functions */
 
-typedef bool checker(struct th_redis_session *s, const redisReply *reply, struct th_error *error);
+typedef void answer_function(struct th_redis_request *request, const redisReply *reply,
+                             const struct th_error *error);
 
-/* One step of a greeting. Its failure ends the connection. */
 struct step {
     struct th_redis_request request;
     struct th_redis_session *session;
-    checker *check; /* NULL: any answer is good */
 };
 
-static void answered(struct th_redis_request *request, const redisReply *reply,
-                     const struct th_error *error)
-{
-    struct step *step = (struct step *)request;
-    struct th_error problem = {0};
-    if (error) {
-        th_redis_session_refuse(step->session, error);
-    } else if (step->check && !step->check(step->session, reply, &problem)) {
-        th_redis_session_refuse(step->session, &problem);
-    }
-    th_redis_command_deinit(&request->command);
-    free(step);
-}
-
-static struct step *step_new(struct th_redis_session *s, checker *check)
+static struct step *step_new(struct th_redis_session *s, answer_function *answered)
 {
     struct step *step = TH_NEW(struct step);
     step->request.answered = answered;
     step->session = s;
-    step->check = check;
     return step;
+}
+
+/* The session of a step that has been answered; the step is gone. */
+static struct th_redis_session *step_done(struct th_redis_request *request)
+{
+    struct th_redis_session *s = ((struct step *)request)->session;
+    th_redis_command_deinit(&request->command);
+    free(request);
+    return s;
+}
+
+/* For steps whose answer is good unless it is an error. */
+static void answered(struct th_redis_request *request, const redisReply *reply,
+                     const struct th_error *error)
+{
+    struct th_redis_session *s = step_done(request);
+    if (error) {
+        th_redis_session_refuse(s, error);
+    }
 }
 
 static void send_step(struct step *step)
@@ -52,7 +55,7 @@ void th_redis_greet(struct th_redis_session *s)
     if (!url->user && !url->password) {
         return;
     }
-    struct step *step = step_new(s, NULL);
+    struct step *step = step_new(s, answered);
     th_redis_command_text(&step->request.command, "AUTH");
     if (url->user) {
         th_redis_command_text(&step->request.command, url->user);
@@ -89,11 +92,8 @@ static bool new_enough(struct th_str version)
 }
 
 /* INFO says both, also to a user who may not use CONFIG. */
-static bool check_info(struct th_redis_session *s, const redisReply *reply, struct th_error *error)
+static bool check_info(struct th_str info, const char *server, struct th_error *error)
 {
-    const char *server = s->loop->url.name;
-    struct th_str info =
-        reply->type == REDIS_REPLY_STRING ? th_str_n(reply->str, reply->len) : TH_STR_ABSENT;
     struct th_str version = info_field(info, TH_STR("redis_version:"));
     struct th_str policy = info_field(info, TH_STR("maxmemory_policy:"));
     if (!new_enough(version)) {
@@ -110,18 +110,39 @@ static bool check_info(struct th_redis_session *s, const redisReply *reply, stru
     return true;
 }
 
+static void info_told(struct th_redis_request *request, const redisReply *reply,
+                      const struct th_error *error)
+{
+    struct th_redis_session *s = step_done(request);
+    struct th_error unfit;
+    if (error) {
+        th_redis_session_refuse(s, error);
+        return;
+    }
+    struct th_str info = th_str_n(reply->str ? reply->str : "", reply->str ? reply->len : 0);
+    if (!check_info(info, s->loop->url.name, &unfit)) {
+        th_redis_session_refuse(s, &unfit);
+    }
+}
+
 /* ---- functions ---- */
 
-static bool check_loaded(struct th_redis_session *s, const redisReply *reply,
-                         struct th_error *error)
+/* At maxmemory, on a replica, and without the right to, functions cannot be loaded. They may be
+ * there all the same, so that is left to the first call of one. */
+static void loaded(struct th_redis_request *request, const redisReply *reply,
+                   const struct th_error *error)
 {
+    struct th_redis_session *s = step_done(request);
     s->loading = false;
-    return true;
+    s->load_failure = error ? *error : (struct th_error){0};
+    if (error && s->phase == TH_REDIS_READY) {
+        th_redis_session_refuse(s, error);
+    }
 }
 
 static void load_functions(struct th_redis_session *s)
 {
-    struct step *step = step_new(s, check_loaded);
+    struct step *step = step_new(s, loaded);
     th_redis_command_text(&step->request.command, "FUNCTION");
     th_redis_command_text(&step->request.command, "LOAD");
     th_redis_command_text(&step->request.command, "REPLACE");
@@ -130,23 +151,27 @@ static void load_functions(struct th_redis_session *s)
     send_step(step);
 }
 
-static bool check_rights(struct th_redis_session *s, const redisReply *reply,
-                         struct th_error *error)
+/* Functions run with their caller's rights: the lack of one would show half way through a batch. */
+static void rights_told(struct th_redis_request *request, const redisReply *reply,
+                        const struct th_error *error)
 {
-    if (reply->type != REDIS_REPLY_STRING || reply->len > 0) {
-        return th_fail(error, TH_UNAVAILABLE,
-                       "Redis at %s does not give the URL's user the right to %s, which Taskhub "
-                       "needs",
-                       s->loop->url.name, reply->str ? reply->str : "use functions");
+    struct th_redis_session *s = step_done(request);
+    if (error) {
+        th_redis_session_refuse(s, s->load_failure.code != TH_OK ? &s->load_failure : error);
+    } else if (reply->type == REDIS_REPLY_STRING && reply->len == 0) {
+        th_redis_session_greeted(s);
+    } else {
+        struct th_error lacking;
+        th_fail(&lacking, TH_UNAVAILABLE,
+                "Redis at %s does not give the URL's user the right to %s, which Taskhub needs",
+                s->loop->url.name, reply->str ? reply->str : "call functions");
+        th_redis_session_refuse(s, &lacking);
     }
-    th_redis_session_greeted(s);
-    return true;
 }
 
-/* Functions run with their caller's rights: the lack of one would show half way through a batch. */
 static void ask_rights(struct th_redis_session *s)
 {
-    struct step *step = step_new(s, check_rights);
+    struct step *step = step_new(s, rights_told);
     struct th_redis_command *c = &step->request.command;
     TH_BUFFER channel = {0};
     th_redis_news_channel(&channel, &s->loop->provider.hub, 0);
@@ -157,7 +182,7 @@ static void ask_rights(struct th_redis_session *s)
 
 static void select_database(struct th_redis_session *s)
 {
-    struct step *step = step_new(s, NULL);
+    struct step *step = step_new(s, answered);
     th_redis_command_text(&step->request.command, "SELECT");
     th_redis_command_number(&step->request.command, s->loop->url.database);
     send_step(step);
@@ -165,7 +190,7 @@ static void select_database(struct th_redis_session *s)
 
 static void ask_info(struct th_redis_session *s)
 {
-    struct step *step = step_new(s, check_info);
+    struct step *step = step_new(s, info_told);
     th_redis_command_text(&step->request.command, "INFO");
     send_step(step);
 }

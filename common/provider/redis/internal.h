@@ -226,11 +226,12 @@ struct th_redis_session {
     enum th_redis_phase phase;
     th_time until; /* WAITING: the next attempt; before READY: the end of this one */
     unsigned failures;
-    bool waited_for;           /* no attempt has ended yet: requests wait for the first */
-    bool loading;              /* the functions are on their way again */
-    struct th_error reason;    /* why it is not ready */
-    struct th_error refusal;   /* to be lost with this as soon as the stack is clear */
-    struct th_redis_list held; /* requests that wait, or whose failure is not told yet */
+    bool waited_for;              /* no attempt has ended yet: requests wait for the first */
+    bool loading;                 /* the functions are on their way */
+    struct th_error load_failure; /* why they could not be loaded; they may be there */
+    struct th_error reason;       /* why it is not ready */
+    struct th_error refusal;      /* to be lost with this as soon as the stack is clear */
+    struct th_redis_list held;    /* requests that wait, or whose failure is not told yet */
     struct th_redis_lookup *lookup;
 };
 
