@@ -456,18 +456,14 @@ end
 
 ---- query ----------------------------------------------------------------------------------
 
-local function head_of(list)
-    local high, low = from_bytes('>I4I4', list[1])
-    return {list = list, at = 1, high = high, low = low}
-end
-
-local function comes_before(a, b)
-    if a.high ~= b.high then
-        return a.high < b.high
-    elseif a.low ~= b.low then
-        return a.low < b.low
+local function comes_before(x, y)
+    local x_high, x_low = from_bytes('>I4I4', x)
+    local y_high, y_low = from_bytes('>I4I4', y)
+    if x_high ~= y_high then
+        return x_high < y_high
+    elseif x_low ~= y_low then
+        return x_low < y_low
     end
-    local x, y = a.list[a.at], b.list[b.at]
     for i = 9, math.min(#x, #y) do
         if byte(x, i) ~= byte(y, i) then
             return byte(x, i) < byte(y, i)
@@ -476,31 +472,45 @@ local function comes_before(a, b)
     return #x < #y
 end
 
-local function least(heads)
-    local first = 1
-    for i = 2, #heads do
-        if comes_before(heads[i], heads[first]) then
-            first = i
+-- The last place in a list that comes before `other`, as `at` does. Looks further and further ahead:
+-- mostly one status has nearly all instances.
+local function last_before(list, at, other)
+    local low, step = at, 1
+    while low + step <= #list and comes_before(list[low + step], other) do
+        low, step = low + step, 2 * step
+    end
+    local high = math.min(low + step, #list + 1)
+    while high - low > 1 do
+        local middle = math.floor((low + high) / 2)
+        if comes_before(list[middle], other) then
+            low = middle
+        else
+            high = middle
         end
     end
-    return first
+    return low
+end
+
+local function by_head(a, b)
+    return comes_before(a.list[a.at], b.list[b.at])
 end
 
 -- The first `count` members of several lists that are in order.
 local function merge(lists, count)
     local heads, merged = {}, {}
     for i, members in ipairs(lists) do
-        heads[i] = head_of(members)
+        heads[i] = {list = members, at = 1}
     end
     while #merged < count and #heads > 0 do
-        local i = least(heads)
-        local head = heads[i]
-        merged[#merged + 1] = head.list[head.at]
-        head.at = head.at + 1
-        if head.at > #head.list then
-            table.remove(heads, i)
-        else
-            head.high, head.low = from_bytes('>I4I4', head.list[head.at])
+        table.sort(heads, by_head)
+        local list, at, second = heads[1].list, heads[1].at, heads[2]
+        local last = second and last_before(list, at, second.list[second.at]) or #list
+        for i = at, math.min(last, at + count - #merged - 1) do
+            merged[#merged + 1] = list[i]
+        end
+        heads[1].at = last + 1
+        if last == #list then
+            table.remove(heads, 1)
         end
     end
     return merged
@@ -537,12 +547,14 @@ local function within(row, at, from, to)
         (high < to_high or (high == to_high and low < to_low)) and (high > 0 or low > 0)
 end
 
+-- `name` is '' for any, or = and a name in lower case. Most others differ in length already.
 local function is_named(row, name)
     if name == '' then
         return true
     end
     local len = math.max(from_bytes('>I4', row, NAME) - 1, 0)
-    return '=' .. string.lower(sub(row, NAME + 4, NAME + 3 + len)) == name
+    return len + 1 == #name and
+        '=' .. string.lower(sub(row, NAME + 4, NAME + 3 + len)) == name
 end
 
 -- The rows of members whose id begins with `prefix`; elsewhere nothing.
