@@ -132,6 +132,10 @@ void th_partition_walked(struct th_partition *p, const struct th_row *rows, size
     if (!p->cleaning.on || !p->active)
         return;
     p->cleaning.walking = false;
+    if (error->code == TH_CORRUPT) {
+        fence(p, TH_CORRUPT, "%s", error->message);
+        return;
+    }
     if (!is_trusted(p, watermark, stored, error)) {
         clean_stop(p);
         return;
