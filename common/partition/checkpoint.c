@@ -301,7 +301,7 @@ static void get_pending(struct th_partition *p, struct th_reader *in, struct th_
     struct th_event event;
     struct pending *d;
 
-    if (!in->failed && (kind > TH_PENDING_TIMER || (orphan && kind != TH_PENDING_TASK)))
+    if (!in->failed && (kind > TH_PENDING_ENTITY || (orphan && kind != TH_PENDING_TASK)))
         th_read_fail(in, "a pending answer of kind %u", kind);
     if (!in->failed && !th_decode_event(&nested, &event))
         th_read_fail(in, "a pending answer without its event");

@@ -3,6 +3,7 @@
  * it; recovery folds what the log holds. Two things differ, and only these: live, the inbox's
  * slots already moved; in recovery, rows may already hold what a record says about its instance.
  */
+#include "model/name.h"
 #include "partition/internal.h"
 
 struct fold {
@@ -11,6 +12,7 @@ struct fold {
     struct th_blob *blob;
     uint64_t stamp;
     bool live;
+    bool unlocked; /* an entity */
 };
 
 /* ---- marks ---- */
@@ -220,11 +222,18 @@ static void fold_pending_event(struct fold *f, struct th_instance *i, const stru
     case TH_EVENT_TIMER_CREATED:
         open_pending(f, i, TH_PENDING_TIMER, event);
         break;
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        open_pending(f, i, TH_PENDING_ENTITY, event);
+        break;
     case TH_EVENT_TASK_COMPLETED:
     case TH_EVENT_TASK_FAILED:
     case TH_EVENT_CHILD_COMPLETED:
     case TH_EVENT_CHILD_FAILED:
     case TH_EVENT_TIMER_FIRED:
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
         close_pending(i, event->related_id);
         break;
     case TH_EVENT_EXECUTION_COMPLETED:
@@ -253,7 +262,9 @@ static void fold_pending(struct fold *f, struct th_instance *i, const struct th_
 static bool changes_strings(const struct th_event *event)
 {
     return event->kind == TH_EVENT_EXECUTION_STARTED ||
-           event->kind == TH_EVENT_EXECUTION_COMPLETED || event->kind == TH_EVENT_EXECUTION_REWOUND;
+           event->kind == TH_EVENT_EXECUTION_COMPLETED ||
+           event->kind == TH_EVENT_EXECUTION_REWOUND ||
+           event->kind == TH_EVENT_ENTITY_LOCK_REQUESTED;
 }
 
 /* A new execution begins with its first episode; a mended history holds more of them. */
@@ -312,7 +323,7 @@ static void tell_change(struct fold *f, struct th_instance *i, enum th_status wa
     const bool ended = th_status_terminal(i->info.status);
     const bool began = was == TH_STATUS_PENDING && i->info.status != TH_STATUS_PENDING;
 
-    if (!f->live || !(ended || began))
+    if (!f->live || !(ended || began) || i->info.status == TH_STATUS_ENTITY)
         return;
     instance_news(i);
     effect_hold(f->p, TH_EFFECT_CHANGED, f->stamp)->id = th_str_dup(instance_id(i));
@@ -329,6 +340,7 @@ static void fold_episode(struct fold *f)
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
     const bool existed = th_info_exists(&i->info);
     const enum th_status was = existed ? i->info.status : TH_STATUS_PENDING;
+    const bool locked = th_str_present(i->info.section);
     struct th_events events = {0};
     struct th_reader reader = th_reader_of(f->r->events, &f->p->fold_arena, NULL);
 
@@ -348,6 +360,7 @@ static void fold_episode(struct fold *f)
         mark_changed(f, i);
         tell_change(f, i, was);
     }
+    f->unlocked = locked && !th_str_present(i->info.section);
     th_events_deinit(&events);
 }
 
@@ -355,6 +368,7 @@ static void fold_purge(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
 
+    f->unlocked = th_is_entity(f->r->instance_id);
     request_remember(f->p, f->r->reason, f->r->time);
     pending_close_all(i, true, 0);
     pending_cancel_orphans(i, 0);
@@ -402,13 +416,21 @@ static void fold_crash(struct fold *f)
     keep_reason(&d->crash_reason, f->r->reason);
 }
 
+static bool takes_again(const struct fold *f, const struct th_instance *i)
+{
+    if (th_is_entity(f->r->instance_id))
+        return f->unlocked;
+    return f->r->kind == TH_RECORD_EPISODE && i->known && i->info.status != TH_STATUS_SUSPENDED &&
+           i->info.status != TH_STATUS_PENDING;
+}
+
 /* Behind the messages: some of them may have been parked by this very record. What was parked is
  * taken now, or dropped if the instance ended. */
 static void fold_unparked(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
 
-    if (i->known && i->info.status != TH_STATUS_SUSPENDED && i->info.status != TH_STATUS_PENDING)
+    if (takes_again(f, i))
         instance_unpark(i);
 }
 
@@ -441,7 +463,7 @@ void fold_record(struct th_partition *p, const struct th_record *record, struct 
         break;
     }
     fold_messages(&f);
-    if (record->kind == TH_RECORD_EPISODE)
+    if (record->kind == TH_RECORD_EPISODE || record->kind == TH_RECORD_PURGE)
         fold_unparked(&f);
     th_arena_reset(&p->fold_arena);
 }

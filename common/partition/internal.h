@@ -68,7 +68,7 @@ struct pending {
     size_t heap_at;       /* TIMER: its place in the heap, plus one; 0: it fired */
     struct th_blob *blob; /* what name, version, data, child_id point into */
     struct th_arena nested;
-    struct th_str name, version, data, child_id;
+    struct th_str name, version, data, child_id; /* of a child or an entity */
     struct th_tags tags;
     th_time fire_at;
     uint64_t stamp; /* of the record that opened it */
@@ -399,6 +399,10 @@ void fail_crashed_task(struct th_partition *p, struct pending *d);
 const struct th_actions *actions_in_size(const struct th_partition *p,
                                          const struct th_actions *actions, bool has_parent,
                                          struct th_arena *arena);
+/* The answer of an entity; a result that is too large becomes a failure of its operation, a state
+ * or an action one of the batch. */
+const struct th_actions *results_in_size(const struct th_partition *p,
+                                         const struct th_actions *actions, struct th_arena *arena);
 
 /* ---- handover.c ---- */
 void fold_running(struct th_partition *p, const struct th_record *record);

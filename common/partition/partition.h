@@ -66,6 +66,7 @@ struct th_partition_options {
     size_t max_rows;         /* of one batch for the projection */
     size_t max_payload_bytes;
     uint32_t max_crashes;
+    size_t max_operations; /* of an entity in one episode; 0: any number */
     /* Whether an activity goes out to all processes (TH_SEND_ACTIVITIES) instead of running beside
      * this partition; NULL: never. Asked once per activity, before its record is written. */
     bool (*goes_out)(void *argument, struct th_str name, struct th_str version);
@@ -228,7 +229,8 @@ void th_partition_put_back(struct th_partition *p, struct th_instance *instance,
 /* The run came to nothing; its messages are offered again. */
 void th_partition_interrupted(struct th_partition *p, struct th_instance *instance, th_time now);
 struct th_str th_partition_instance_id(const struct th_instance *instance);
-/* The name and version the instance of a RUN was started under; valid until th_partition_ran. */
+/* The name and version the instance of a RUN was started under, or the name of an entity; valid
+ * until th_partition_ran. */
 void th_partition_function(struct th_instance *instance, struct th_str *name,
                            struct th_str *version);
 

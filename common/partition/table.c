@@ -354,7 +354,7 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
         d->name = event->name;
         d->version = event->version;
         d->data = kind == TH_PENDING_TASK ? event->data : TH_STR_ABSENT;
-        d->child_id = kind == TH_PENDING_CHILD ? event->instance_id : TH_STR_ABSENT;
+        d->child_id = kind == TH_PENDING_TASK ? TH_STR_ABSENT : event->instance_id;
         d->tags = copy.tags;
     }
     d->fire_at = event->fire_at;
@@ -374,7 +374,8 @@ struct th_event pending_event(const struct pending *d)
 {
     static const enum th_event_kind kinds[] = {[TH_PENDING_TASK] = TH_EVENT_TASK_SCHEDULED,
                                                [TH_PENDING_CHILD] = TH_EVENT_CHILD_CREATED,
-                                               [TH_PENDING_TIMER] = TH_EVENT_TIMER_CREATED};
+                                               [TH_PENDING_TIMER] = TH_EVENT_TIMER_CREATED,
+                                               [TH_PENDING_ENTITY] = TH_EVENT_ENTITY_CALLED};
     struct th_event event = th_event_of(kinds[d->kind], 0);
 
     event.id = d->event_id;

@@ -3,6 +3,7 @@
  * partition's work loop: timers that are due, instances that can run, marks, checkpoints.
  */
 #include "base/uuid.h"
+#include "model/name.h"
 #include "partition/internal.h"
 
 /* Letters offered in one episode at the most, by number and by bytes. */
@@ -167,6 +168,7 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
         .now = p->now > i->info.updated ? p->now : i->info.updated,
         .new_execution_id = th_str_n(t->execution_id, 32),
         .next_execution_id = th_str_n(t->next_execution_id, 32),
+        .max_operations = i->crashes > 0 ? 1 : p->options.max_operations, /* to find the culprit */
     };
 }
 
@@ -208,13 +210,41 @@ static void end_turn(struct th_partition *p, struct th_instance *i, struct turn 
 
 static void fail_crashed(struct th_instance *i, struct turn *t)
 {
+    const bool entity = th_is_entity(instance_id(i));
     const struct th_str message = th_arena_format(
         &t->arena,
-        "the process died %u times running this orchestrator (the last time: %s); it is not tried "
-        "again",
-        i->crashes, i->crash_reason ? i->crash_reason : "unknown");
+        "the process died %u times running this %s (the last time: %s); it is not tried again",
+        i->crashes, entity ? "operation" : "orchestrator",
+        i->crash_reason ? i->crash_reason : "unknown");
 
-    th_engine_fail(&t->in, TH_STR("OrchestratorCrashed"), message, &t->arena, &t->outcome);
+    th_engine_fail(&t->in, entity ? TH_STR("EntityCrashed") : TH_STR("OrchestratorCrashed"),
+                   message, &t->arena, &t->outcome);
+}
+
+/* Operations that the code left for the next time. */
+static void give_back(struct turn *t)
+{
+    size_t left = t->outcome.left_over;
+
+    for (size_t n = t->count; n > 0 && left > 0; n--) {
+        struct th_offer *offer = &t->offers[n - 1];
+        const enum th_event_kind kind = offer->message->event.kind;
+
+        if (offer->verdict != TH_VERDICT_TAKEN ||
+            (kind != TH_EVENT_ENTITY_SIGNALED && kind != TH_EVENT_ENTITY_CALLED))
+            continue;
+        offer->verdict = TH_VERDICT_LEFT;
+        left--;
+    }
+}
+
+static void write_outcome(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    give_back(t);
+    if (t->outcome.gone)
+        write_purge(p, i, t);
+    else
+        write_turn(p, i, t);
 }
 
 /* The run never was, but for the instance's place in the order. */
@@ -249,7 +279,7 @@ static void run_code(struct th_partition *p, struct th_instance *i, struct turn 
 {
     if (i->crashes >= p->options.max_crashes) {
         fail_crashed(i, t);
-        write_turn(p, i, t);
+        write_outcome(p, i, t);
         end_turn(p, i, t);
         return;
     }
@@ -293,7 +323,7 @@ void turn_run(struct th_partition *p, struct th_instance *i)
         return;
     case TH_BEGIN_DECIDED:
         th_engine_finish(&t->in, NULL, &t->arena, &t->outcome);
-        write_turn(p, i, t);
+        write_outcome(p, i, t);
         break;
     case TH_BEGIN_PURGE:
         write_purge(p, i, t);
@@ -312,6 +342,15 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
     struct turn *t = i->turn;
     const bool begins = t->outcome.replace_history;
 
+    if (th_is_entity(instance_id(i))) {
+        *out = (struct th_episode){.instance_id = instance_id(i),
+                                   .past_loaded = true,
+                                   .fresh = t->outcome.fresh.items,
+                                   .fresh_count = t->outcome.fresh.count,
+                                   .entity = true,
+                                   .state = i->info.output};
+        return true;
+    }
     *out = (struct th_episode){.instance_id = instance_id(i),
                                .execution_id = t->outcome.execution_id,
                                .past_loaded = begins,
@@ -356,9 +395,11 @@ void th_partition_ran(struct th_partition *p, struct th_instance *i,
     p->now = now > p->now ? now : p->now;
     if (!p->active)
         return; /* fenced meanwhile */
-    t->actions = actions_in_size(p, actions, as_it_runs(i).parent != NULL, &t->arena);
+    t->actions = th_is_entity(instance_id(i))
+                     ? results_in_size(p, actions, &t->arena)
+                     : actions_in_size(p, actions, as_it_runs(i).parent != NULL, &t->arena);
     th_engine_finish(&t->in, t->actions, &t->arena, &t->outcome);
-    write_turn(p, i, t);
+    write_outcome(p, i, t);
     end_turn(p, i, t);
 }
 
@@ -370,8 +411,9 @@ struct th_str th_partition_instance_id(const struct th_instance *i)
 void th_partition_function(struct th_instance *i, struct th_str *name, struct th_str *version)
 {
     const struct th_instance_info info = as_it_runs(i);
+    const bool entity = th_is_entity(instance_id(i));
 
-    *name = info.name;
+    *name = entity ? th_entity_name(instance_id(i)) : info.name;
     *version = info.version;
 }
 
@@ -398,7 +440,7 @@ bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th
         i = i->hh.next;
     *cursor = i;
     if (i)
-        *name = i->info.name;
+        *name = th_is_entity(instance_id(i)) ? th_entity_name(instance_id(i)) : i->info.name;
     return i != NULL;
 }
 

@@ -38,10 +38,10 @@ enum { TH_REDIS_TIMEOUT_MS = 5000 }; /* when the options say nothing */
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Keys of a partition, in the order of projection.lua. */
-enum { TH_REDIS_STATUSES = 8, TH_REDIS_KEYS = 4 + TH_REDIS_STATUSES };
+enum { TH_REDIS_STATUSES = 9, TH_REDIS_KEYS = 4 + TH_REDIS_STATUSES };
 #define X(name, number, text, terminal) \
     _Static_assert((number) < TH_REDIS_STATUSES, "a status without a key");
-TH_STATUSES(X)
+TH_ALL_STATUSES(X)
 #undef X
 
 /* ---- url.c ---- */

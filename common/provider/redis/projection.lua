@@ -37,7 +37,7 @@ Lua compares strings as the server's locale has it, and its numbers are doubles.
 compared by Redis, or here as numbers of 32 bits.
 ]]
 
-local STATE, ROWS, PARTS, FULL, STATUS, STATUSES = 1, 2, 3, 4, 5, 8 -- indexes of KEYS
+local STATE, ROWS, PARTS, FULL, STATUS, STATUSES = 1, 2, 3, 4, 5, 9 -- indexes of KEYS
 local EQUAL, MARK_ROWS = 32, 50
 local HEAD, CREATED, FULL_AT, STATUS_AT, KINDS, LEAN, COMPLETED, NAME = 10, 11, 19, 27, 28, 29, 33,
     57
