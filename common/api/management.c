@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "api/entities.h"
 #include "api/guard.h"
 #include "api/route.h"
 #include "api/text.h"
@@ -94,8 +95,7 @@ static struct th_str restore_plus(struct th_operation *op, struct th_str text)
     return th_str_n(copy, text.len);
 }
 
-/* False (answered): not a time. Absent or empty leaves `*out` as it is. */
-static bool parse_time(struct th_operation *op, const char *name, th_time *out)
+bool th_operation_time(struct th_operation *op, const char *name, th_time *out)
 {
     struct th_str text = query(op, name);
     if (text.len == 0 || th_time_parse(restore_plus(op, text), out)) {
@@ -207,7 +207,8 @@ static void answer_status(struct th_operation *op, const struct th_instance_info
 /* The reply's instance; NULL (answered): there is none. Clients expect a bare 404. */
 static const struct th_instance_info *replied_instance(struct th_operation *op)
 {
-    if (op->reply.error.code == TH_NOT_FOUND) {
+    bool entity = op->reply.info_count > 0 && op->reply.infos[0].status == TH_STATUS_ENTITY;
+    if (op->reply.error.code == TH_NOT_FOUND || entity) {
         th_answer_empty(&op->x, 404);
         return NULL;
     }
@@ -428,7 +429,7 @@ static enum th_step begin_start(struct th_operation *op)
     th_time start_at = TH_TIME_NONE;
     op->instance_id = param(op, "id");
     op->fail_with_500 = th_exchange_flag(&op->x, "returnInternalServerErrorOnFailure", false);
-    if (!check_start(op, name) || !parse_sync(op) || !parse_time(op, "startAt", &start_at)) {
+    if (!check_start(op, name) || !parse_sync(op) || !th_operation_time(op, "startAt", &start_at)) {
         return TH_STEP_DONE;
     }
     op->command = (struct th_command){
@@ -583,6 +584,13 @@ static bool from_hex(struct th_operation *op, struct th_str text, struct th_str 
     return text.len % 2 == 0;
 }
 
+void th_operation_answer_continuation(struct th_operation *op)
+{
+    if (op->reply.continuation.len) {
+        th_answer_header(&op->x, "x-ms-continuation-token", to_hex(op, op->reply.continuation));
+    }
+}
+
 static enum th_step after_list(struct th_operation *op)
 {
     if (op->reply.error.code != TH_OK) {
@@ -595,9 +603,7 @@ static enum th_step after_list(struct th_operation *op)
         th_document_status(&op->x.answer, &op->reply.infos[i], &op->form, NULL, 0);
     }
     th_buffer_text(&op->x.answer, "]");
-    if (op->reply.continuation.len) {
-        th_answer_header(&op->x, "x-ms-continuation-token", to_hex(op, op->reply.continuation));
-    }
+    th_operation_answer_continuation(op);
     th_answer_built(&op->x, 200, TH_JSON_TYPE);
     return TH_STEP_DONE;
 }
@@ -605,11 +611,11 @@ static enum th_step after_list(struct th_operation *op)
 static bool parse_range(struct th_operation *op, struct th_query *out)
 {
     out->from = out->to = out->completed_from = out->completed_to = TH_TIME_NONE;
-    return parse_time(op, "createdTimeFrom", &out->from) &&
-           parse_time(op, "createdTimeTo", &out->to) && parse_statuses(op, &out->statuses);
+    return th_operation_time(op, "createdTimeFrom", &out->from) &&
+           th_operation_time(op, "createdTimeTo", &out->to) && parse_statuses(op, &out->statuses);
 }
 
-static bool parse_page(struct th_operation *op, struct th_query *out)
+bool th_operation_page(struct th_operation *op, struct th_query *out)
 {
     struct th_str top = query(op, "top");
     struct th_str token = th_exchange_header(&op->x, "x-ms-continuation-token");
@@ -631,7 +637,7 @@ static enum th_step begin_list(struct th_operation *op)
 {
     op->command = (struct th_command){.payloads = true};
     struct th_query *wanted = &op->command.query;
-    if (!parse_range(op, wanted) || !parse_page(op, wanted)) {
+    if (!parse_range(op, wanted) || !th_operation_page(op, wanted)) {
         return TH_STEP_DONE;
     }
     parse_form(op);
@@ -804,11 +810,6 @@ static enum th_step begin_remove_hub(struct th_operation *op)
     return on_function_thread(op, op->api->options.hubs.remove, remove_hub);
 }
 
-static enum th_step begin_entities(struct th_operation *op)
-{
-    return refuse(op, 501, "entities are not supported yet");
-}
-
 /* Every hub here is its only copy, so it is primary already. */
 static enum th_step begin_make_primary(struct th_operation *op)
 {
@@ -835,7 +836,10 @@ static const struct endpoint {
     {"POST", "instances/{id}/restart", begin_restart},
     {"GET", "instances/{id}/history", begin_history},
     {"GET", "instances/{id}/wait", begin_wait},
-    {"GET,POST,DELETE", "entities/{*rest}", begin_entities},
+    {"GET", "entities/{name}/{key}", th_entities_read},
+    {"POST", "entities/{name}/{key}", th_entities_signal},
+    {"DELETE", "entities/{name}/{key}", th_entities_delete},
+    {"GET", "entities/{name?}", th_entities_list},
     {"POST", "makeprimary", begin_make_primary},
     {"GET", "binding", begin_binding},
     {"GET", "hub", begin_hub},

@@ -53,6 +53,13 @@ enum th_step th_operation_step(struct th_operation *op);
 
 /* Routes a request below the management path; `first` is the segment after it. */
 enum th_step th_management_begin(struct th_operation *op, size_t first);
+/* A query parameter that is a time. False (answered): it is none; absent or empty leaves `*out`. */
+bool th_operation_time(struct th_operation *op, const char *name, th_time *out);
+/* Rows per page and where to go on, as the request says. False (answered): it does not make sense.
+ */
+bool th_operation_page(struct th_operation *op, struct th_query *out);
+/* Says where the next page begins, if there is one. */
+void th_operation_answer_continuation(struct th_operation *op);
 /* The URLs that an answer names. */
 struct th_links th_operation_links(const struct th_operation *op);
 /* 202 with the check-status document. */

@@ -43,6 +43,7 @@ struct th_instance_info {
     uint64_t unlocked;     /* … and which of them it has released, as bits */
     /* entities; their state is `output`, and `completed` the time of their last episode: */
     struct th_str locked_by; /* the orchestration in that section */
+    bool has_state;          /* also known where `output` is left out */
     struct th_strs voided;   /* sections that were released before they asked for this entity */
 };
 

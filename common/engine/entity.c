@@ -349,6 +349,7 @@ static void close_batch(const struct th_engine_in *in, struct th_outcome *out)
     next->status = TH_STATUS_ENTITY;
     next->updated = next->completed = in->now;
     next->scheduled = TH_TIME_NONE;
+    next->has_state = th_str_present(next->output);
     out->continued = true;
     out->gone = is_nothing(next);
 }

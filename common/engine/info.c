@@ -142,7 +142,7 @@ struct th_instance_info th_info_pending(const struct th_message *start)
     X(23, voided)
 
 enum { INFO_STATUS = 15, INFO_GENERATION, INFO_EVENT_COUNT, INFO_STARTING, INFO_NESTED };
-enum { INFO_UNLOCKED = 24 };
+enum { INFO_UNLOCKED = 24, INFO_HAS_STATE };
 
 struct th_instance_info th_info_copy(struct th_arena *arena, const struct th_instance_info *info)
 {
@@ -182,7 +182,7 @@ static uint32_t count_fields(const struct th_instance_info *info, bool payloads)
 #define X(number, field) n += info->field.count > 0;
     INFO_LISTS(X)
 #undef X
-    return n + (info->unlocked != 0);
+    return n + (info->unlocked != 0) + info->has_state;
 }
 
 void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, bool payloads)
@@ -217,6 +217,10 @@ void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, 
     if (info->unlocked != 0) {
         th_write_u64(out, INFO_UNLOCKED);
         th_write_u64(out, info->unlocked);
+    }
+    if (info->has_state) {
+        th_write_u64(out, INFO_HAS_STATE);
+        th_write_bool(out, true);
     }
     th_write_u64(out, INFO_STATUS);
     th_write_u64(out, info->status);
@@ -271,6 +275,9 @@ static void decode_field(struct th_reader *in, uint64_t number, struct th_instan
 #undef X
     case INFO_UNLOCKED:
         out->unlocked = th_read_u64(in);
+        break;
+    case INFO_HAS_STATE:
+        out->has_state = th_read_bool(in);
         break;
     case INFO_STATUS:
         out->status = (enum th_status)read_at_most(in, TH_STATUS_ENTITY, "a status");

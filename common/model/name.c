@@ -186,6 +186,17 @@ struct th_str th_entity_id(struct th_arena *arena, struct th_str name, struct th
     return th_str_n(id, name.len + key.len + 2);
 }
 
+bool th_entity_name_check(struct th_str name, struct th_error *error)
+{
+    if (!th_function_name_check(name, error)) {
+        return false;
+    }
+    if (memchr(name.data, '@', name.len)) {
+        return th_fail(error, TH_INVALID, "entity name \"%.*s\" must not hold '@'", TH_PRI(name));
+    }
+    return true;
+}
+
 bool th_entity_id_check(struct th_str id, struct th_error *error)
 {
     if (!printable("entity id", id, TH_ENTITY_ID_MAX, error)) {

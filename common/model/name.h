@@ -28,6 +28,8 @@ static inline bool th_is_entity(struct th_str id)
 {
     return id.len > 0 && id.data[0] == '@';
 }
+/* A function's name that can stand in such an id. */
+bool th_entity_name_check(struct th_str name, struct th_error *error);
 /* The parts of an id that was checked. */
 struct th_str th_entity_name(struct th_str id);
 struct th_str th_entity_key(struct th_str id);

@@ -19,9 +19,10 @@ enum th_command_kind {
     TH_COMMAND_RESTART,   /* instance_id new_id */
     TH_COMMAND_PURGE,     /* instance_id recursive */
     TH_COMMAND_PURGE_BY,  /* query (limit and continuation ignored) recursive */
-    TH_COMMAND_STATUS,    /* instance_id payloads history */
+    TH_COMMAND_SIGNAL,    /* instance_id(an entity) name(operation) data start_at */
+    TH_COMMAND_STATUS,    /* instance_id(of an entity, too) payloads history */
     TH_COMMAND_WAIT,      /* instance_id payloads until_started deadline */
-    TH_COMMAND_QUERY,     /* query */
+    TH_COMMAND_QUERY,     /* query; without statuses: of orchestrations, not of entities */
     TH_COMMAND_HUB,       /* nothing: th_reply.hub */
 };
 
@@ -86,6 +87,7 @@ typedef void (*th_reply_fn)(void *argument, const struct th_reply *reply);
  *   REWIND     NOT_FOUND; PRECONDITION: it has not failed. RESTART  NOT_FOUND; PRECONDITION: same
  *              id while it has not ended. PURGE  NOT_FOUND; PRECONDITION: it has not ended.
  *   STATUS     NOT_FOUND. WAIT: waits for an unknown id to appear; TIMEOUT at the deadline.
+ *   SIGNAL     INVALID: bad id. Answered when durable: the entity need not exist.
  *   QUERY      INVALID: bad continuation.    any  UNAVAILABLE: no owner or storage in time;
  *              TOO_LARGE: a payload above 16 MiB.
  * A start is answered when durable; "not found" and "exists" rest on durable state only.

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/uuid.h"
+#include "model/name.h"
 #include "node/internal.h"
 
 #define MAX_ID   256
@@ -135,6 +136,7 @@ static struct th_message message_of(struct th_node *node, struct ticket *t)
         [TH_COMMAND_RESUME] = TH_EVENT_EXECUTION_RESUMED,
         [TH_COMMAND_REWIND] = TH_EVENT_EXECUTION_REWOUND,
         [TH_COMMAND_PURGE] = TH_EVENT_PURGE_REQUESTED,
+        [TH_COMMAND_SIGNAL] = TH_EVENT_ENTITY_SIGNALED,
     };
     const struct th_command *c = &t->command;
     struct th_message m = {.instance_id = c->instance_id,
@@ -150,15 +152,24 @@ static struct th_message message_of(struct th_node *node, struct ticket *t)
     m.event.recurse = c->recursive;
     m.event.tags = c->tags;
     m.event.trace = c->trace;
-    if (c->kind == TH_COMMAND_START) {
+    if (c->kind == TH_COMMAND_START || c->kind == TH_COMMAND_SIGNAL) {
         m.event.instance_id = c->instance_id;
         if (c->start_at != TH_TIME_NONE && c->start_at > node->now)
             m.event.fire_at = c->start_at;
     }
+    if (c->kind == TH_COMMAND_SIGNAL)
+        m.event.request_id = c->request_id;
     return m;
 }
 
-/* `fresh`: the id was just generated here, so durability is all there is to wait for. */
+/* Durability is all there is to wait for: its owner cannot refuse it. */
+static bool needs_no_owner(const struct ticket *t)
+{
+    return t->command.kind == TH_COMMAND_SIGNAL ||
+           (t->command.kind == TH_COMMAND_START && t->command.new_id);
+}
+
+/* `fresh`: the id was just generated here. */
 static void send_message(struct th_node *node, struct ticket *t, bool fresh)
 {
     const struct part *part = node_part_of(node, t->command.instance_id);
@@ -167,7 +178,7 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     struct th_blob *blob;
 
     m.fresh = fresh;
-    if (!fresh)
+    if (!needs_no_owner(t))
         m.reply_to =
             th_arena_format(&t->arena, "%s %016llx:%llu", node->provider->address,
                             (unsigned long long)node->options.seed, (unsigned long long)t->number);
@@ -191,9 +202,7 @@ void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *
     }
     if (t->state != TICKET_MESSAGE)
         return;
-    if (error->code != TH_OK)
-        ticket_finish(node, t, &reply);
-    else if (t->command.kind == TH_COMMAND_START && t->command.new_id)
+    if (error->code != TH_OK || needs_no_owner(t))
         ticket_finish(node, t, &reply);
 }
 
@@ -314,7 +323,8 @@ void ticket_absent(struct th_node *node, struct ticket *t)
     if (t->command.kind == TH_COMMAND_WAIT)
         ticket_keep_waiting(node, t);
     else
-        ticket_fail(node, t, TH_NOT_FOUND, "instance \"%.*s\" does not exist",
+        ticket_fail(node, t, TH_NOT_FOUND, "%s \"%.*s\" does not exist",
+                    th_is_entity(t->command.instance_id) ? "entity" : "instance",
                     TH_PRI(t->command.instance_id));
 }
 
@@ -492,9 +502,30 @@ static void copy_command(struct ticket *t, const struct th_command *c)
     to->query.continuation = th_arena_str(&t->arena, c->query.continuation);
     nested.tags = c->tags;
     to->tags = th_event_copy(&t->arena, &nested).tags;
+    if (c->query.statuses == 0)
+        to->query.statuses = TH_STATUS_ORCHESTRATIONS;
 }
 
-/* Empty when the command is in order; otherwise what is wrong with it. */
+/* What is for orchestrations or for entities only. */
+static bool check_target(const struct th_command *c, struct th_error *error)
+{
+    if (c->kind == TH_COMMAND_SIGNAL)
+        return th_entity_id_check(c->instance_id, error);
+    if (!th_is_entity(c->instance_id) || c->kind == TH_COMMAND_STATUS ||
+        c->kind == TH_COMMAND_PURGE)
+        return true;
+    return th_fail(error, TH_INVALID,
+                   "instance id: \"%.*s\" is an entity's; entities can be signalled, read and "
+                   "purged",
+                   TH_PRI(c->instance_id));
+}
+
+static bool has_name(enum th_command_kind kind)
+{
+    return kind == TH_COMMAND_START || kind == TH_COMMAND_RAISE || kind == TH_COMMAND_SIGNAL;
+}
+
+/* False: `error` says what is wrong with the command. */
 static bool check(struct th_node *node, const struct th_command *c, struct th_error *error)
 {
     if (node->closing)
@@ -504,8 +535,9 @@ static bool check(struct th_node *node, const struct th_command *c, struct th_er
     if (c->instance_id.len > MAX_ID)
         return th_fail(error, TH_INVALID, "instance id: %zu bytes are above the limit of %d",
                        c->instance_id.len, MAX_ID);
-    if ((c->kind == TH_COMMAND_START || c->kind == TH_COMMAND_RAISE) &&
-        (c->name.len == 0 || c->name.len > MAX_ID))
+    if (!check_target(c, error))
+        return false;
+    if (has_name(c->kind) && (c->name.len == 0 || c->name.len > MAX_ID))
         return th_fail(error, TH_INVALID, "name: must be 1 to %d bytes, not %zu", MAX_ID,
                        c->name.len);
     if (c->data.len > node->options.max_payload_bytes)
@@ -562,10 +594,11 @@ static void begin(struct th_node *node, struct ticket *t)
     case TH_COMMAND_SUSPEND:
     case TH_COMMAND_RESUME:
     case TH_COMMAND_REWIND:
+    case TH_COMMAND_SIGNAL:
         send_message(node, t, false);
         break;
     case TH_COMMAND_PURGE:
-        if (t->command.recursive)
+        if (t->command.recursive && !th_is_entity(t->command.instance_id))
             job_start(node, t);
         else
             send_message(node, t, false);

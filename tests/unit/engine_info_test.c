@@ -41,7 +41,8 @@ static struct th_instance_info any_info(struct th_random *r, struct th_arena *ar
                                     .locked_by = text_of(r, arena),
                                     .locked = texts_of(r, arena),
                                     .voided = texts_of(r, arena),
-                                    .unlocked = th_random_below(r, 3)};
+                                    .unlocked = th_random_below(r, 3),
+                                    .has_state = th_random_below(r, 2)};
 
     info.status = (enum th_status)th_random_below(r, 9);
     info.created = (th_time)th_random_next(r) >> 8;
@@ -89,7 +90,8 @@ static void expect_same(const struct th_instance_info *a, const struct th_instan
                                          .reason = i->section,
                                          .trace = i->locked_by,
                                          .lock_set = i->locked};
-        events[n][2] = (struct th_event){.lock_set = i->voided, .timestamp = (th_time)i->unlocked};
+        events[n][2] = (struct th_event){
+            .lock_set = i->voided, .timestamp = (th_time)i->unlocked, .recurse = i->has_state};
     }
     assert_true(th_event_equal(&events[0][0], &events[1][0]));
     assert_true(th_event_equal(&events[0][1], &events[1][1]));
