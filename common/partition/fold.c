@@ -12,7 +12,6 @@ struct fold {
     struct th_blob *blob;
     uint64_t stamp;
     bool live;
-    bool unlocked; /* an entity */
 };
 
 /* ---- marks ---- */
@@ -340,7 +339,6 @@ static void fold_episode(struct fold *f)
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
     const bool existed = th_info_exists(&i->info);
     const enum th_status was = existed ? i->info.status : TH_STATUS_PENDING;
-    const bool locked = th_str_present(i->info.section);
     struct th_events events = {0};
     struct th_reader reader = th_reader_of(f->r->events, &f->p->fold_arena, NULL);
 
@@ -360,7 +358,6 @@ static void fold_episode(struct fold *f)
         mark_changed(f, i);
         tell_change(f, i, was);
     }
-    f->unlocked = locked && !th_str_present(i->info.section);
     th_events_deinit(&events);
 }
 
@@ -368,7 +365,6 @@ static void fold_purge(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
 
-    f->unlocked = th_is_entity(f->r->instance_id);
     request_remember(f->p, f->r->reason, f->r->time);
     pending_close_all(i, true, 0);
     pending_cancel_orphans(i, 0);
@@ -418,8 +414,9 @@ static void fold_crash(struct fold *f)
 
 static bool takes_again(const struct fold *f, const struct th_instance *i)
 {
-    if (th_is_entity(f->r->instance_id))
-        return f->unlocked;
+    if (th_is_entity(f->r->instance_id)) /* only a lock keeps what waits for no time */
+        return i->parked_untimed > 0 && !th_str_present(i->info.section) &&
+               !MUTANT(f->p, KEEP_PARKED);
     return f->r->kind == TH_RECORD_EPISODE && i->known && i->info.status != TH_STATUS_SUSPENDED &&
            i->info.status != TH_STATUS_PENDING;
 }

@@ -131,6 +131,7 @@ struct th_instance {
 
     struct letter *mailbox; /* utlist DL, in order of arrival */
     struct letter *parked;
+    size_t parked_untimed;   /* of them, without a time to wait for */
     struct pending *pending; /* of the current execution, by event id */
     struct pending *orphans;
     size_t open_tasks;

@@ -44,7 +44,9 @@ struct th_instance; /* an instance in memory; a handle for the calls below */
     X(CLEAN_SKIPS, "the cleaning of the log leaves instances out")                            \
     X(BELIEVE_DOUBT, "after a broken connection acknowledgements are believed at once")       \
     X(REBUILD_SHORT, "a rebuilt projection is taken to hold more than it does")               \
-    X(ACCEPT_RESCHEDULED, "results of an earlier scheduling of an activity are accepted")
+    X(ACCEPT_RESCHEDULED, "results of an earlier scheduling of an activity are accepted")     \
+    X(DROP_LEFT_OVER, "operations that an entity's code left are taken for done")             \
+    X(KEEP_PARKED, "what waited for an entity's lock is not offered again")
 
 enum th_mutation {
 #define X(name, text) TH_MUTATION_##name,

@@ -220,34 +220,44 @@ static void put_in_place(struct th_instance *i, struct letter *l)
         DL_PREPEND(i->parked, l);
 }
 
-static void unpark_if(struct th_instance *i, const struct letter *due)
+static void leave_parked(struct letter *l)
+{
+    struct th_instance *i = l->instance;
+
+    heap_remove(i->partition, &l->heap_at);
+    DL_DELETE(i->parked, l);
+    i->parked_untimed -= l->not_before == TH_TIME_NONE;
+}
+
+static void take_back(struct letter *l, struct letter **back)
+{
+    leave_parked(l);
+    DL_APPEND(*back, l);
+    l->parked = false;
+    l->not_before = TH_TIME_NONE;
+}
+
+void instance_unpark(struct th_instance *i)
 {
     struct letter *l, *next, *back = NULL;
 
-    DL_FOREACH_SAFE(i->parked, l, next) {
-        if (l != due && (due || stays_parked(i, l)))
-            continue;
-        heap_remove(i->partition, &l->heap_at);
-        DL_DELETE(i->parked, l);
-        DL_APPEND(back, l);
-        l->parked = false;
-        l->not_before = TH_TIME_NONE;
-    }
+    DL_FOREACH_SAFE(i->parked, l, next)
+        if (!stays_parked(i, l))
+            take_back(l, &back);
     if (!back)
         return;
     put_in_front(i, back);
     instance_ready(i);
 }
 
-void instance_unpark(struct th_instance *i)
-{
-    if (i->parked)
-        unpark_if(i, NULL);
-}
-
 void instance_unpark_due(struct letter *l)
 {
-    unpark_if(l->instance, l);
+    struct th_instance *i = l->instance;
+    struct letter *back = NULL;
+
+    take_back(l, &back);
+    put_in_front(i, back);
+    instance_ready(i);
 }
 
 /* ---- letters ---- */
@@ -288,6 +298,7 @@ void letter_park(struct letter *l, th_time not_before)
     l->parked = l->was_parked = true;
     l->offered = false;
     l->not_before = not_before;
+    i->parked_untimed += not_before == TH_TIME_NONE;
     if (not_before != TH_TIME_NONE)
         heap_add_letter(l);
 }
@@ -305,9 +316,8 @@ void letter_free(struct letter *l)
     struct th_instance *i = l->instance;
     struct th_partition *p = i->partition;
 
-    heap_remove(p, &l->heap_at);
     if (l->parked)
-        DL_DELETE(i->parked, l);
+        leave_parked(l);
     else
         DL_DELETE(i->mailbox, l);
     if (l->from == LETTER_LOCAL)

@@ -240,7 +240,8 @@ static void give_back(struct turn *t)
 
 static void write_outcome(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
-    give_back(t);
+    if (!MUTANT(p, DROP_LEFT_OVER))
+        give_back(t);
     if (t->outcome.gone)
         write_purge(p, i, t);
     else

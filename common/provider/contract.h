@@ -25,7 +25,9 @@
  *     receiver would take a later message and then drop the earlier one as old (I3).
  *   - Ordered providers (see traits): after a failure everything submitted fails until poll has
  *     shown it, because it may follow from what failed; appends fail until the next claim.
- *   - A send's `source` at or above the number of partitions means a client.
+ *   - A send's `source` at or above the number of partitions means a client. What a partition sends
+ *     may land more than once, the receiver tells by its origin; what a client sends lands once, or
+ *     at most once when it failed.
  *   - A shared provider's log can lose its end (architecture 3.3). When its connection to a log was
  *     cut and is there again, it says so with TH_DONE_DOUBT, in front of every acknowledgement that
  *     came over the new one: the owner reads back what it last wrote before it believes more.

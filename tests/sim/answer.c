@@ -55,6 +55,26 @@ static void on_info(struct session *s, const struct th_reply *reply)
     session_next_op(s);
 }
 
+/* ---- entities ---- */
+
+static void on_signal(struct session *s, const struct th_reply *reply)
+{
+    if (reply->error.code != TH_OK)
+        unexpected(s, reply);
+    s->note->answered = true;
+    session_next_op(s);
+}
+
+static void on_entity(struct session *s, const struct th_reply *reply)
+{
+    if (reply->error.code != TH_NOT_FOUND &&
+        (reply->error.code != TH_OK || reply->info->status != TH_STATUS_ENTITY))
+        unexpected(s, reply);
+    session_next_op(s);
+}
+
+/* ---- commands to an instance ---- */
+
 static bool may_be_over(const struct session *s)
 {
     return s->ever_unknown || !s->clients->run->plan.world.ordered;
@@ -229,6 +249,12 @@ static void judge(struct session *s, const struct th_reply *reply)
     case ACT_STATUS:
     case ACT_HISTORY:
         on_info(s, reply);
+        break;
+    case ACT_SIGNAL:
+        on_signal(s, reply);
+        break;
+    case ACT_ENTITY:
+        on_entity(s, reply);
         break;
     case ACT_REWIND:
         on_rewind(s, reply);

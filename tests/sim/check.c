@@ -4,7 +4,7 @@
  * given, each message and activity as the valid records ask for it.
  */
 #include "provider/provider.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/bank.h"
 
 /* ---- what an instance came to ---- */
 
@@ -276,6 +276,10 @@ static void check_instances(struct run *run, struct facts *facts)
         if (!f->exists || run->report->failed)
             continue;
         run->report->instances++;
+        if (f->info.status == TH_STATUS_ENTITY) {
+            check_row(run, f);
+            continue;
+        }
         check_instance(run, f);
         check_raised(run, facts, f);
         history_check(run, f);
@@ -300,6 +304,7 @@ void check_end(struct run *run)
         check_no_more_rows(run, &facts);
         check_answers(run, &facts);
         check_bounded(run, &facts);
+        bank_check(run, &facts);
     }
     log_free(&facts);
 }

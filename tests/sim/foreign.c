@@ -1,10 +1,11 @@
 /*
- * foreign: an orchestrator that is not written against taskhub.h. Some SDKs give the attempts of an
+ * foreign: orchestrators that are not written against taskhub.h. Some SDKs give the attempts of an
  * activity all the same number (contracts 2.2), so that a late result of one attempt looks like
  * that of the next. "same-number" calls the activity "work" as often as its input says, always as
- * number 0, and wants each result to be that of its own call. It is a function of the events alone.
+ * number 0, and wants each result to be that of its own call. "transfer" is in bank.c. They are
+ * functions of the events alone.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/bank.h"
 
 static const struct th_event *event_at(const struct th_episode *e, size_t n)
 {
@@ -30,15 +31,13 @@ static void finish(struct th_actions *out, struct th_arena *arena, json_int_t n)
     action->data = th_arena_format(arena, "%lld", (long long)n);
 }
 
-enum th_executor_result foreign_run(const struct th_episode *episode, struct th_arena *arena,
-                                    struct th_actions *out)
+static void same_number(const struct th_episode *episode, struct th_arena *arena,
+                        struct th_actions *out)
 {
     const struct th_event *e;
     json_int_t times = 0, done = 0;
     bool wrong = false;
 
-    if (!episode->past_loaded && episode->past_count > 0)
-        return TH_EXECUTOR_NEEDS_HISTORY;
     for (size_t n = 0; (e = event_at(episode, n)); n++) {
         json_auto_t *data = json_loadb(e->data.data, e->data.len, JSON_DECODE_ANY, NULL);
 
@@ -51,20 +50,36 @@ enum th_executor_result foreign_run(const struct th_episode *episode, struct th_
         finish(out, arena, wrong ? -1 : done);
     else
         call(out, arena, done);
-    return TH_EXECUTOR_DONE;
 }
 
-bool foreign_is(const struct th_episode *episode)
+static struct th_str name_of(const struct th_episode *episode)
 {
     const struct th_event *e;
 
     for (size_t n = 0; (e = event_at(episode, n)); n++)
         if (e->kind == TH_EVENT_EXECUTION_STARTED)
-            return foreign_name(e->name);
-    return false;
+            return e->name;
+    return TH_STR_ABSENT;
+}
+
+enum th_executor_result foreign_run(const struct th_episode *episode, struct th_arena *arena,
+                                    struct th_actions *out)
+{
+    if (!episode->past_loaded && episode->past_count > 0)
+        return TH_EXECUTOR_NEEDS_HISTORY;
+    if (th_str_eq(name_of(episode), TH_STR("transfer")))
+        bank_transfer(episode, arena, out);
+    else
+        same_number(episode, arena, out);
+    return TH_EXECUTOR_DONE;
+}
+
+bool foreign_is(const struct th_episode *episode)
+{
+    return foreign_name(name_of(episode));
 }
 
 bool foreign_name(struct th_str name)
 {
-    return th_str_eq(name, TH_STR("same-number"));
+    return th_str_eq(name, TH_STR("same-number")) || th_str_eq(name, TH_STR("transfer"));
 }

@@ -297,6 +297,19 @@ static void check_snapshot(struct reading *r, const struct th_record *record, in
 
 /* ---- for the reader of a trace ---- */
 
+static void show_entity(struct th_buffer *line, const struct th_record *record)
+{
+    TH_ARENA arena = {0};
+    struct th_reader in = th_reader_of(record->next, &arena, NULL);
+    struct th_instance_info info;
+
+    if (!th_str_present(record->next) || !th_decode_info(&in, &info) ||
+        info.status != TH_STATUS_ENTITY)
+        return;
+    th_buffer_format(line, ", locked by \"%.*s\" in %.*s, void %zu, %.*s", TH_PRI(info.locked_by),
+                     TH_PRI(info.section), info.voided.count, TH_PRI(info.output));
+}
+
 static void show(const struct reading *r, const struct th_record *record, int64_t offset)
 {
     static const char *const kinds[] = {"",      "claim",      "episode",  "marks", "purge",
@@ -310,7 +323,7 @@ static void show(const struct reading *r, const struct th_record *record, int64_
                      r->partition, (long long)offset, (unsigned long long)record->sequence,
                      kinds[record->kind], TH_PRI(record->instance_id),
                      record->kind == TH_RECORD_SNAPSHOT ? ""
-                     : th_str_present(record->next)     ? " goes on as new"
+                     : th_str_present(record->next)     ? " is now"
                      : record->replace_history          ? " begins"
                                                         : "",
                      (long long)record->position);
@@ -323,6 +336,7 @@ static void show(const struct reading *r, const struct th_record *record, int64_
     if (th_str_present(record->events) && th_decode_events(&in, &events))
         for (size_t n = 0; n < events.count; n++)
             th_buffer_format(&line, ", %s", th_event_kind_text(events.items[n].kind));
+    show_entity(&line, record);
     run_show(r->run, "%.*s", TH_PRI(th_buffer_view(&line)));
     th_events_deinit(&events);
 }

@@ -7,7 +7,7 @@
  */
 #include <stdarg.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/bank.h"
 
 /* Steps of calm after which whatever is not finished never will be. */
 #define CALM_STEPS 400000
@@ -140,6 +140,8 @@ static enum th_executor_result orchestrate(void *argument, const struct th_episo
 {
     const struct process *p = argument;
 
+    if (episode->entity)
+        return bank_serve(episode, arena, out);
     if (foreign_is(episode))
         return foreign_run(episode, arena, out);
     return th_executor_run(p->executor, episode, arena, out);

@@ -10,7 +10,7 @@
  *   profile.c        what a profile leaves to the seed: sizes, rates, disasters
  *   program.c        workloads: random programs, and what each must answer
  *   orchestrators.c  the functions that run them, written against taskhub.h like any other
- *   foreign.c        an orchestrator of another SDK
+ *   foreign.c        orchestrators of other SDKs         bank.c       entities, transfers
  *   pool.c           activities: results after a while, lost with their process
  *   script.c         what each session asks for        client.c   how it asks and waits
  *   answer.c         what it makes of the answers      subject.c  that none is ever taken back
@@ -88,6 +88,7 @@ struct report {
     uint64_t steps, hash;
     uint64_t kills, stops, moves, pauses, wipes, commands, answers, stale, activities;
     uint64_t episodes, records, loads, evictions, replays, projections;
+    uint64_t operations; /* of entities */
     uint64_t instances, events, trims, parts, invalid, snapshots, cleanings, rebuilds, out;
     th_time elapsed; /* virtual */
 };

@@ -113,6 +113,7 @@ void subjects_free(struct clients *c)
 {
     struct subject *subject, *next_subject;
     struct start *start, *next_start;
+    struct bank_note *note, *next_note;
 
     HASH_ITER(hh, c->subjects, subject, next_subject) {
         HASH_DEL(c->subjects, subject);
@@ -127,9 +128,16 @@ void subjects_free(struct clients *c)
         free(start);
     }
     free(c->uids);
+    DL_FOREACH_SAFE(c->notes, note, next_note)
+        free(note);
 }
 
 /* ---- for the judge ---- */
+
+const struct bank_note *clients_notes(const struct clients *c)
+{
+    return c->notes;
+}
 
 const struct subject *clients_subjects(const struct clients *c)
 {

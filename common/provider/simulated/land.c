@@ -263,7 +263,8 @@ static void try_to_land(struct sim_handle *handle, struct sim_op *op)
 
 static void duplicate(struct th_sim_world *world, const struct sim_op *op)
 {
-    if (op->kind == TH_DONE_SEND && op->code == TH_OK && !world->options.ordered &&
+    const bool client = op->source >= world->options.partitions;
+    if (op->kind == TH_DONE_SEND && op->code == TH_OK && !client && !world->options.ordered &&
         sim_chance(world, world->options.duplicate_send)) {
         struct sim_op *again = op_clone(op);
         sim_lanes_add(&world->zombies, TH_SIM_ZOMBIE, again, again);

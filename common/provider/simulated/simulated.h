@@ -78,7 +78,7 @@ struct th_sim_options {
     double lose_append_ack;  /* it landed, the node is told that it failed */
     double lose_send;        /* a message fails and never lands */
     double lose_send_ack;    /* it landed, the node is told that it failed */
-    double duplicate_send;   /* a message lands a second time, at any later moment */
+    double duplicate_send;   /* a partition's message lands a second time, at any later moment */
     double lose_project;     /* a projection fails and is not applied */
     double lose_project_ack; /* it was applied, the node is told that it failed */
     double fail_answer;      /* a read, load, query or state fails */
