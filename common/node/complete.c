@@ -136,7 +136,7 @@ static void on_verify(struct th_node *node, struct part *part, struct th_complet
     if (c->error.code != TH_OK)
         lose_unavailable(node, part, c);
     else
-        th_partition_verified(part->core, c->records, c->record_count, node->now);
+        th_partition_verified(part->core, c->records, c->record_count, c->offset, node->now);
 }
 
 /* A projection that lost what it once held says nothing of absence: it is asked again. */

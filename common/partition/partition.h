@@ -185,8 +185,10 @@ void th_partition_gap(struct th_partition *p, const struct th_log_record *record
 /* The connection to the log was cut: it may have lost its end, and other records may stand where
  * those were. Nothing is believed until the own last record was read back (architecture 3.3). */
 void th_partition_doubt(struct th_partition *p);
+/* `next`: where reading goes on; behind the record that is not there, because the log begins later.
+ */
 void th_partition_verified(struct th_partition *p, const struct th_log_record *records,
-                           size_t count, th_time now);
+                           size_t count, int64_t next, th_time now);
 /* Where the log ends. An owner that writes nothing learns in this way that another one does. */
 void th_partition_log_end(struct th_partition *p, int64_t end, th_time now);
 void th_partition_sent(struct th_partition *p, uint64_t tag);

@@ -380,15 +380,21 @@ static bool is_own(struct th_partition *p, const struct th_log_record *r)
 }
 
 void th_partition_verified(struct th_partition *p, const struct th_log_record *records,
-                           size_t count, th_time now)
+                           size_t count, int64_t next, th_time now)
 {
     const bool own = count > 0 && is_own(p, &records[0]);
+    const bool cleaned = count == 0 && next > p->acked_offset;
 
     p->now = now > p->now ? now : p->now;
     th_arena_reset(&p->fold_arena);
     p->verifying = false;
     if (!p->active)
         return;
+    if (cleaned) {
+        fence(p, TH_FENCED, "the log of partition %u was cleaned by another owner",
+              p->options.index);
+        return;
+    }
     if (!own) {
         fence(p, TH_TRUNCATED,
               "the log of partition %u lost its end: the record acknowledged at %lld is not there",

@@ -655,12 +655,14 @@ void desk_walk(struct desk *d, size_t limit)
 void desk_verify(struct desk *d)
 {
     struct th_log_record found = {.offset = -1};
+    const int64_t start = d->log_count > 0 ? d->log[0].offset : d->log_end;
+    const int64_t from = d->verify > start ? d->verify : start;
 
     for (size_t n = 0; n < d->log_count; n++)
         if (d->log[n].offset == d->verify)
             found = d->log[n];
     d->verify = -1;
-    th_partition_verified(d->p, &found, found.offset >= 0, d->now);
+    th_partition_verified(d->p, &found, found.offset >= 0, from + (found.offset >= 0), d->now);
 }
 
 void desk_settle(struct desk *d)

@@ -78,6 +78,26 @@ static void test_another_record_fills_the_hole(void **state)
     expect_stopped(&d);
 }
 
+/* Another owner has been at work for so long that it cleaned the log. */
+static void test_the_record_was_cleaned(void **state)
+{
+    (void)state;
+    static const struct th_record checkpoint = {
+        .kind = TH_RECORD_CHECKPOINT, .incarnation = 1, .epoch = 7, .sequence = 9};
+    struct desk d;
+
+    begin(&d);
+    while (d.log_count > 0)
+        th_blob_unref(d.log[--d.log_count].bytes);
+    d.log_end = 9;
+    desk_foreign(&d, &checkpoint);
+    desk_verify(&d);
+    desk_pull(&d);
+    assert_true(d.fenced);
+    assert_int_equal(d.fence.code, TH_FENCED);
+    desk_deinit(&d);
+}
+
 /* Before its first record an owner reads back its claim. */
 static void test_the_claim_itself(void **state)
 {
@@ -99,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_acknowledgements_wait),
         cmocka_unit_test(test_the_record_is_gone),
         cmocka_unit_test(test_another_record_fills_the_hole),
+        cmocka_unit_test(test_the_record_was_cleaned),
         cmocka_unit_test(test_the_claim_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
