@@ -80,10 +80,11 @@ void project_stored(struct th_node *node, struct part *part, struct th_completio
     }
 }
 
-/* The look began when the owner's watermark was `checked`; only its own batches lead on. */
+/* The look began when the owner's watermark was `checked`; only its own batches lead on. One of a
+ * former owner, which took the projection for lost, may have a higher number. */
 static bool is_older(const struct th_watermark *stored, const struct part *part)
 {
-    return stored->batch < part->checked.batch;
+    return stored->batch < part->checked.batch || stored->epoch < part->checked.epoch;
 }
 
 void project_looked(struct th_node *node, struct part *part, const struct th_watermark *stored,

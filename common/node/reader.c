@@ -97,6 +97,16 @@ static bool lost_claim(const struct part *part, const struct th_completion *c,
     return false;
 }
 
+/* Rows of a later owner are not replaced. */
+static bool is_of_another(const struct th_node *node, const struct part *part,
+                          const struct th_watermark *w, struct th_error *error)
+{
+    if (node->traits.durable_projection || w->offset < 0 || w->epoch <= (uint64_t)part->epoch)
+        return false;
+    return !th_fail(error, TH_FENCED, "the projection of partition %u is another owner's",
+                    part->index);
+}
+
 static void read_on(struct th_node *node, struct part *part, struct reader *r)
 {
     r->state = READER_READS;
@@ -117,7 +127,7 @@ void reader_state(struct th_node *node, struct part *part, struct reader *r,
         ask_again(node, part, r, &c->error);
         return;
     }
-    if (lost_claim(part, c, &error)) {
+    if (lost_claim(part, c, &error) || is_of_another(node, part, w, &error)) {
         part_lose(node, part, &error);
         return;
     }
