@@ -97,8 +97,8 @@ class Requests(HubTest):
 
         instance = self.running.start_instance("stages")
         self.refused("POST", f"/instances/{instance}/raiseEvent/Go", str(LIMIT), text(LIMIT + 1), 413)
-        for body in (text(LIMIT), b"1"):
-            self.assertEqual(self.running.http("POST", f"{API}/instances/{instance}/raiseEvent/Go", body)[0], 202)
+        for name, body in (("Unread", text(LIMIT)), ("Go", b"2"), ("Go", b"1")):
+            self.assertEqual(self.running.http("POST", f"{API}/instances/{instance}/raiseEvent/{name}", body)[0], 202)
         self.assertEqual(self.running.wait(instance)["output"], 1, "unharmed")
 
         for name, words in (("big_result", "a result of"), ("big_output", "an output of"),
