@@ -144,7 +144,7 @@ static bool went_back(const struct th_node *node, const struct part *part,
                       const struct th_completion *c)
 {
     return !node->traits.durable_projection &&
-           (c->watermark.building || c->watermark.batch < part->watermark.batch);
+           (c->watermark.building || projection_is_older(&c->watermark, &part->watermark));
 }
 
 static bool on_load(struct th_node *node, struct part *part, const struct op *op,

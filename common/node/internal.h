@@ -50,7 +50,7 @@ enum part_state {
 struct reader {
     struct th_partition *core; /* of a lease: the partition's; beside one: its own. NULL: none */
     bool beside;
-    enum { READER_STATE, READER_READS, READER_ROWS, READER_STORES } state;
+    enum { READER_STATE, READER_TAKES, READER_READS, READER_ROWS, READER_STORES } state;
     uint64_t serial; /* of this attempt: what comes back for another one is ignored */
     int64_t at, to;
     bool begun;                     /* has seen its first record */
@@ -261,6 +261,8 @@ th_time reader_step(struct th_node *node, struct part *part, struct reader *r);
 
 /* ---- project.c ---- */
 void project_stored(struct th_node *node, struct part *part, struct th_completion *c);
+/* Whether a projection stands before where it is known to have stood. */
+bool projection_is_older(const struct th_watermark *stored, const struct th_watermark *known);
 /* What a look at the projection says of it, and of a batch whose fate is not known. */
 void project_looked(struct th_node *node, struct part *part, const struct th_watermark *stored,
                     uint64_t rows);

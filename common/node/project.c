@@ -80,13 +80,14 @@ void project_stored(struct th_node *node, struct part *part, struct th_completio
     }
 }
 
-/* The look began when the owner's watermark was `checked`; only its own batches lead on. One of a
- * former owner, which took the projection for lost, may have a higher number. */
-static bool is_older(const struct th_watermark *stored, const struct part *part)
+/* Numbers of batches count within an epoch: a former owner's may be higher. */
+bool projection_is_older(const struct th_watermark *stored, const struct th_watermark *known)
 {
-    return stored->batch < part->checked.batch || stored->epoch < part->checked.epoch;
+    return stored->epoch < known->epoch ||
+           (stored->epoch == known->epoch && stored->batch < known->batch);
 }
 
+/* The look began when the owner's watermark was `checked`; only its own batches lead on. */
 void project_looked(struct th_node *node, struct part *part, const struct th_watermark *stored,
                     uint64_t rows)
 {
@@ -102,7 +103,7 @@ void project_looked(struct th_node *node, struct part *part, const struct th_wat
         settle(node, part, &again);
     else if (stored->offset >= 0 && stored->epoch > (uint64_t)part->epoch)
         lose_to(node, part, stored);
-    else if (is_older(stored, part) || part->unresolved)
+    else if (projection_is_older(stored, &part->checked) || part->unresolved)
         make_again(node, part);
     else if (rows != stored->rows)
         lose_holes(node, part, &holes);

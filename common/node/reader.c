@@ -2,12 +2,14 @@
  * reader: folds a log into a core, piece by piece. For a new lease it leads from the claim to an
  * active partition; beside a living owner it makes the rows of a projection again that lost them.
  *
- *     STATE ──▶ READS ──piece──▶ ROWS ──▶ fold ──▶ STORES ──▶ READS … ──▶ end
+ *     STATE ──▶ TAKES ──▶ READS ──piece──▶ ROWS ──▶ fold ──▶ STORES ──▶ READS … ──▶ end
  *
- * Where the projection can be believed, the log is read from its floor on, and the rows of the
- * instances it speaks of are asked for. Where it cannot, the log is read from its start, and rows
- * come only from what was stored on the way, so that instances need not stay in memory. Whenever
- * log or rows turn out to be others than those it began with, it begins again.
+ * Where the projection can be believed, it is taken over, by an empty batch of the new epoch: what
+ * a former owner still has on its way to it is refused from then on. The log is read from the
+ * projection's floor on, and the rows of the instances it speaks of are asked for. Where it cannot,
+ * the log is read from its start, and rows come only from what was stored on the way, so that
+ * instances need not stay in memory. Whenever log or rows turn out to be others than those it began
+ * with, it begins again.
  */
 #include "node/internal.h"
 
@@ -117,6 +119,56 @@ static void read_on(struct th_node *node, struct part *part, struct reader *r)
 
 static void fold(struct th_node *node, struct part *part, struct reader *r);
 
+static void begin_reading(struct th_node *node, struct part *part, struct reader *r)
+{
+    const struct th_watermark *w = &r->expected;
+
+    th_partition_begin(r->core, part->epoch, r->at, w, part->watermark.batch, r->rebuild,
+                       node->now);
+    if (!r->rebuild && !node->traits.durable_projection && w->floor >= 0)
+        r->at = w->floor;
+    if (r->at < r->to)
+        read_on(node, part, r);
+    else
+        fold(node, part, r);
+}
+
+static bool is_ours(const struct th_node *node, const struct part *part, const struct reader *r)
+{
+    return node->traits.durable_projection || r->rebuild ||
+           r->expected.epoch == (uint64_t)part->epoch;
+}
+
+static void take_projection(struct th_node *node, struct part *part, struct reader *r)
+{
+    struct th_projection batch = {
+        .partition = part->index, .previous = r->expected, .next = r->expected};
+
+    batch.next.epoch = (uint64_t)part->epoch;
+    batch.next.batch++;
+    r->state = READER_TAKES;
+    r->projecting = batch.next;
+    node->provider->ops->project(node->provider, &batch,
+                                 node_op(node, OP_STORE, part->index, TH_STR_ABSENT, r->serial));
+}
+
+static void projection_taken(struct th_node *node, struct part *part, struct reader *r,
+                             const struct th_error *error)
+{
+    if (error->code == TH_OK) {
+        r->expected = r->projecting;
+        begin_reading(node, part, r);
+        return;
+    }
+    part->distrusted |= error->code == TH_CORRUPT;
+    if (error->code == TH_CORRUPT || error->code == TH_FENCED) {
+        begin(node, part, r);
+        return;
+    }
+    r->state = READER_STATE; /* whether it was taken shows there */
+    ask_again(node, part, r, error);
+}
+
 void reader_state(struct th_node *node, struct part *part, struct reader *r,
                   struct th_completion *c)
 {
@@ -134,16 +186,12 @@ void reader_state(struct th_node *node, struct part *part, struct reader *r,
     r->rebuild = r->beside || !can_be_believed(node, part, c);
     r->expected = *w;
     r->at = c->log_start;
-    if (!r->rebuild && !node->traits.durable_projection && w->floor >= 0)
-        r->at = w->floor;
     if (!r->beside && part->promised < c->inbox_end)
         part->promised = c->inbox_end;
-    th_partition_begin(r->core, part->epoch, c->log_start, w, part->watermark.batch, r->rebuild,
-                       node->now);
-    if (r->at < r->to)
-        read_on(node, part, r);
+    if (is_ours(node, part, r))
+        begin_reading(node, part, r);
     else
-        fold(node, part, r);
+        take_projection(node, part, r);
 }
 
 /* ---- reading ---- */
@@ -341,6 +389,10 @@ static void fold(struct th_node *node, struct part *part, struct reader *r)
 void reader_stored(struct th_node *node, struct part *part, struct reader *r,
                    struct th_completion *c)
 {
+    if (r->state == READER_TAKES) {
+        projection_taken(node, part, r, &c->error);
+        return;
+    }
     if (c->error.code != TH_OK) {
         node_say(node, TH_LOG_WARN, "the rows of partition %u are made again from the start: %s",
                  part->index, c->error.message);
