@@ -65,6 +65,7 @@ struct th_action *th_actions_add(struct th_actions *list, struct th_arena *arena
  * `past_count` events, and an executor that does not answers TH_EXECUTOR_NEEDS_HISTORY.
  */
 struct th_episode {
+    uint64_t number; /* of this run, by the node */
     struct th_str instance_id;
     struct th_str execution_id;
     bool past_loaded;
@@ -80,4 +81,5 @@ enum th_executor_result {
     TH_EXECUTOR_DONE,
     TH_EXECUTOR_NEEDS_HISTORY,
     TH_EXECUTOR_CRASHED, /* it runs in a process of its own, which is gone: nothing was done */
+    TH_EXECUTOR_LATER,   /* it runs elsewhere; the actions follow */
 };

@@ -299,6 +299,8 @@ static enum th_verdict offer_rewound(struct begin *b, struct th_offer *offer)
                                  b->info.failure, b->in->now);
         return drop(offer, TH_OK, "");
     }
+    if (parent && b->info.status == TH_STATUS_PENDING) /* its start names the old one */
+        return TH_VERDICT_PARKED;
     if (parent)
         return take(b, &m->event); /* still running: it answers the new execution of its parent */
     th_fail(&offer->error, TH_PRECONDITION,

@@ -44,14 +44,15 @@ static void fail_version(struct th_node *node, struct part *part, struct th_inst
     th_partition_ran(part->core, instance, &actions, node->now);
 }
 
-/* Whether this process may run the instance; otherwise it was failed or put back. */
+/* Whether the instance is to run here and now; otherwise it was failed or put back, or comes again.
+ */
 static bool may_run(struct th_node *node, struct part *part, struct th_instance *instance)
 {
     const struct th_node_hooks *h = &node->options.hooks;
     struct th_str name, version;
 
     if (!node->options.version && !h->serves)
-        return true;
+        return th_partition_served(part->core, instance, node->now);
     th_partition_function(instance, &name, &version);
     if (!version_fits(&node->options, version)) {
         if (node->options.version_failure == TH_VERSION_FAILURE_FAIL) {
@@ -59,7 +60,7 @@ static bool may_run(struct th_node *node, struct part *part, struct th_instance 
             return false;
         }
     } else if (!h->serves || h->serves(h->argument, false, name, version)) {
-        return true;
+        return th_partition_served(part->core, instance, node->now);
     }
     node_say(node, TH_LOG_WARN,
              "instance \"%.*s\" waits: nobody here serves orchestrator \"%.*s\", version \"%.*s\"",
@@ -78,13 +79,19 @@ static void effect_run(struct th_node *node, struct part *part, struct th_instan
     if (!may_run(node, part, instance))
         return;
     th_partition_episode(part->core, instance, false, &episode);
+    episode.number = ++node->next_episode;
     result = run(node, &episode, arena, &actions);
     if (result == TH_EXECUTOR_NEEDS_HISTORY) {
         if (!th_partition_episode(part->core, instance, true, &episode))
             return; /* RUN comes again when the history is there */
         node->stats.replays++;
         actions = (struct th_actions){0};
+        episode.number = node->next_episode;
         result = run(node, &episode, arena, &actions);
+    }
+    if (result == TH_EXECUTOR_LATER) {
+        away_add(node, part, instance, episode.number);
+        return;
     }
     if (result == TH_EXECUTOR_CRASHED) {
         th_node_hold(node, true);
@@ -158,6 +165,9 @@ static void carry_out(struct th_node *node, struct part *part, struct th_effect 
         break;
     case TH_EFFECT_RUN:
         effect_run(node, part, e->instance);
+        break;
+    case TH_EFFECT_INTERRUPT:
+        away_interrupt(node, part, th_str_of(e->id), e->tag);
         break;
     case TH_EFFECT_FORGET:
         node_forget(node, th_str_of(e->id));

@@ -196,6 +196,8 @@ struct ticket {
     uint32_t ends_missing;
 };
 
+struct away; /* an episode that runs elsewhere */
+
 struct th_node {
     struct th_node_options options;
     struct th_provider *provider;
@@ -218,6 +220,8 @@ struct th_node {
     struct result *results;
     struct handed *handed;
     struct th_node_stats stats;
+    struct away *away;
+    uint64_t next_episode;
 };
 
 /* ---- node.c ---- */
@@ -348,3 +352,12 @@ void view_answer(struct th_node *node, struct ticket *t);
 /* ---- jobs.c ---- */
 void job_start(struct th_node *node, struct ticket *t);
 void job_free(struct ticket *t);
+
+/* ---- away.c ---- */
+void away_add(struct th_node *node, struct part *part, struct th_instance *instance,
+              uint64_t number);
+/* All of a partition, which is being given up. */
+void away_drop(struct th_node *node, const struct part *part);
+/* That of an instance, which is told something that cannot wait. */
+void away_interrupt(struct th_node *node, struct part *part, struct th_str instance_id,
+                    uint64_t tag);

@@ -41,6 +41,7 @@ void part_drop(struct th_node *node, struct part *part)
         node->provider->ops->inbox_close(node->provider, part->index);
     reader_stop(&part->lease);
     reader_stop(&part->rebuild);
+    away_drop(node, part);
     if (part->core)
         th_partition_each(part->core, forget, node);
     th_partition_free(part->core);

@@ -33,10 +33,15 @@ struct th_node_hooks {
     void (*activity)(void *argument, const struct th_activity_work *work);
     /* The result is no longer wanted (terminated, …); the activity may be told. */
     void (*activity_canceled)(void *argument, uint64_t token);
-    /* Run one episode; NULL: the node's own executor. */
+    /* Run one episode; NULL: the node's own executor. TH_EXECUTOR_LATER: it runs elsewhere, and
+     * th_node_away_ran or th_node_away_back follows; what the episode points to lives until this
+     * call returns. */
     enum th_executor_result (*orchestrate)(void *argument, const struct th_episode *episode,
                                            struct th_arena *arena, struct th_actions *out);
     void (*forget)(void *argument, struct th_str instance_id);
+    /* An episode that runs elsewhere is no longer wanted: the lease is lost, or it was terminated.
+     */
+    void (*episode_canceled)(void *argument, uint64_t episode);
     /* Whether this process runs the function; work for others waits and is named in the hub
      * view. NULL: everything. */
     bool (*serves)(void *argument, bool activity, struct th_str name, struct th_str version);
@@ -118,6 +123,19 @@ struct th_activity_answer {
 };
 void th_node_activity_done(struct th_node *node, const struct th_activity_answer *answer,
                            th_time now);
+
+/* ---- episodes that run elsewhere (TH_EXECUTOR_LATER), by th_episode.number; unknown numbers are
+ * ignored: they are no longer wanted ---- */
+
+/* Where the actions are to be built; NULL: unknown. */
+struct th_arena *th_node_away_arena(struct th_node *node, uint64_t episode);
+void th_node_away_ran(struct th_node *node, uint64_t episode, const struct th_actions *actions,
+                      th_time now);
+/* It came to nothing, and is run again, perhaps elsewhere or with more messages. */
+void th_node_away_back(struct th_node *node, uint64_t episode, th_time now);
+
+/* hooks.serves says yes to more functions than before: what waited for one is tried again. */
+void th_node_served(struct th_node *node, th_time now);
 
 /* The result of an activity message (TH_SEND_ACTIVITIES), for whoever owns the partition now. Sent
  * until it is durable; then `done` is called, during a step. */

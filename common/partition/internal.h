@@ -115,7 +115,7 @@ struct th_instance {
     bool queued;   /* in p->runnable */
     bool busy;     /* an episode is with the executor */
     bool hold;     /* no new episode until its records are acknowledged: it waits to be projected */
-    bool unserved; /* put back: no episode before the partition is taken up again */
+    bool unserved; /* put back: nobody runs its code here */
     bool wants_code;                   /* waits for the end of th_partition_hold */
     struct th_instance *next_runnable; /* in p->runnable or p->deferred */
 
@@ -440,6 +440,9 @@ void slot_consume(struct th_partition *p, int64_t offset);
 bool turn_can_run(const struct th_instance *i);
 void turn_run(struct th_partition *p, struct th_instance *i);
 void turn_free(struct th_partition *p, struct turn *t);
+void effect_run(struct th_instance *i); /* of its turn */
+/* It runs elsewhere, perhaps for ever, and is not to be waited for. */
+void turn_interrupt(struct th_instance *i);
 
 /* ---- release.c ---- */
 struct th_effect *effect_hold(struct th_partition *p, enum th_effect_kind kind, uint64_t stamp);

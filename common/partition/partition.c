@@ -197,7 +197,7 @@ static void resume_after_load(struct th_partition *p, struct th_instance *i)
 {
     i->loading = false;
     if (i->turn)
-        effect_now(p, TH_EFFECT_RUN)->instance = i;
+        effect_run(i);
     else
         instance_ready(i);
     instance_touch(i);

@@ -87,6 +87,7 @@ enum th_effect_kind {
     TH_EFFECT_REPLY,      /* reply_to, error, id */
     TH_EFFECT_CHANGED,    /* id: it started or ended, durably */
     TH_EFFECT_RUN,        /* run an episode of `instance`, then th_partition_ran */
+    TH_EFFECT_INTERRUPT,  /* a RUN of `id` is not worth waiting for: th_partition_interrupt(tag) */
     TH_EFFECT_FORGET,     /* id: the executor may drop it */
     TH_EFFECT_LOAD,       /* id, with history; then th_partition_loaded */
     TH_EFFECT_READ,       /* the log in [from, to): th_partition_gap */
@@ -227,9 +228,17 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *instance, 
 struct th_arena *th_partition_arena(struct th_instance *instance); /* for the actions */
 void th_partition_ran(struct th_partition *p, struct th_instance *instance,
                       const struct th_actions *actions, th_time now);
-/* Nobody here serves this orchestrator (or this version of it): its messages are parked and it
- * waits until the partition is taken up again. */
+/* Nobody here serves this function (or this version of it): its messages are parked, and wait until
+ * the partition is taken up again or th_partition_serve_again. What needs no code goes on. */
 void th_partition_put_back(struct th_partition *p, struct th_instance *instance, th_time now);
+void th_partition_serve_again(struct th_partition *p, th_time now);
+/* The function of this RUN is served. False: there are older messages that waited for this; RUN
+ * comes again with them. */
+bool th_partition_served(struct th_partition *p, struct th_instance *instance, th_time now);
+/* Ends a RUN that runs elsewhere, because something has come that cannot wait. The handle of its
+ * instance; NULL: it has ended by itself meanwhile. */
+const struct th_instance *th_partition_interrupt(struct th_partition *p, struct th_str instance_id,
+                                                 uint64_t tag, th_time now);
 /* The run came to nothing; its messages are offered again. */
 void th_partition_interrupted(struct th_partition *p, struct th_instance *instance, th_time now);
 struct th_str th_partition_instance_id(const struct th_instance *instance);

@@ -57,16 +57,23 @@ void effects_release(struct th_partition *p)
         p->effect_first = 0;
 }
 
+/* A RUN that was interrupted before it was taken. */
+static bool is_over(const struct th_effect *e)
+{
+    return e->kind == TH_EFFECT_RUN && (!e->instance->turn || e->instance->turn->id != e->tag);
+}
+
 bool th_partition_effect(struct th_partition *p, struct th_effect *out)
 {
     effects_release(p);
-    if (p->ready_count == 0) {
-        p->ready_first = 0;
-        return false;
+    while (p->ready_count > 0) {
+        *out = p->ready[p->ready_first++];
+        p->ready_count--;
+        if (!is_over(out))
+            return true;
     }
-    *out = p->ready[p->ready_first++];
-    p->ready_count--;
-    return true;
+    p->ready_first = 0;
+    return false;
 }
 
 void th_effect_deinit(struct th_effect *effect)

@@ -287,6 +287,8 @@ void letter_deliver(struct letter *l, struct th_instance *i)
 {
     l->instance = i;
     DL_APPEND(i->mailbox, l);
+    if (i->busy && l->message.event.kind == TH_EVENT_EXECUTION_TERMINATED)
+        turn_interrupt(i);
 }
 
 void letter_park(struct letter *l, th_time not_before)
@@ -338,6 +340,7 @@ struct letter *letter_answer(struct pending *d, enum th_event_kind kind, struct 
     l->message.execution_id = th_str_n(l->blob->data, execution.len);
     l->message.event = th_event_of(kind, d->instance->partition->now);
     l->message.event.related_id = d->event_id;
+    l->message.scheduled = d->stamp; /* its number may be open again when this is taken */
     if (th_str_present(data))
         l->message.event.data = th_str_n(l->blob->data + execution.len, data.len);
     letter_deliver(l, d->instance);

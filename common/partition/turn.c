@@ -59,8 +59,8 @@ static bool has_offer(const struct th_instance *i)
 
 bool turn_can_run(const struct th_instance *i)
 {
-    return i->known && !i->unserved && !i->wants_code && !i->busy && !i->loading && !i->turn &&
-           i->partition->active && (i->info.starting || has_offer(i));
+    return i->known && !i->wants_code && !i->busy && !i->loading && !i->turn &&
+           i->partition->active && ((i->info.starting && !i->unserved) || has_offer(i));
 }
 
 /* ---- what the engine asks ---- */
@@ -256,6 +256,25 @@ static void undo(struct th_partition *p, struct th_instance *i, struct turn *t)
     end_turn(p, i, t);
 }
 
+void turn_interrupt(struct th_instance *i)
+{
+    struct th_effect *e = effect_now(i->partition, TH_EFFECT_INTERRUPT);
+
+    e->id = th_str_dup(instance_id(i));
+    e->tag = i->turn->id;
+}
+
+const struct th_instance *th_partition_interrupt(struct th_partition *p, struct th_str id,
+                                                 uint64_t tag, th_time now)
+{
+    struct th_instance *i = instance_find(p, id);
+
+    if (!i || !i->busy || i->turn->id != tag)
+        return NULL;
+    th_partition_interrupted(p, i, now);
+    return i;
+}
+
 void th_partition_interrupted(struct th_partition *p, struct th_instance *i, th_time now)
 {
     p->now = now > p->now ? now : p->now;
@@ -276,6 +295,14 @@ void th_partition_hold(struct th_partition *p, bool held)
     }
 }
 
+void effect_run(struct th_instance *i)
+{
+    struct th_effect *e = effect_now(i->partition, TH_EFFECT_RUN);
+
+    e->instance = i;
+    e->tag = i->turn->id;
+}
+
 static void run_code(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     if (i->crashes >= p->options.max_crashes) {
@@ -290,7 +317,7 @@ static void run_code(struct th_partition *p, struct th_instance *i, struct turn 
     }
     i->busy = true;
     i->turn = t;
-    effect_now(p, TH_EFFECT_RUN)->instance = i;
+    effect_run(i);
 }
 
 void turn_run(struct th_partition *p, struct th_instance *i)
@@ -431,6 +458,33 @@ void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_tim
     write_nothing(p, t);
     i->unserved = true;
     end_turn(p, i, t);
+}
+
+static void serve(struct th_instance *i)
+{
+    i->unserved = false;
+    instance_unpark(i);
+    instance_ready(i);
+    instance_touch(i);
+}
+
+void th_partition_serve_again(struct th_partition *p, th_time now)
+{
+    struct th_instance *i, *next;
+
+    p->now = now > p->now ? now : p->now;
+    HASH_ITER(hh, p->instances, i, next)
+        if (i->unserved)
+            serve(i);
+}
+
+bool th_partition_served(struct th_partition *p, struct th_instance *i, th_time now)
+{
+    if (!i->unserved)
+        return true;
+    th_partition_interrupted(p, i, now);
+    serve(i);
+    return false;
 }
 
 bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th_str *name)

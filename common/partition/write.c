@@ -148,16 +148,26 @@ static bool is_timer(const struct letter *l)
     return l->message.event.kind == TH_EVENT_TIMER_FIRED;
 }
 
-/* What is parked stays in memory where it is durable already. False: it left the mailbox. */
+/* Whether it is durable already, as what it is. A start leaves a placeholder by the record that
+ * parks it, so that it can be looked for, and is known again. */
+static bool is_parked_by_record(const struct letter *l)
+{
+    const bool start = l->message.event.kind == TH_EVENT_EXECUTION_STARTED;
+
+    return (l->from == LETTER_LOCAL && (l->was_parked || !start)) ||
+           (l->from == LETTER_ANSWER && is_timer(l));
+}
+
+/* What is durable stays in memory. True: as for settle. */
 static bool settle_parked(struct th_partition *p, struct letter *l, const struct th_offer *offer)
 {
-    if (l->from == LETTER_LOCAL || (l->from == LETTER_ANSWER && is_timer(l))) {
+    if (is_parked_by_record(l)) {
         letter_park(l, offer->not_before);
         return true;
     }
     park_durably(p, l, offer->not_before);
     consume(p, l, false);
-    return false;
+    return l->from == LETTER_LOCAL;
 }
 
 /* True when the letter stays with its instance, or goes by the fold of the record. */

@@ -39,6 +39,7 @@ static void draw_common(struct plan *plan, struct th_random *random)
     plan->project_interval = (th_time)between(random, 1, 40) * TH_MILLISECOND;
     plan->replay_always = th_random_below(random, 4) == 0;
     plan->lazy = up_to(random, 0.5);
+    plan->away = th_random_below(random, 2) == 0 ? 0 : th_random_unit(random);
     plan->skew = (th_time)up_to(random, 3.0 * TH_SECOND);
 }
 
@@ -63,6 +64,7 @@ static void draw_embedded(struct plan *plan, struct th_random *random)
     w->lose_trim = up_to(random, 0.3);
     plan->kill = up_to(random, 0.02);
     plan->stop = up_to(random, 0.005);
+    plan->strike = up_to(random, 0.005);
     plan->power_cut = up_to(random, 0.002);
     plan->blame = up_to(random, 0.2);
     plan->impatient = up_to(random, 0.02);
@@ -94,6 +96,7 @@ static void draw_cluster(struct plan *plan, struct th_random *random)
     plan->doubt = up_to(random, 0.01);
     plan->kill = up_to(random, 0.01);
     plan->stop = up_to(random, 0.003);
+    plan->strike = up_to(random, 0.005);
     plan->power_cut = up_to(random, 0.001);
     plan->blame = up_to(random, 0.2);
     plan->pause = up_to(random, 0.01);

@@ -135,16 +135,20 @@ static struct th_executor *executor_new(struct run *run)
 }
 
 /* Without its past nobody knows whose it is: the executor asks for what it does not have warm. */
-static enum th_executor_result orchestrate(void *argument, const struct th_episode *episode,
-                                           struct th_arena *arena, struct th_actions *out)
+static enum th_executor_result code(struct process *p, const struct th_episode *episode,
+                                    struct th_arena *arena, struct th_actions *out)
 {
-    const struct process *p = argument;
-
     if (episode->entity)
         return bank_serve(episode, arena, out);
     if (foreign_is(episode))
         return foreign_run(episode, arena, out);
     return th_executor_run(p->executor, episode, arena, out);
+}
+
+static enum th_executor_result orchestrate(void *argument, const struct th_episode *episode,
+                                           struct th_arena *arena, struct th_actions *out)
+{
+    return away_run(argument, episode, arena, out, code);
 }
 
 static void forget(void *argument, struct th_str instance_id)
@@ -184,10 +188,13 @@ static void process_open(struct run *run, struct process *p)
     options.hooks.activity_canceled = pool_canceled;
     options.hooks.orchestrate = orchestrate;
     options.hooks.forget = forget;
+    options.hooks.episode_canceled = away_canceled;
+    options.hooks.serves = run->plan.strike > 0 ? away_serves : NULL;
     if (run->plan.world.shared) {
         options.hooks.goes_out = pool_goes_out;
         options.hooks.is_alive = pool_is_alive;
     }
+    p->served_at = TH_TIME_NONE;
     p->node = th_node_new(&options);
     p->executor = executor_new(run);
     p->next = run_now(run);
@@ -220,6 +227,7 @@ static void process_close(struct run *run, struct process *p)
     add_stats(run, p);
     th_sim_kill(p->provider);
     pool_lost(run->pool, p);
+    away_lost(run, p);
     th_node_free(p->node);
     th_executor_free(p->executor);
     clients_lost(run->clients, p);
@@ -277,7 +285,7 @@ static void finish_stops(struct run *run)
 
 static bool settled(const struct run *run)
 {
-    return clients_done(run->clients) && pool_open(run->pool) == 0;
+    return clients_done(run->clients) && pool_open(run->pool) == 0 && !run->away;
 }
 
 static void pause_process(struct run *run, struct process *p)
@@ -396,6 +404,8 @@ static void disasters(struct run *run)
         process_stop(run, p);
     if (run_chance(run, plan->pause))
         pause_process(run, p);
+    if (run_chance(run, plan->strike))
+        away_strike(run, p);
     if (run_chance(run, plan->move))
         move(run, partition);
     if (run_chance(run, plan->wipe))
@@ -485,7 +495,8 @@ void run_step_all(struct run *run)
 /* When something happens although the world is idle. */
 static th_time next_due(const struct run *run)
 {
-    th_time next = earlier(pool_next(run->pool), clients_next(run->clients));
+    th_time next =
+        earlier(away_next(run), earlier(pool_next(run->pool), clients_next(run->clients)));
 
     for (unsigned n = 0; n < run->plan.processes; n++) {
         const struct process *p = &run->processes[n];
@@ -502,6 +513,7 @@ static void have_turns(struct run *run)
     recover(run);
     finish_stops(run);
     pool_step(run->pool, run_now(run));
+    away_step(run);
     clients_step(run->clients, run_now(run));
 }
 

@@ -11,6 +11,7 @@
  *   program.c        workloads: random programs, and what each must answer
  *   orchestrators.c  the functions that run them, written against taskhub.h like any other
  *   foreign.c        orchestrators of other SDKs         bank.c       entities, transfers
+ *   away.c           episodes that run elsewhere
  *   pool.c           activities: results after a while, lost with their process
  *   script.c         what each session asks for        client.c   how it asks and waits
  *   answer.c         what it makes of the answers      subject.c  that none is ever taken back
@@ -56,6 +57,8 @@ struct plan {
     double kill, stop, power_cut, pause, move, wipe, dump, restore, lose_row, down, doubt;
     double goes_out;  /* an activity is put where any process may take it */
     double blame;     /* a process that died is said to have died running some instance */
+    double away;      /* an episode runs elsewhere */
+    double strike;    /* a process serves nothing for a while */
     double lazy;      /* a process is not stepped although something happened */
     double astray;    /* a client asks a process that does not own the partition */
     double impatient; /* a client gives up and asks again */
@@ -106,6 +109,7 @@ struct process {
     bool paused, stopping;
     th_time skew; /* of its clock */
     th_time resume_at, next;
+    th_time served_at; /* until then it serves nothing; NONE: it does */
     bool taken[MAX_PARTITIONS];
 };
 
@@ -120,6 +124,7 @@ struct run {
     unsigned owner[MAX_PARTITIONS];     /* the process that is meant to own it */
     th_time release_at[MAX_PARTITIONS]; /* when the others are told so */
     struct pool *pool;
+    struct away *away;
     struct clients *clients;
     struct report *report;
     uint64_t step, lives, hash;
@@ -202,6 +207,21 @@ bool foreign_is(const struct th_episode *episode);
 bool foreign_name(struct th_str name);
 enum th_executor_result foreign_run(const struct th_episode *episode, struct th_arena *arena,
                                     struct th_actions *out);
+
+/* ---- away.c ------------------------------------------------------------------------------------
+ */
+
+typedef enum th_executor_result away_code(struct process *p, const struct th_episode *episode,
+                                          struct th_arena *arena, struct th_actions *out);
+/* Runs `code`, now and then so that its actions come later. */
+enum th_executor_result away_run(struct process *p, const struct th_episode *episode,
+                                 struct th_arena *arena, struct th_actions *out, away_code *code);
+void away_canceled(void *process, uint64_t episode);
+void away_lost(struct run *run, const struct process *process); /* it died */
+bool away_serves(void *process, bool activity, struct th_str name, struct th_str version);
+void away_strike(struct run *run, struct process *p); /* it serves nothing for a while */
+th_time away_next(const struct run *run);
+void away_step(struct run *run);
 
 /* ---- pool.c ------------------------------------------------------------------------------------
  */

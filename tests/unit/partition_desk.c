@@ -326,6 +326,16 @@ static void keep_run(struct desk *d, struct th_instance *instance)
     d->runs[d->run_count++] = instance;
 }
 
+static void drop_run(struct desk *d, const struct th_instance *instance)
+{
+    size_t kept = 0;
+
+    for (size_t n = 0; n < d->run_count; n++)
+        if (d->runs[n] != instance)
+            d->runs[kept++] = d->runs[n];
+    d->run_count = kept;
+}
+
 static void note_fence(struct desk *d, const struct th_effect *e)
 {
     SAY(d, "fenced: %s\n", e->error->message);
@@ -356,6 +366,10 @@ static void carry_out(struct desk *d, struct th_effect *e)
         break;
     case TH_EFFECT_RUN:
         keep_run(d, e->instance);
+        break;
+    case TH_EFFECT_INTERRUPT:
+        SAY(d, "interrupt %s\n", e->id);
+        drop_run(d, th_partition_interrupt(d->p, th_str_of(e->id), e->tag, d->now));
         break;
     case TH_EFFECT_FORGET:
         SAY(d, "forget %s\n", e->id);
