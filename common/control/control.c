@@ -186,6 +186,18 @@ static void read_failed(struct th_control *control, const rd_kafka_message_t *me
     }
 }
 
+/* An end is told (PARTITION_EOF) only by a fetch that brought nothing, which never comes while
+ * others speak; so each record is held against the end that came with its fetch. */
+static bool is_last(struct th_control *control, const rd_kafka_message_t *message)
+{
+    int64_t low;
+    int64_t high;
+    return rd_kafka_get_watermark_offsets(control->reader.rk,
+                                          rd_kafka_topic_name(control->read_topic), 0, &low,
+                                          &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+           message->offset + 1 >= high;
+}
+
 static void take_message(struct th_control *control, const rd_kafka_message_t *message)
 {
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -195,6 +207,9 @@ static void take_message(struct th_control *control, const rd_kafka_message_t *m
         return;
     } else {
         take_record(control, message);
+        if (is_last(control, message)) {
+            caught_up(control);
+        }
     }
     control->read_trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
     control->read_again_at = TH_TIME_NONE;
