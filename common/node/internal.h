@@ -87,6 +87,7 @@ struct part {
     th_time retry_at;
     uint32_t losses;    /* in a row */
     char trouble[256];  /* what the last loss was about; empty: none since the partition is ours */
+    bool distrusted;    /* its projection was found damaged: the next lease makes it again */
     bool doubted;       /* the connection to the log was cut since the claim */
     bool releasing;     /* given up as soon as what is under way is durable … */
     th_time release_by; /* … and at the latest then */

@@ -83,6 +83,7 @@ void part_lose(struct th_node *node, struct part *part, const struct th_error *e
     const struct th_error why = *error; /* may lie in what is dropped */
     const bool given_up = part->releasing;
 
+    part->distrusted |= why.code == TH_CORRUPT;
     part_drop(node, part);
     note_trouble(node, part, &why);
     if (given_up)
@@ -147,6 +148,7 @@ void part_activate(struct th_node *node, struct part *part)
     part->lease = (struct reader){.core = NULL};
     position = th_partition_activate(part->core, node->now);
     part->state = PART_ACTIVE;
+    part->distrusted = false;
     part->losses = 0;
     part->delivered = position;
     part->active_since = node->now;
