@@ -288,7 +288,7 @@ void node_result(struct th_node *node, const struct th_shared_result *result,
 void results_sent(struct th_node *node, uint64_t number, const struct th_error *error);
 th_time results_step(struct th_node *node);
 void results_free(struct th_node *node);
-void handed_add(void *handing, const struct th_running_task *task);
+bool handed_add(void *handing, const struct th_running_task *task);
 bool handed_done(struct th_node *node, const struct th_activity_answer *answer);
 void handed_free_all(struct th_node *node);
 
