@@ -119,9 +119,8 @@ static bool is_activity(uint32_t destination)
 /* Of all partitions in turn, or the one that is named. */
 static uint32_t activity_partition(struct th_kafka *kafka, uint32_t destination)
 {
-    uint32_t n = destination == TH_SEND_ACTIVITIES
-                     ? kafka->next_activity++
-                     : destination - TH_SEND_ACTIVITY_PARTITION(0);
+    uint32_t n = destination == TH_SEND_ACTIVITIES ? kafka->next_activity++
+                                                   : destination - TH_SEND_ACTIVITY_PARTITION(0);
     return n % kafka->hub.activity_partitions;
 }
 
