@@ -151,10 +151,13 @@ void th_node_hold(struct th_node *node, bool held);
 bool th_node_drained(struct th_node *node);
 void th_node_drain(struct th_node *node);
 
-/* Counters for metrics, bench and tests. */
+/* For metrics, bench and tests. Counters since the start, then how it is now. */
 struct th_node_stats {
     uint64_t episodes, records, activities, messages, loads, evictions, projections, replays;
-    uint64_t snapshots, cleanings;
-    size_t instances, pending_activities, timers, waiting_commands;
+    uint64_t snapshots, cleanings, rebuilds, leases_taken, leases_lost;
+    size_t instances, pending_activities, timers, waiting_commands, unprojected;
+    uint32_t owned;      /* partitions that are ours */
+    uint32_t rebuilding; /* … whose projection is being made again */
+    uint32_t held_back;  /* … whose inbox waits for the projection */
 };
 void th_node_get_stats(const struct th_node *node, struct th_node_stats *out);
