@@ -127,6 +127,3 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
 
 void cli_command_help(const struct cli_command *command, FILE *out);
 void cli_exits_help(FILE *out);
-
-/* Milliseconds of "250ms", "10s", "5m", "2h", "1.5" (seconds); false when it is none. */
-bool cli_period(const char *text, int64_t *out);

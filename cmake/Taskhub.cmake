@@ -53,7 +53,7 @@ check_pie_supported(LANGUAGES C)
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-foreach(package msgpack sqlite3 libmicrohttpd libcurl jansson lapacke rdkafka)
+foreach(package msgpack sqlite3 libmicrohttpd libcurl jansson lapacke rdkafka hiredis)
     pkg_check_modules(${package} REQUIRED QUIET IMPORTED_TARGET GLOBAL ${package})
 endforeach()
 if(TASKHUB_TESTS AND NOT TASKHUB_FUZZ)

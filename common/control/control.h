@@ -35,7 +35,7 @@ struct th_control_options {
     void (*changed)(void *argument, const struct th_member *before, const struct th_member *now);
     void (*gone)(void *argument, const struct th_member *member,
                  bool farewell);   /* said so itself */
-    void (*ready)(void *argument); /* once, see th_control_ready */
+    void (*ready)(void *argument); /* once, see th_control_ready; those there have joined */
 };
 
 /* Starts the thread; does not wait for a broker. The hub must exist: a stock broker would create

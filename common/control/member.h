@@ -34,8 +34,9 @@ enum th_function_kind {
 };
 
 /*
- * Tables: number, field, type, meaning. Types: U32, U64, I64, TIME (wall clock, in microseconds),
- * STR, and LIST of one of the tables, which is a pointer `field` and a `field`_count.
+ * Tables: number, field, type, meaning. Types: U32, U64, I64, TIME (wall clock, in microseconds;
+ * TH_TIME_NONE: none), STR, and lists of the tables before, each a pointer `field` and a
+ * `field`_count. A field that is 0, no time, absent or empty is not written.
  */
 
 /* A function that the process serves, or of which it only waits for another to serve it. */
@@ -142,7 +143,7 @@ struct th_member_unserved {
 struct th_member {
     TH_MEMBER_FIELDS(X)
     th_time heard; /* the broker's time of the record it was read from */
-    int references;
+    atomic_int references;
     struct th_arena arena;
 };
 #undef X

@@ -152,6 +152,10 @@ static bool on_load(struct th_node *node, struct part *part, const struct op *op
 {
     if (part->state != PART_ACTIVE || th_partition_rebuilding(part->core))
         return true; /* it asks again by itself */
+    if (c->error.code == TH_CORRUPT) {
+        part_lose(node, part, &c->error);
+        return true;
+    }
     if (c->error.code != TH_OK && c->error.code != TH_NOT_FOUND)
         return false;
     if (went_back(node, part, c)) {

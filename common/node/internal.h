@@ -87,6 +87,7 @@ struct part {
     th_time retry_at;
     uint32_t losses;    /* in a row */
     char trouble[256];  /* what the last loss was about; empty: none since the partition is ours */
+    bool distrusted;    /* its projection was found damaged: the next lease makes it again */
     bool doubted;       /* the connection to the log was cut since the claim */
     bool releasing;     /* given up as soon as what is under way is durable … */
     th_time release_by; /* … and at the latest then */
@@ -289,7 +290,7 @@ void node_result(struct th_node *node, const struct th_shared_result *result,
 void results_sent(struct th_node *node, uint64_t number, const struct th_error *error);
 th_time results_step(struct th_node *node);
 void results_free(struct th_node *node);
-void handed_add(void *handing, const struct th_running_task *task);
+bool handed_add(void *handing, const struct th_running_task *task);
 bool handed_done(struct th_node *node, const struct th_activity_answer *answer);
 void handed_free_all(struct th_node *node);
 

@@ -86,6 +86,7 @@ void part_lose(struct th_node *node, struct part *part, const struct th_error *e
     const bool given_up = part->releasing;
 
     node->stats.leases_lost += part->state == PART_ACTIVE;
+    part->distrusted |= why.code == TH_CORRUPT;
     part_drop(node, part);
     note_trouble(node, part, &why);
     if (given_up)
@@ -151,6 +152,7 @@ void part_activate(struct th_node *node, struct part *part)
     position = th_partition_activate(part->core, node->now);
     part->state = PART_ACTIVE;
     node->stats.leases_taken++;
+    part->distrusted = false;
     part->losses = 0;
     part->delivered = position;
     part->active_since = node->now;

@@ -418,6 +418,7 @@ void th_node_get_stats(const struct th_node *node, struct th_node_stats *out)
 {
     *out = node->stats;
     out->waiting_commands = HASH_COUNT(node->tickets);
+    out->handed = HASH_COUNT(node->handed);
     for (uint32_t n = 0; n < node->part_count; n++)
         if (node->parts[n].core)
             add_part(&node->parts[n], out);

@@ -71,13 +71,14 @@ static void ask_again(struct th_node *node, struct part *part, struct reader *r,
 
 /* ---- where to begin ---- */
 
-static bool can_be_believed(const struct th_node *node, const struct th_completion *c)
+static bool can_be_believed(const struct th_node *node, const struct part *part,
+                            const struct th_completion *c)
 {
     const struct th_watermark *w = &c->watermark;
 
     if (node->traits.durable_projection)
         return true;
-    return w->offset >= 0 && !w->building && w->rows == c->stored_rows &&
+    return !part->distrusted && w->offset >= 0 && !w->building && w->rows == c->stored_rows &&
            (w->floor >= 0 ? w->floor >= c->log_start : c->log_start == 0);
 }
 
@@ -120,7 +121,7 @@ void reader_state(struct th_node *node, struct part *part, struct reader *r,
         part_lose(node, part, &error);
         return;
     }
-    r->rebuild = r->beside || !can_be_believed(node, c);
+    r->rebuild = r->beside || !can_be_believed(node, part, c);
     r->expected = *w;
     r->at = c->log_start;
     if (!r->rebuild && !node->traits.durable_projection && w->floor >= 0)
@@ -234,6 +235,10 @@ bool reader_row(struct th_node *node, struct part *part, struct reader *r, const
 {
     struct th_error error = {.code = TH_OK};
 
+    if (c->error.code == TH_CORRUPT) {
+        part_lose(node, part, &c->error);
+        return true;
+    }
     if (c->error.code != TH_OK && c->error.code != TH_NOT_FOUND)
         return false;
     if (is_another_projection(node, r, c)) {

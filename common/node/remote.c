@@ -77,9 +77,13 @@ static void look_again(struct th_node *node, struct ticket *t, const struct part
 static void on_failed(struct th_node *node, struct ticket *t, const struct th_error *error)
 {
     const struct th_reply failed = {.error = *error};
+    const bool waits = t->command.kind == TH_COMMAND_WAIT;
+    const bool mends = error->code == TH_CORRUPT; /* the owner does as soon as it notices */
 
-    if (t->command.kind == TH_COMMAND_WAIT && error->code == TH_UNAVAILABLE)
+    if (waits && (mends || error->code == TH_UNAVAILABLE))
         ticket_look_later(node, t, 10 * LOOK_AGAIN);
+    else if (mends && node->now - t->asked < BELIEVE_TIME)
+        ticket_look_later(node, t, LOOK_AGAIN);
     else
         ticket_finish(node, t, &failed);
 }

@@ -116,3 +116,38 @@ void view_state(struct th_node *node, struct ticket *t, struct part *part, struc
     if (--t->ends_missing == 0)
         view_answer(node, t);
 }
+
+void th_node_look(const struct th_node *node, uint32_t partition, struct th_node_partition *out)
+{
+    const struct part *part = &node->parts[partition];
+    struct th_partition_stats s;
+
+    *out = (struct th_node_partition){.trouble = part->state == PART_IDLE ? "" : part->trouble,
+                                      .epoch = -1};
+    if (part->state != PART_ACTIVE)
+        return;
+    th_partition_get_stats(part->core, &s);
+    *out = (struct th_node_partition){.trouble = part->trouble,
+                                      .active = true,
+                                      .epoch = part->epoch,
+                                      .position = s.position,
+                                      .log_start = s.log_start,
+                                      .log_end = s.next_offset,
+                                      .end = part->delivered,
+                                      .oldest = s.oldest,
+                                      .instances = s.instances,
+                                      .pending_activities = s.pending_tasks};
+}
+
+void th_node_unserved(const struct th_node *node, void (*visit)(void *argument, struct th_str name),
+                      void *argument)
+{
+    for (uint32_t n = 0; n < node->part_count; n++) {
+        void *cursor = NULL;
+        struct th_str name;
+
+        while (node->parts[n].state == PART_ACTIVE &&
+               th_partition_next_unserved(node->parts[n].core, &cursor, &name))
+            visit(argument, name);
+    }
+}

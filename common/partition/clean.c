@@ -116,12 +116,14 @@ static void drop_below(struct th_partition *p)
     *c = (struct cleaning){0};
 }
 
+/* Not older than what this owner knows to be stored, either: memory may have let go of an instance
+ * because its row is newer than this answer. */
 static bool is_trusted(const struct th_partition *p, const struct th_watermark *watermark,
                        uint64_t stored, const struct th_error *error)
 {
     return error->code == TH_OK && stored == watermark->rows && !p->rebuild && !p->rebuilding &&
            !watermark->building && watermark->epoch == p->epoch &&
-           watermark->sequence >= p->cleaning.below.stamp;
+           watermark->sequence >= p->cleaning.below.stamp && watermark->batch >= p->watermark.batch;
 }
 
 void th_partition_walked(struct th_partition *p, const struct th_row *rows, size_t count,
@@ -132,6 +134,10 @@ void th_partition_walked(struct th_partition *p, const struct th_row *rows, size
     if (!p->cleaning.on || !p->active)
         return;
     p->cleaning.walking = false;
+    if (error->code == TH_CORRUPT) {
+        fence(p, TH_CORRUPT, "%s", error->message);
+        return;
+    }
     if (!is_trusted(p, watermark, stored, error)) {
         clean_stop(p);
         return;

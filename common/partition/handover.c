@@ -19,7 +19,7 @@ static struct th_task_ref ref_of(const struct pending *d)
 }
 
 void th_partition_hand_over(struct th_partition *p,
-                            void (*visit)(void *argument, const struct th_running_task *task),
+                            bool (*visit)(void *argument, const struct th_running_task *task),
                             void *argument, th_time now)
 {
     TH_ARENA arena = {0};
@@ -39,10 +39,8 @@ void th_partition_hand_over(struct th_partition *p,
                                              .execution_id = th_str_of(d->execution_id),
                                              .task_id = d->event_id};
 
-        if (!runs_here(d))
-            continue;
-        tasks[count++] = ref_of(d);
-        visit(argument, &task);
+        if (runs_here(d) && visit(argument, &task))
+            tasks[count++] = ref_of(d);
     }
     if (count > 0)
         write_running(p, tasks, count);

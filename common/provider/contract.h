@@ -75,8 +75,8 @@ struct th_hub_record {
 struct th_row {
     struct th_str instance_id;
     uint64_t last, full;
-    bool stored;  /* PROJECT of a shared provider: there is a row of it; that there is none would
-                     mean that it was lost */
+    bool stored;  /* PROJECT of a shared provider: there is a row of it, or an earlier one in the
+                     batch; if not, it was lost, and the batch is refused as CORRUPT */
     bool deleted; /* purged: drop row and history */
     enum th_status status;
     th_time created, updated, completed; /* completed: TH_TIME_NONE while it runs */
@@ -110,7 +110,9 @@ struct th_watermark {
 
 struct th_projection {
     uint32_t partition;
-    struct th_watermark previous, next; /* refused as FENCED unless `previous` is what is stored */
+    struct th_watermark previous, next; /* refused as FENCED unless `previous` is what is stored,
+                                           with `clear`, too; of a shared provider as CORRUPT unless
+                                           there are `next.rows` rows afterwards */
     bool clear;                /* drop every row first: what is stored is not to be believed */
     const struct th_row *rows; /* consumed during the call: copy or reference */
     size_t count;              /* 0: only the watermark moves */
@@ -167,11 +169,12 @@ struct th_completion {
     size_t row_count;
     char *continuation;            /* NULL: no further page */
     struct th_watermark watermark; /* LOAD (also when NOT_FOUND), STATE, WALK: of one state with the
-                                      rows */
+                                      rows. A shared provider answers them, and QUERY, with CORRUPT
+                                      when it notices that rows or parts of them are missing */
     struct th_watermark *watermarks; /* QUERY of a shared provider: of each partition, no newer
                                         than the rows */
     uint64_t stored_rows;            /* STATE, WALK of a shared provider: how many rows there really
-                                         are */
+                                         are; UINT64_MAX: they contradict each other */
     int64_t log_start, log_end;      /* STATE: first retained offset, offset of the next append */
     int64_t inbox_start, inbox_end;  /* … and after the last durable message */
 };
@@ -186,6 +189,8 @@ void th_completion_deinit(struct th_completion *completion);
 /* The `destination` of work for whichever process takes it: the activity messages of a shared
  * provider. */
 #define TH_SEND_ACTIVITIES (UINT32_MAX - 1)
+/* The same, to the process that consumes this partition of them, where they have partitions. */
+#define TH_SEND_ACTIVITY_PARTITION(n) (UINT32_C(1) << 31 | (n))
 
 struct th_provider_ops {
     struct th_provider_traits (*traits)(struct th_provider *);

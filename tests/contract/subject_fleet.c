@@ -3,21 +3,20 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "contract/half_simulated.h"
+#include "contract/redis_server.h"
 #include "contract/rig.h"
 #include "provider/fleet/fleet.h"
+#include "provider/redis/redis.h"
 
 struct storage {
     char hub[64];
-    struct th_sim_world *projection;
+    struct redis_server *redis;
 };
 
 static void *create(const struct subject *subject, uint32_t partitions, unsigned number)
 {
     struct storage *s = TH_NEW(struct storage);
-    struct th_sim_options options = th_sim_defaults();
-    options.partitions = partitions;
-    s->projection = th_sim_world_new(1000 + number, &options);
+    s->redis = redis_server_start(NULL);
     rig_hub_name(s->hub);
     rig_create_hub(s->hub, partitions);
     return s;
@@ -33,7 +32,8 @@ static struct th_provider *open_hub(void *storage, struct th_error *error)
     if (!log) {
         return NULL;
     }
-    struct th_provider *projection = half_simulated_open(s->projection, error);
+    struct th_redis_options redis = {.url = redis_server_url(s->redis, NULL)};
+    struct th_provider *projection = th_redis_open(&redis, &log->hub, error);
     if (!projection) {
         log->ops->close(log);
         return NULL;
@@ -45,7 +45,7 @@ static void destroy(void *storage)
 {
     struct storage *s = storage;
     rig_delete_hub(s->hub);
-    th_sim_world_free(s->projection);
+    redis_server_stop(s->redis);
     free(s);
 }
 

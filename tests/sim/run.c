@@ -352,13 +352,11 @@ static void lose_row(struct run *run, uint32_t partition)
 static void restore(struct run *run, uint32_t partition)
 {
     struct rolled_back *r = &run->rolled_back[partition];
-    const int64_t offset = th_sim_projection(run->world, partition).watermark.offset;
 
     if (!th_sim_restore_projection(run->world, partition))
         return;
     run_trace(run, "the projection of partition %u is restored", partition);
-    if (offset > r->offset)
-        r->offset = offset;
+    r->offset = r->highest;
 }
 
 #define OLD_ANSWERS (1 * TH_SECOND) /* that were under way when it was noticed */
@@ -369,6 +367,8 @@ static void watch_rolled_back(struct run *run)
         struct rolled_back *r = &run->rolled_back[n];
         const struct th_watermark w = th_sim_projection(run->world, n).watermark;
 
+        if (w.offset > r->highest)
+            r->highest = w.offset;
         if (r->offset < 0)
             continue;
         r->until = run_now(run) + OLD_ANSWERS;
@@ -650,7 +650,7 @@ static void open_run(struct run *run)
     for (uint32_t n = 0; n < run->plan.world.partitions; n++) {
         run->owner[n] = (unsigned)run_below(run, run->plan.processes);
         run->release_at[n] = TH_TIME_NONE;
-        run->rolled_back[n] = (struct rolled_back){.offset = -1};
+        run->rolled_back[n] = (struct rolled_back){.offset = -1, .highest = -1};
     }
     for (unsigned n = 0; n < run->plan.processes; n++) {
         run->processes[n].run = run;

@@ -127,8 +127,9 @@ struct run {
     uint32_t truncated_partition;
     size_t dispatched_before;
     struct rolled_back {
-        int64_t offset; /* where the projection stood; -1: it has got there again */
-        th_time until;  /* what it says may be old */
+        int64_t highest; /* where the projection ever stood */
+        int64_t offset;  /* where it has to come again; -1: it did */
+        th_time until;   /* what it says may be old */
     } rolled_back[MAX_PARTITIONS];
     bool down;
     th_time up_at;

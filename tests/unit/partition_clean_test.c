@@ -178,24 +178,66 @@ static void test_a_copy_combines_row_and_memory(void **state)
     desk_deinit(&d);
 }
 
+static void begin_walk(struct desk *d)
+{
+    begin_with(d, SIZE_MAX, SIZE_MAX);
+    run(d, "done", "Done");
+    run(d, "wait", "Wait");
+    d->p->options.checkpoint_records = 1;
+    poke(d, "wait");
+    d->p->options.checkpoint_records = SIZE_MAX;
+    d->p->options.clean_bytes = 1;
+    desk_work(d);
+    assert_true(d->walk > 0);
+}
+
+static void expect_no_cleaning(struct desk *d)
+{
+    desk_work(d);
+    assert_int_equal(d->append_count, 0);
+    assert_int_equal(stats_of(d).cleanings, 0);
+    assert_int_equal(log_start(d), 0);
+}
+
 static void test_missing_rows_stop_the_cleaning(void **state)
 {
     (void)state;
+    static const struct th_error fine = {.code = TH_OK};
     struct desk d;
-    struct th_error fine = {.code = TH_OK};
 
-    begin_with(&d, SIZE_MAX, SIZE_MAX);
-    run(&d, "done", "Done");
-    run(&d, "wait", "Wait");
-    d.p->options.checkpoint_records = 1;
-    poke(&d, "wait");
-    d.p->options.clean_bytes = 1;
-    desk_work(&d);
-    assert_true(d.walk > 0);
+    begin_walk(&d);
     th_partition_walked(d.p, NULL, 0, &d.watermark, d.row_count - 1, &fine, d.now);
-    desk_work(&d);
-    assert_int_equal(stats_of(&d).cleanings, 0);
-    assert_int_equal(log_start(&d), 0);
+    expect_no_cleaning(&d);
+    desk_deinit(&d);
+}
+
+/* The projection was restored from an older copy: its rows would be copied over newer ones. */
+static void test_old_rows_stop_the_cleaning(void **state)
+{
+    (void)state;
+    struct desk d;
+    struct th_watermark stored;
+
+    begin_walk(&d);
+    stored = d.watermark;
+    d.watermark.batch--;
+    desk_walk(&d, SIZE_MAX);
+    d.watermark = stored;
+    expect_no_cleaning(&d);
+    desk_deinit(&d);
+}
+
+static void test_damaged_rows_end_the_lease(void **state)
+{
+    (void)state;
+    static const struct th_error damaged = {.code = TH_CORRUPT};
+    struct desk d;
+
+    begin_walk(&d);
+    th_partition_walked(d.p, NULL, 0, &d.watermark, d.row_count, &damaged, d.now);
+    desk_pull(&d);
+    assert_true(d.fenced);
+    assert_int_equal(d.fence.code, TH_CORRUPT);
     desk_deinit(&d);
 }
 
@@ -295,6 +337,8 @@ int main(void)
         cmocka_unit_test(test_the_log_waits_for_the_copies),
         cmocka_unit_test(test_a_copy_combines_row_and_memory),
         cmocka_unit_test(test_missing_rows_stop_the_cleaning),
+        cmocka_unit_test(test_old_rows_stop_the_cleaning),
+        cmocka_unit_test(test_damaged_rows_end_the_lease),
         cmocka_unit_test(test_rows_are_made_again_beside_the_owner),
         cmocka_unit_test(test_loads_wait_for_the_rows),
     };

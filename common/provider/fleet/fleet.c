@@ -65,6 +65,7 @@ static struct th_completion joined(const struct join *join)
     }
     done.watermark =
         join->watermark.error.code == TH_OK ? join->watermark.watermark : TH_WATERMARK_NONE;
+    done.stored_rows = join->watermark.stored_rows;
     return done;
 }
 

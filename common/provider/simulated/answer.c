@@ -26,13 +26,22 @@ static void answer_read(struct th_sim_world *world, const struct sim_op *op,
     done->last = from >= to;
 }
 
+/* A shared projection that lacks rows: whether that is noticed depends on how it counts. */
+static bool notices_loss(struct th_sim_world *world, const struct truth_projection *projection)
+{
+    return world->options.shared && projection->count != projection->watermark.rows &&
+           th_random_below(&world->random, 2) == 0;
+}
+
 static void answer_load(struct th_sim_world *world, const struct sim_op *op,
                         struct th_completion *done)
 {
     const struct truth_projection *projection = &world->partitions[op->partition].projection;
     struct th_str id = th_str_n(op->text, op->text_len);
     const struct th_row *row = truth_projection_row(projection, id);
-    if (!row) {
+    if (!row && notices_loss(world, projection)) {
+        th_fail(&done->error, TH_CORRUPT, "the projection lacks rows");
+    } else if (!row) {
         th_fail(&done->error, TH_NOT_FOUND, "no instance '%.*s'", TH_PRI(id));
     } else {
         struct th_row wanted = *row;

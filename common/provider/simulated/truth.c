@@ -177,14 +177,25 @@ static void upsert(struct truth_projection *projection, size_t i, const struct t
     }
 }
 
+bool truth_is_there(const struct truth_projection *projection, const struct th_projection *batch,
+                    size_t n)
+{
+    struct th_str id = batch->rows[n].instance_id;
+    for (size_t i = n; i > 0; i--) {
+        if (th_str_eq(batch->rows[i - 1].instance_id, id)) {
+            return !batch->rows[i - 1].deleted;
+        }
+    }
+    return !batch->clear && row_at(projection, row_index(projection, id), id);
+}
+
 /* Whether what the batch knows of is there, and as many rows as it says. */
 static bool is_whole(const struct truth_projection *projection, const struct th_projection *batch)
 {
     size_t count = batch->clear ? 0 : projection->count;
     for (size_t n = 0; n < batch->count; n++) {
         const struct th_row *row = &batch->rows[n];
-        size_t i = row_index(projection, row->instance_id);
-        bool there = !batch->clear && row_at(projection, i, row->instance_id);
+        bool there = truth_is_there(projection, batch, n);
         if (there != row->stored) {
             return false;
         }

@@ -36,6 +36,9 @@ struct truth_projection {
  * `counted`); nothing changes then. */
 enum th_code truth_project(struct truth_projection *projection, const struct th_projection *batch,
                            bool counted);
+/* Whether there is a row when it is the turn of the n-th one of a batch. */
+bool truth_is_there(const struct truth_projection *projection, const struct th_projection *batch,
+                    size_t n);
 /* NULL when absent. */
 const struct th_row *truth_projection_row(const struct truth_projection *projection,
                                           struct th_str instance_id);
