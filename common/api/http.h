@@ -4,11 +4,12 @@
  *
  *     socket ──▶ two event threads ──command──▶ gateway ──reply──▶ event threads ──▶ socket
  *                       │
- *                       └──▶ client-function threads: the application's routes and cron functions
+ *                       ├──▶ client-function threads: the application's routes and cron functions
+ *                       └──▶ desk threads: the program's callbacks about hubs and reports
  *
  * A request that waits for the gateway occupies no thread: its connection is set aside until the
- * reply comes. Only functions of the application, and the hub callbacks below, may block; they run
- * on threads of their own.
+ * reply comes. Only functions of the application, and the program's callbacks below, may block;
+ * they run on threads of their own.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 struct th_http;
 
 /* Management of the hubs beside this one, given by the program. A callback that is NULL makes its
- * endpoint answer 501. They run on client-function threads and may block; several at once.
+ * endpoint answer 501. They run on desk threads and may block; several at once.
  * Documents are new references; NULL or false: failed, see `error`. */
 struct th_http_hubs {
     void *argument;
@@ -27,6 +28,20 @@ struct th_http_hubs {
     json_t *(*create)(void *argument, const char *name, const json_t *options,
                       struct th_error *error);
     bool (*remove)(void *argument, const char *name, struct th_error *error);
+};
+
+/* What the program knows of the hub beyond its gateway: where other processes work on it, too. A
+ * callback that is NULL: what the gateway shows is all there is. They run on threads of their own,
+ * may block for a while, several at once; text is added to `out`. False: failed, see `error`. */
+struct th_http_reports {
+    void *argument;
+    bool (*hub)(void *argument, struct th_buffer *out, struct th_error *error); /* a JSON object */
+    bool (*lag)(void *argument, struct th_buffer *out,
+                struct th_error *error); /* th_document_lag */
+    /* Families of api/metrics.h; without `lag`, those of the hub come from the gateway. NULL: of
+     * this process only what the system knows. */
+    bool (*metrics)(void *argument, struct th_buffer *out, struct th_error *error);
+    bool (*ready)(void *argument, struct th_error *error); /* false: why not */
 };
 
 struct th_operation;
@@ -61,6 +76,7 @@ struct th_http_options {
                                     that sets them */
     bool no_cron;                /* leave the application's cron functions alone */
     struct th_http_hubs hubs;
+    struct th_http_reports reports;
     struct th_http_remote remote;
 };
 

@@ -32,6 +32,7 @@
 enum {
     EVENT_THREADS = 2,
     FUNCTION_THREADS = 4,
+    DESK_THREADS = 2,
     WAITING_FUNCTIONS = 1024,
     CONNECTIONS = 16384,
     SPARE_FILES = 256, /* left for everything that is no connection */
@@ -51,7 +52,7 @@ struct ask {
     int socket;
     bool headed; /* headers were read */
 
-    enum th_step waits_for; /* while under way: TH_STEP_COMMAND or TH_STEP_FUNCTION */
+    enum th_step waits_for; /* while under way: what its last step said */
     enum th_step after_function;
     bool under_way, answered, parked, aborted;
     uint64_t ticket;
@@ -66,7 +67,7 @@ struct th_http {
     size_t max_body;
     int port;
     struct MHD_Daemon *daemon;
-    struct th_threads *threads;
+    struct th_threads *threads, *desk;
     struct th_timetable *timetable;
     pthread_t watcher;
 
@@ -139,7 +140,7 @@ static bool dispatch(struct ask *ask, enum th_step step)
         ask->ticket = gateway->submit(gateway, &ask->op.command, take_reply, ask);
         return true;
     }
-    if (th_threads_run(http->threads, run_function, ask)) {
+    if (th_threads_run(step == TH_STEP_DESK ? http->desk : http->threads, run_function, ask)) {
         return true;
     }
     ask->under_way = false;
@@ -306,7 +307,7 @@ static enum MHD_Result advance(struct ask *ask)
 {
     for (;;) {
         enum th_step step = TH_STEP_DONE;
-        if (ask->under_way && ask->waits_for == TH_STEP_FUNCTION) {
+        if (ask->under_way && ask->waits_for != TH_STEP_COMMAND) {
             step = ask->after_function;
         } else if (!ask->aborted) {
             step = th_operation_step(&ask->op);
@@ -646,6 +647,18 @@ static bool open_server(struct th_http *http, struct th_error *error)
     return true;
 }
 
+static void stop_threads(struct th_http *http)
+{
+    th_threads_stop(http->threads);
+    th_threads_stop(http->desk);
+}
+
+static void free_threads(struct th_http *http)
+{
+    th_threads_free(http->threads);
+    th_threads_free(http->desk);
+}
+
 struct th_http *th_http_start(const struct th_http_options *options, struct th_error *error)
 {
     struct th_http *http = TH_NEW(struct th_http);
@@ -654,6 +667,7 @@ struct th_http *th_http_start(const struct th_http_options *options, struct th_e
     pthread_cond_init(&http->changed, NULL);
     make_api(http, options);
     http->threads = th_threads_new(functions, WAITING_FUNCTIONS);
+    http->desk = th_threads_new(DESK_THREADS, WAITING_FUNCTIONS);
     bool watched = pthread_create(&http->watcher, NULL, watch_callers, http) == 0;
     if (!watched || !open_server(http, error)) {
         if (watched) {
@@ -665,8 +679,8 @@ struct th_http *th_http_start(const struct th_http_options *options, struct th_e
         } else {
             th_fail(error, TH_IO, "the HTTP server cannot start its threads");
         }
-        th_threads_stop(http->threads);
-        th_threads_free(http->threads);
+        stop_threads(http);
+        free_threads(http);
         free_http(http);
         return NULL;
     }
@@ -719,11 +733,11 @@ void th_http_stop(struct th_http *http)
     if (http->own_client) {
         th_client_stop(http->own_client);
     }
-    th_threads_stop(http->threads);
+    stop_threads(http);
     let_answers_out(http);
     MHD_stop_daemon(http->daemon);
     close(listener);
     th_timetable_free(http->timetable);
-    th_threads_free(http->threads);
+    free_threads(http);
     free_http(http);
 }

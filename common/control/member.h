@@ -61,7 +61,9 @@ enum th_function_kind {
     X(7, log_end, I64, "offset of the log's next record")                       \
     X(8, trouble, STR, "why it is not active; absent: no trouble")              \
     X(9, pending, U64, "activities that were scheduled and have not completed") \
-    X(10, instances, U64, "in memory")
+    X(10, instances, U64, "in memory")                                          \
+    X(20, letters, U64, "messages for instances that none has taken yet")       \
+    X(21, timers, U64, "that are not due yet")
 
 /* An activity partition that the process consumes. */
 #define TH_MEMBER_ACTIVITIES_FIELDS(X)                          \
@@ -105,7 +107,8 @@ enum th_function_kind {
     X(21, handed, U64, "activities that run on for instance partitions it had") \
     X(22, episodes, U64, "since the start, as the next two")                    \
     X(23, records, U64, "appended")                                             \
-    X(24, activities_run, U64, "attempts that have ended")
+    X(24, activities_run, U64, "attempts that have ended")                      \
+    X(40, queued_since, TIME, "arrival here of the activity that waits longest for a thread")
 
 #define TH_MEMBER_C_U32(field)  uint32_t field;
 #define TH_MEMBER_C_U64(field)  uint64_t field;

@@ -400,7 +400,9 @@ void tickets_completed(struct th_node *node, uint64_t number, struct part *part,
 
     if (!t)
         return;
-    if (node->traits.shared)
+    if (t->command.kind == TH_COMMAND_HUB)
+        view_state(node, t, part, c);
+    else if (node->traits.shared)
         remote_completed(node, t, part, c);
     else if (t->state == TICKET_LOAD)
         look_row(node, t, part, current, c);
@@ -582,7 +584,7 @@ static void begin(struct th_node *node, struct ticket *t)
         look_at_all(node, t);
         break;
     case TH_COMMAND_HUB:
-        view_answer(node, t);
+        view_ask(node, t);
         break;
     }
 }

@@ -194,6 +194,7 @@ struct ticket {
     int64_t position;    /* of the inbox, as the row that was not there has it */
     int64_t *inbox_ends; /* QUERY: what has to be in the answer; by partition */
     uint32_t ends_missing;
+    struct th_hub_partition_view *states; /* HUB: of partitions that are not ours; by partition */
 };
 
 struct th_node {
@@ -226,6 +227,7 @@ void node_say(const struct th_node *node, enum th_level level, const char *forma
     __attribute__((format(printf, 3, 4)));
 void node_forget(struct th_node *node, struct th_str instance_id);
 uint64_t node_token(const struct part *part, uint64_t token);
+void node_keep_counts(struct th_node *node, const struct part *part);
 struct th_partition *node_core_new(struct th_node *node, const struct part *part);
 th_time earlier(th_time a, th_time b);
 
@@ -341,7 +343,8 @@ void remote_stop_peeking(struct th_node *node, struct part *part);
 th_time remote_step(struct th_node *node, struct part *part);
 
 /* ---- view.c ---- */
-void view_answer(struct th_node *node, struct ticket *t);
+void view_ask(struct th_node *node, struct ticket *t);
+void view_state(struct th_node *node, struct ticket *t, struct part *part, struct th_completion *c);
 
 /* ---- jobs.c ---- */
 void job_start(struct th_node *node, struct ticket *t);

@@ -41,8 +41,10 @@ void part_drop(struct th_node *node, struct part *part)
         node->provider->ops->inbox_close(node->provider, part->index);
     reader_stop(&part->lease);
     reader_stop(&part->rebuild);
-    if (part->core)
+    if (part->core) {
+        node_keep_counts(node, part);
         th_partition_each(part->core, forget, node);
+    }
     th_partition_free(part->core);
     part->core = NULL;
     part->generation++;
@@ -83,6 +85,7 @@ void part_lose(struct th_node *node, struct part *part, const struct th_error *e
     const struct th_error why = *error; /* may lie in what is dropped */
     const bool given_up = part->releasing;
 
+    node->stats.leases_lost += part->state == PART_ACTIVE;
     part->distrusted |= why.code == TH_CORRUPT;
     part_drop(node, part);
     note_trouble(node, part, &why);
@@ -148,6 +151,7 @@ void part_activate(struct th_node *node, struct part *part)
     part->lease = (struct reader){.core = NULL};
     position = th_partition_activate(part->core, node->now);
     part->state = PART_ACTIVE;
+    node->stats.leases_taken++;
     part->distrusted = false;
     part->losses = 0;
     part->delivered = position;

@@ -384,23 +384,42 @@ bool th_node_drained(struct th_node *node)
     return true;
 }
 
+/* What a core has counted goes with it. */
+void node_keep_counts(struct th_node *node, const struct part *part)
+{
+    struct th_partition_stats s;
+
+    th_partition_get_stats(part->core, &s);
+    node->stats.messages += s.messages;
+    node->stats.evictions += s.evictions;
+    node->stats.snapshots += s.snapshots;
+    node->stats.cleanings += s.cleanings;
+}
+
+static void add_part(const struct part *part, struct th_node_stats *out)
+{
+    struct th_partition_stats s;
+
+    th_partition_get_stats(part->core, &s);
+    out->instances += s.instances;
+    out->pending_activities += s.pending_tasks;
+    out->timers += s.timers;
+    out->unprojected += s.unprojected;
+    out->messages += s.messages;
+    out->evictions += s.evictions;
+    out->snapshots += s.snapshots;
+    out->cleanings += s.cleanings;
+    out->owned += part->state == PART_ACTIVE;
+    out->rebuilding += part->state == PART_ACTIVE && th_partition_rebuilding(part->core);
+    out->held_back += part->intake_stopped;
+}
+
 void th_node_get_stats(const struct th_node *node, struct th_node_stats *out)
 {
     *out = node->stats;
     out->waiting_commands = HASH_COUNT(node->tickets);
     out->handed = HASH_COUNT(node->handed);
-    for (uint32_t n = 0; n < node->part_count; n++) {
-        struct th_partition_stats s;
-
-        if (!node->parts[n].core)
-            continue;
-        th_partition_get_stats(node->parts[n].core, &s);
-        out->instances += s.instances;
-        out->pending_activities += s.pending_tasks;
-        out->timers += s.timers;
-        out->messages += s.messages;
-        out->evictions += s.evictions;
-        out->snapshots += s.snapshots;
-        out->cleanings += s.cleanings;
-    }
+    for (uint32_t n = 0; n < node->part_count; n++)
+        if (node->parts[n].core)
+            add_part(&node->parts[n], out);
 }

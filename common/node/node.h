@@ -175,11 +175,14 @@ void th_node_look(const struct th_node *node, uint32_t partition, struct th_node
 void th_node_unserved(const struct th_node *node, void (*visit)(void *argument, struct th_str name),
                       void *argument);
 
-/* Counters for metrics, bench and tests. */
+/* For metrics, bench and tests. Counters since the start, then how it is now. */
 struct th_node_stats {
     uint64_t episodes, records, activities, messages, loads, evictions, projections, replays;
-    uint64_t snapshots, cleanings;
-    size_t instances, pending_activities, timers, waiting_commands;
-    size_t handed; /* activities that run on for partitions that were handed over */
+    uint64_t snapshots, cleanings, rebuilds, leases_taken, leases_lost;
+    size_t instances, pending_activities, timers, waiting_commands, unprojected;
+    size_t handed;       /* activities that run on for partitions that were handed over */
+    uint32_t owned;      /* partitions that are ours */
+    uint32_t rebuilding; /* … whose projection is being made again */
+    uint32_t held_back;  /* … whose inbox waits for the projection */
 };
 void th_node_get_stats(const struct th_node *node, struct th_node_stats *out);
