@@ -14,6 +14,7 @@
 
 struct th_embedded {
     struct th_hub_record record;
+    struct th_hub_store store;
     struct th_provisioning provisioning;
     struct th_flight *flight;
     struct th_host *host;
@@ -76,7 +77,7 @@ static bool start_http(struct th_embedded *hub, const struct th_embedded_options
     if (!options->serve)
         return true;
     hub->provisioning = (struct th_provisioning){
-        .file = options->database,
+        .store = &hub->store,
         .running = hub->record.name,
         .partitions = options->new_partitions,
     };
@@ -97,7 +98,8 @@ struct th_embedded *th_embedded_start(const struct th_embedded_options *options,
 {
     struct th_embedded *hub = TH_NEW(struct th_embedded);
     uint32_t fallback = options->new_partitions ? options->new_partitions : 1;
-    bool ok = th_provision_ensure(options->database, options->hub, options->partitions, fallback,
+    hub->store = th_file_store(options->database);
+    bool ok = th_provision_ensure(&hub->store, options->hub, options->partitions, fallback,
                                   options->host.log, &hub->record, error) &&
               start_host(hub, options, error);
     if (ok) {
