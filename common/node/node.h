@@ -52,8 +52,10 @@ struct th_node_hooks {
     /* The partition is given up: takes this activity back if it only waits, so that the next owner
      * starts it. False: it runs, and goes on. NULL: everything runs. */
     bool (*withdraw)(void *argument, uint64_t token);
-    /* Around each episode: for the flight recorder that finds the culprit of a crash. */
-    void (*episode)(void *argument, bool begins, struct th_str instance_id);
+    /* Around each run of an orchestrator's code: for the flight recorder that finds the culprit of
+     * a crash, and for counting. `failed`, at its end: the instance fails by it. */
+    void (*episode)(void *argument, bool begins, struct th_str instance_id, struct th_str name,
+                    bool failed);
 };
 
 struct th_node_options {
