@@ -59,8 +59,6 @@ int cli_refused(const struct th_error *error)
 {
     fprintf(stderr, "taskhub: %s\n", error->message);
     switch (error->code) {
-    case TH_INVALID:
-        return CLI_USAGE;
     case TH_NOT_FOUND:
         return CLI_NOT_FOUND;
     case TH_EXISTS:
