@@ -86,11 +86,20 @@ static const struct cli_command commands[] = {
      "A hub holds all that is durable of one application: instances, messages, timers. It is made\n"
      "by its first start and removed only by `hub delete`. `hub show` without a name shows the\n"
      "running hub: what waits, who owns what, how far behind it is. With --db the command works on\n"
-     "the file itself, while no process runs the hub.",
+     "the file itself, with --kafka on the topics of a cluster, while no process runs the hub.",
      "  taskhub hub show\n"
      "  taskhub hub list --db taskhub.db\n"
-     "  taskhub hub delete Orders --db taskhub.db\n",
-     "db partitions " REMOTE, cli_hub},
+     "  taskhub hub create Orders --partitions 24 --kafka broker-1:9092\n"
+     "  taskhub hub delete Orders --kafka broker-1:9092 --redis redis-1\n",
+     "db kafka redis kafka_property partitions " REMOTE, cli_hub},
+    {"lag", "", 0, 0, "show how far behind the work is",
+     "Per partition of the inbox and of the activity topic: its end, how far it is processed, the\n"
+     "messages between, how long the oldest of them waits, and who owns the partition. An idle hub\n"
+     "shows 0 everywhere. Asks the hub's API, or with --kafka the brokers themselves.",
+     "  taskhub lag\n"
+     "  taskhub lag --watch\n"
+     "  taskhub lag --kafka broker-1:9092 --hub Orders --json | jq .totals\n",
+     "watch kafka kafka_property hub " REMOTE, cli_lag},
     {"invoke", "APP [FUNCTION]", 1, 2, "run one function of an application, once",
      "An activity runs alone with --input. An orchestrator, or an HTTP function given by --route,\n"
      "runs on a hub of its own that is thrown away afterwards. Prints the result on standard\n"

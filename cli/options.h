@@ -54,6 +54,13 @@ enum cli_exit {
     X(all, FLAG, "all", 0, NULL, "whatever ended, without a lower bound of time")                \
     X(limit, COUNT, "limit", 'n', "N", "at most so many; default 100, 0: all")                   \
     X(db, TEXT, "db", 'D', "FILE", "the hub's database; default taskhub.db")                     \
+    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...",                                                  \
+      "the Kafka brokers of a fleet; default $TASKHUB_KAFKA, else 127.0.0.1:9092")               \
+    X(redis, TEXT, "redis", 0, "URL",                                                            \
+      "the fleet's Redis; default $TASKHUB_REDIS, else 127.0.0.1:6379")                          \
+    X(kafka_property, TEXT, "kafka-property", 0, "NAME=VALUE;...",                               \
+      "properties of librdkafka, as security.protocol=ssl; default $TASKHUB_KAFKA_PROPERTIES")   \
+    X(watch, FLAG, "watch", 'W', NULL, "again every second, until stopped")                      \
     X(port, COUNT, "port", 'P', "N", "port of the HTTP API; default 7071, 0: any free one")      \
     X(address, TEXT, "address", 0, "IP",                                                         \
       "where to listen; default 127.0.0.1; any other needs --key")                               \

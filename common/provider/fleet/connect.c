@@ -18,3 +18,8 @@ struct th_provider *th_fleet_connect(const struct th_kafka_options *options, con
     }
     return th_fleet_open(log, projection);
 }
+
+bool th_fleet_redis_up(struct th_provider *fleet)
+{
+    return th_redis_up(th_fleet_projection(fleet));
+}

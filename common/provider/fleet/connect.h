@@ -11,3 +11,6 @@
  * until the provider is closed. Blocks while brokers are asked. */
 struct th_provider *th_fleet_connect(const struct th_kafka_options *options, const char *redis,
                                      struct th_error *error);
+
+/* Whether the Redis of a hub opened here answers now; any thread. */
+bool th_fleet_redis_up(struct th_provider *fleet);
