@@ -32,7 +32,7 @@ struct th_lease {
     pthread_t thread;
     struct th_queue wake; /* holds nothing */
     atomic_bool leaving, left;
-    bool joined;
+    bool joined, waits; /* waits: to join */
 
     pthread_mutex_t lock; /* guards the following */
     bool settled;
@@ -309,10 +309,20 @@ static th_time next_deadline(struct th_lease *lease, th_time now)
     return plan != TH_TIME_NONE && plan < lease->tick_at ? plan : lease->tick_at;
 }
 
+/* Who joins takes partitions from others: not before they could be taken up. */
+static void join_when_known(struct th_lease *lease)
+{
+    if (!lease->waits || !lease->options.known(lease->options.argument))
+        return;
+    lease->waits = false;
+    subscribe(lease);
+}
+
 static void step(struct th_lease *lease)
 {
     poll_all(lease);
     th_time now = th_monotonic();
+    join_when_known(lease);
     if (lease->refused || (lease->open_at != TH_TIME_NONE && now >= lease->open_at)) {
         lease->refused = false;
         join_again(lease, now);
@@ -326,7 +336,7 @@ static void *lease_main(void *argument)
 {
     struct th_lease *lease = argument;
     pthread_setname_np(pthread_self(), "lease");
-    subscribe(lease);
+    lease->waits = true;
     while (!atomic_load(&lease->leaving)) {
         th_queue_wait(&lease->wake, next_deadline(lease, th_monotonic()));
         step(lease);

@@ -177,18 +177,33 @@ static bool still_runs(const struct th_member *member, uint32_t partition, int64
     return false;
 }
 
-static enum verdict judge(const struct activities *part, struct held *held,
-                          const struct th_offset_left *left, const struct th_control_view *view)
+/* What the worker has said settles it, if it said it after the partition went. */
+static enum verdict believe(const struct th_member *member, const struct activities *part,
+                            const struct th_offset_left *left)
 {
-    const struct th_member *member = find_member(view, left->worker);
-    if (!member) {
-        bool patient = !held->seen && th_monotonic() - held->since < UNSEEN_PATIENCE;
-        return view->ready && !patient ? GONE : WAIT;
-    }
-    held->seen = true;
-    if (member->serial < left->serial || still_runs(member, part->partition, held->offset))
+    if (member->serial < left->serial || still_runs(member, part->partition, left->offset))
         return WAIT;
     return FINISHED;
+}
+
+/* One who is gone may have finished it, and said so, before. */
+static enum verdict judge(struct th_shared *shared, const struct activities *part,
+                          struct held *held, const struct th_offset_left *left,
+                          const struct th_control_view *view)
+{
+    const struct th_member *member = find_member(view, left->worker);
+    if (member) {
+        held->seen = true;
+        return believe(member, part, left);
+    }
+    struct th_member *last =
+        th_control_last_words(shared->options.control, th_str_of(left->worker));
+    bool unseen = !view->ready || (!held->seen && th_monotonic() - held->since < UNSEEN_PATIENCE);
+    if (!last && unseen)
+        return WAIT;
+    bool finished = last && believe(last, part, left) == FINISHED;
+    th_member_unref(last);
+    return finished ? FINISHED : GONE;
 }
 
 static const struct th_offset_left *find_left(const struct activities *part, int64_t offset)
@@ -203,7 +218,7 @@ static void look_at_left(struct th_shared *shared, struct activities *part, stru
                          const struct th_control_view *view)
 {
     const struct th_offset_left *left = find_left(part, held->offset);
-    enum verdict verdict = left ? judge(part, held, left, view) : FINISHED;
+    enum verdict verdict = left ? judge(shared, part, held, left, view) : FINISHED;
     if (verdict == WAIT)
         return;
     if (verdict == FINISHED) {

@@ -19,7 +19,7 @@
 #define LEAST_PAUSE      (5 * TH_MILLISECOND) /* between two that were published at once */
 #define AGAIN_AFTER      (1 * TH_SECOND)      /* reading that failed is begun anew */
 #define SILENCE          (2 * TH_SECOND)      /* before it is worth a line */
-#define GHOST_PATIENCES  20                   /* before the record of one who is gone is removed */
+#define GHOST_PATIENCES  200                  /* before the record of one who is gone is removed */
 
 struct th_control {
     struct th_control_options options;
@@ -340,11 +340,16 @@ static void step(struct th_control *control)
 
 static void say_farewell(struct th_control *control)
 {
+    TH_BUFFER last = {0};
     th_time deadline = th_monotonic() + FAREWELL_TIME;
-    if (control->said.len == 0) {
+    struct th_member *self = th_member_decode(th_buffer_view(&control->said), NULL);
+    if (!self) { /* it has said nothing */
         return;
     }
-    write_record(control, control->key, NULL, 0);
+    self->ended = 1;
+    th_member_encode(&last, self);
+    th_member_unref(self);
+    write_record(control, control->key, last.data, last.len);
     while (rd_kafka_outq_len(control->writer.rk) > 0 && th_monotonic() < deadline) {
         rd_kafka_poll(control->writer.rk, 10);
     }
@@ -516,6 +521,14 @@ bool th_control_alive(struct th_control *control, struct th_str name)
     bool alive = th_liveness_alive(control->liveness, name);
     pthread_mutex_unlock(&control->lock);
     return alive;
+}
+
+struct th_member *th_control_last_words(struct th_control *control, struct th_str name)
+{
+    pthread_mutex_lock(&control->lock);
+    struct th_member *last = th_liveness_last_words(control->liveness, name);
+    pthread_mutex_unlock(&control->lock);
+    return last;
 }
 
 th_time th_control_heard_ago(struct th_control *control)

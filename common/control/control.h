@@ -7,6 +7,9 @@
  *          ▲                    key worker/NAME, coordinator/NAME; compacted
  *      th_control_publish, any thread
  *
+ * The record of one who is gone stays for a while, and says what it said last: who takes over finds
+ * there what it had finished. Then the others remove it.
+ *
  * Time is the broker's: the newest record's time against that of the member's last one, so no
  * clock of this or any other machine is asked. A silence of everybody at once is the broker's, not
  * theirs, and counts for little. With the broker away nothing is known to change: members stay as
@@ -43,8 +46,8 @@ struct th_control_options {
 struct th_control *th_control_open(const struct th_control_options *options,
                                    struct th_error *error);
 
-/* Says farewell, if anything was said, and waits up to a second until that is written. Blocks; not
- * on control's thread. NULL is fine. */
+/* Says farewell, if anything was said: all that was published last, and that it has ended. Waits up
+ * to a second until that is written. Blocks; not on control's thread. NULL is fine. */
 void th_control_close(struct th_control *control);
 
 /* ---- any thread; none of them waits for a broker ---- */
@@ -59,6 +62,10 @@ bool th_control_ready(struct th_control *control);
 
 /* True for a member that said something and is not gone. */
 bool th_control_alive(struct th_control *control, struct th_str name);
+
+/* What one said last who is gone: a new reference; NULL: it is alive, or its record was removed,
+ * ten minutes later or so. */
+struct th_member *th_control_last_words(struct th_control *control, struct th_str name);
 
 /* How long ago, by this machine's monotonic clock, the brokers last took a heartbeat of this
  * process; TH_TIME_NONE: never. */

@@ -11,6 +11,7 @@ struct entry {
     UT_hash_handle hh;
     char *key;
     struct th_member *member; /* NULL: gone */
+    struct th_member *last;   /* what it had said */
     th_time heard;            /* by the clock below */
     bool told;                /* as a ghost */
 };
@@ -49,6 +50,7 @@ static void entry_free(struct th_liveness *l, struct entry *entry)
 {
     HASH_DELETE(hh, l->entries, entry);
     th_member_unref(entry->member);
+    th_member_unref(entry->last);
     free(entry->key);
     free(entry);
 }
@@ -111,13 +113,20 @@ void th_liveness_begin(struct th_liveness *l)
 
 /* ---- records ---- */
 
+static void end(struct th_liveness *l, struct entry *entry, bool farewell)
+{
+    tell(l, TH_MEMBER_GONE, th_member_ref(entry->member), NULL, farewell);
+    th_member_unref(entry->last);
+    entry->last = entry->member;
+    entry->member = NULL;
+}
+
 static void end_silent(struct th_liveness *l)
 {
     struct entry *entry, *next;
     HASH_ITER(hh, l->entries, entry, next) {
         if (entry->member && l->clock - entry->heard >= l->patience) {
-            tell(l, TH_MEMBER_GONE, entry->member, NULL, false);
-            entry->member = NULL;
+            end(l, entry, false);
         }
     }
 }
@@ -155,7 +164,18 @@ static void speak(struct th_liveness *l, struct th_str key, struct th_member *me
     entry->told = false;
 }
 
-static void bid_farewell(struct th_liveness *l, struct th_str key)
+static void bid_farewell(struct th_liveness *l, struct th_str key, struct th_member *member)
+{
+    struct entry *entry = entry_of(l, key);
+    if (entry->member) {
+        end(l, entry, true);
+    }
+    th_member_unref(entry->last);
+    entry->last = member;
+    entry->heard = l->clock;
+}
+
+static void forget(struct th_liveness *l, struct th_str key)
 {
     struct entry *entry;
     HASH_FIND(hh, l->entries, key.data, key.len, entry);
@@ -163,8 +183,7 @@ static void bid_farewell(struct th_liveness *l, struct th_str key)
         return;
     }
     if (entry->member) {
-        tell(l, TH_MEMBER_GONE, entry->member, NULL, true);
-        entry->member = NULL;
+        end(l, entry, true);
     }
     entry_free(l, entry);
 }
@@ -173,11 +192,13 @@ void th_liveness_record(struct th_liveness *l, struct th_str key, struct th_memb
                         th_time at)
 {
     pass_time(l, at);
-    if (member) {
+    if (!member) {
+        forget(l, key);
+    } else if (member->ended) {
+        bid_farewell(l, key, member);
+    } else {
         member->heard = at;
         speak(l, key, member);
-    } else {
-        bid_farewell(l, key);
     }
     end_silent(l);
 }
@@ -193,6 +214,17 @@ bool th_liveness_alive(const struct th_liveness *l, struct th_str name)
         }
     }
     return false;
+}
+
+struct th_member *th_liveness_last_words(const struct th_liveness *l, struct th_str name)
+{
+    const struct entry *entry;
+    for (entry = l->entries; entry; entry = entry->hh.next) {
+        if (!entry->member && entry->last && th_str_eq(entry->last->name, name)) {
+            return th_member_ref(entry->last);
+        }
+    }
+    return NULL;
 }
 
 static int by_kind_and_name(const void *a, const void *b)

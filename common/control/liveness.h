@@ -27,8 +27,8 @@ struct th_liveness *th_liveness_new(th_time patience, th_time stride);
 void th_liveness_free(struct th_liveness *liveness);
 void th_liveness_begin(struct th_liveness *liveness); /* those who are there join */
 
-/* A record of the topic, at the broker's time. A member is a reference that is taken over; NULL is
- * a farewell. */
+/* A record of the topic, at the broker's time. A member is a reference that is taken over; one that
+ * says it has ended bids farewell; NULL: its record is removed. */
 void th_liveness_record(struct th_liveness *liveness, struct th_str key, struct th_member *member,
                         th_time at);
 
@@ -36,10 +36,12 @@ void th_liveness_record(struct th_liveness *liveness, struct th_str key, struct 
 bool th_liveness_next(struct th_liveness *liveness, struct th_change *out);
 
 bool th_liveness_alive(const struct th_liveness *liveness, struct th_str name);
+/* What one said last who is gone: a new reference, until its record is removed; else NULL. */
+struct th_member *th_liveness_last_words(const struct th_liveness *liveness, struct th_str name);
 /* How many there are, and each as a new reference by kind and name; the caller frees the array. */
 struct th_member **th_liveness_members(const struct th_liveness *liveness, size_t *count);
 th_time th_liveness_now(const struct th_liveness *liveness); /* NONE: no record yet */
 
-/* The key of one who is gone without a farewell since at least `since`: somebody has to remove its
- * last record, or compaction keeps it for ever. Absent: none. Each is told once. */
+/* The key of one who is gone since at least `since`: somebody has to remove its last record, or
+ * compaction keeps it for ever. Absent: none. Each is told once. */
 struct th_str th_liveness_ghost(struct th_liveness *liveness, th_time since);

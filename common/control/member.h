@@ -108,6 +108,7 @@ enum th_function_kind {
     X(22, episodes, U64, "since the start, as the next two")                    \
     X(23, records, U64, "appended")                                             \
     X(24, activities_run, U64, "attempts that have ended")                      \
+    X(25, ended, U32, "1: its last word; control sets it")                      \
     X(40, queued_since, TIME, "arrival here of the activity that waits longest for a thread")
 
 #define TH_MEMBER_C_U32(field)  uint32_t field;

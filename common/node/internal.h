@@ -7,6 +7,7 @@
  *   project.c   an owner's rows, and what is to be done when the projection does not follow
  *   complete.c  completions: whom they are for
  *   effects.c   carries out what the cores decided; runs episodes
+ *   gone.c      workers that are no more, and what was left to them
  *   version.c   which versions of an orchestrator this process may run
  *   results.c   of activities that run for a partition of another process
  *   commands.c  clients' commands: one ticket each, from message to answer
@@ -77,6 +78,7 @@ struct outlook {
 };
 
 struct part {
+    struct th_node *node;
     uint32_t index;
     enum part_state state;
     struct th_partition *core;
@@ -110,6 +112,7 @@ struct part {
     bool checking;
     struct th_watermark checked; /* where the projection stood when the look began */
 
+    struct parting *partings; /* workers that are gone: see gone.c */
     struct outlook outlook;
 };
 
@@ -120,6 +123,7 @@ enum op_kind {
     OP_STORE, /* a batch; ticket 0: the owner's */
     OP_LOAD,  /* `id`, for the core */
     OP_GAP,
+    OP_GONE, /* STATE; `id` is a worker */
     OP_VERIFY,
     OP_WALK,
     OP_TICKET, /* for a command */
@@ -228,7 +232,7 @@ void node_say(const struct th_node *node, enum th_level level, const char *forma
 void node_forget(struct th_node *node, struct th_str instance_id);
 uint64_t node_token(const struct part *part, uint64_t token);
 void node_keep_counts(struct th_node *node, const struct part *part);
-struct th_partition *node_core_new(struct th_node *node, const struct part *part);
+struct th_partition *node_core_new(struct th_node *node, struct part *part);
 th_time earlier(th_time a, th_time b);
 
 /* ---- lease.c ---- */
@@ -283,6 +287,15 @@ void effects_read_gap(struct th_node *node, struct part *part, int64_t from);
 
 /* ---- version.c ---- */
 bool version_fits(const struct th_node_options *o, struct th_str version);
+
+/* ---- gone.c ---- */
+void gone_add(struct th_node *node, struct part *part, struct th_str worker);
+void gone_state(struct th_node *node, struct part *part, const char *worker,
+                const struct th_completion *c);
+th_time gone_step(struct th_node *node, struct part *part);
+void gone_drop(struct part *part);
+/* For the core, with the part: a worker that is not is left its activities for the moment. */
+bool gone_is_alive(void *part, struct th_str worker);
 
 /* ---- results.c ---- */
 void node_result(struct th_node *node, const struct th_shared_result *result,

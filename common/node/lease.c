@@ -51,6 +51,7 @@ void part_drop(struct th_node *node, struct part *part)
     part->releasing = part->unresolved = part->checking = part->intake_stopped = false;
     part->state = PART_IDLE;
     drop_gap(part);
+    gone_drop(part);
     if (owned)
         tell_lease(node, part, -1);
 }

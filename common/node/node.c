@@ -62,7 +62,15 @@ uint64_t node_token(const struct part *part, uint64_t token)
            (token & TOKEN_MASK);
 }
 
-struct th_partition *node_core_new(struct th_node *node, const struct part *part)
+static bool goes_out(void *argument, struct th_str name, struct th_str version)
+{
+    const struct part *part = argument;
+    const struct th_node_hooks *h = &part->node->options.hooks;
+
+    return h->goes_out(h->argument, name, version);
+}
+
+struct th_partition *node_core_new(struct th_node *node, struct part *part)
 {
     const struct th_node_options *o = &node->options;
     const struct th_partition_options options = {
@@ -80,9 +88,9 @@ struct th_partition *node_core_new(struct th_node *node, const struct part *part
         .max_rows = o->max_rows,
         .max_payload_bytes = o->max_payload_bytes,
         .max_crashes = o->max_crashes,
-        .goes_out = o->hooks.goes_out,
-        .is_alive = o->hooks.is_alive,
-        .argument = o->hooks.argument,
+        .goes_out = o->hooks.goes_out ? goes_out : NULL,
+        .is_alive = o->hooks.is_alive ? gone_is_alive : NULL,
+        .argument = part,
         .mutation = (enum th_mutation)o->mutation,
     };
 
@@ -113,6 +121,8 @@ static th_time step_active(struct th_node *node, struct part *part)
         next = earlier(next, project_step(node, part));
     if (part->state == PART_ACTIVE)
         next = earlier(next, part_check(node, part));
+    if (part->state == PART_ACTIVE)
+        next = earlier(next, gone_step(node, part));
     if (part->state == PART_ACTIVE)
         next = earlier(next, reader_step(node, part, &part->rebuild));
     return next;
@@ -203,8 +213,11 @@ static void defaults(struct th_node_options *o)
 #undef X
 }
 
-static void part_init(struct part *part, uint32_t index)
+static void part_init(struct th_node *node, uint32_t index)
 {
+    struct part *part = &node->parts[index];
+
+    part->node = node;
     part->index = index;
     part->rebuild.beside = true;
     part->outlook.seen = -1;
@@ -222,7 +235,7 @@ struct th_node *th_node_new(const struct th_node_options *options)
     node->part_count = node->provider->hub.partitions;
     node->parts = th_alloc(node->part_count * sizeof(*node->parts));
     for (uint32_t n = 0; n < node->part_count; n++)
-        part_init(&node->parts[n], n);
+        part_init(node, n);
     node->next_deadline = node->next_patience = TH_TIME_NONE;
     th_random_seed(&node->random, options->seed);
     return node;
@@ -289,7 +302,7 @@ void th_node_worker_gone(struct th_node *node, struct th_str worker, th_time now
         node->now = now;
     for (uint32_t n = 0; n < node->part_count; n++)
         if (node->parts[n].state == PART_ACTIVE)
-            th_partition_worker_gone(node->parts[n].core, worker, node->now);
+            gone_add(node, &node->parts[n], worker);
 }
 
 /* ---- activities ---- */

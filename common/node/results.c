@@ -137,8 +137,18 @@ bool handed_add(void *argument, const struct th_running_task *task)
     struct handing *handing = argument;
     const struct th_node_hooks *hooks = &handing->node->options.hooks;
     const uint64_t token = node_token(handing->part, task->token);
+    const struct th_shared_result result = {.instance_id = task->instance_id,
+                                            .execution_id = task->execution_id,
+                                            .task_id = task->task_id,
+                                            .scheduled = task->scheduled,
+                                            .data = task->data,
+                                            .failure = task->failure};
     struct handed *h;
 
+    if (task->answered) { /* no record of ours will hold it: it goes to the next owner */
+        node_result(handing->node, &result, NULL, NULL);
+        return true;
+    }
     if (hooks->withdraw && hooks->withdraw(hooks->argument, token))
         return false;
     h = TH_NEW(struct handed);
