@@ -441,6 +441,11 @@ static void give_up(struct th_node *node, struct ticket *t)
     if (part && part->trouble[0])
         ticket_fail(node, t, TH_UNAVAILABLE, "partition %u cannot be used now: %s", part->index,
                     part->trouble);
+    else if (part && node->traits.shared && t->state == TICKET_MESSAGE)
+        ticket_fail(node, t, TH_UNAVAILABLE,
+                    "no owner of partition %u has answered within %d s; what was sent is carried "
+                    "out when there is one",
+                    part->index, (int)(PATIENCE / TH_SECOND));
     else
         ticket_fail(node, t, TH_UNAVAILABLE, "the storage did not answer within %d s",
                     (int)(PATIENCE / TH_SECOND));
