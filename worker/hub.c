@@ -77,7 +77,7 @@ static void start_client(struct th_embedded *hub, const struct th_embedded_optio
 static bool tell_metrics(void *argument, struct th_buffer *out, struct th_error *error)
 {
     struct th_embedded *hub = argument;
-    th_host_metrics(hub->host, hub->counters, out);
+    th_host_metrics(&hub->host, 1, hub->counters, out);
     return true;
 }
 

@@ -81,14 +81,27 @@ static void put_functions(struct th_buffer *out, enum th_metric metric, const ch
     }
 }
 
-void th_host_metrics(struct th_host *host, struct th_counters *counters, struct th_buffer *out)
+static void add_up(struct th_host *const *hosts, size_t count, struct th_node_stats *sum)
+{
+    *sum = (struct th_node_stats){0};
+    for (size_t i = 0; i < count; i++) {
+        struct th_node_stats stats;
+        th_host_stats(hosts[i], &stats);
+#define X(metric, field) sum->field += stats.field;
+        FIGURES(X)
+#undef X
+    }
+}
+
+void th_host_metrics(struct th_host *const *hosts, size_t count, struct th_counters *counters,
+                     struct th_buffer *out)
 {
     static const enum th_metric of_functions[] = {TH_METRIC_REQUESTS, TH_METRIC_ERRORS,
                                                   TH_METRIC_LATENCY, TH_METRIC_RUNNING,
                                                   TH_METRIC_WAITING};
-    const char *hub = th_host_gateway(host)->hub->name;
+    const char *hub = th_host_gateway(hosts[0])->hub->name;
     struct th_node_stats stats;
-    th_host_stats(host, &stats);
+    add_up(hosts, count, &stats);
 #define X(metric, field) th_metric_one(out, TH_METRIC_##metric, hub, (double)stats.field);
     FIGURES(X)
 #undef X

@@ -55,6 +55,8 @@ struct th_http_remote {
     int (*serve)(void *argument, struct th_operation *op);
 };
 
+#define TH_HTTP_CLOSED (-1)
+
 /* Strings are copied; gateway, client, app, log and what `hubs` needs must outlive the server. */
 struct th_http_options {
     struct th_gateway *gateway;
@@ -62,7 +64,8 @@ struct th_http_options {
     const struct th_app *app; /* NULL: no routes, no cron, any orchestrator name may be started */
     const struct th_log *log; /* NULL: silent */
     const char *address;      /* numeric; default "127.0.0.1" */
-    int port;                 /* 0: any free one, see th_http_port */
+    int port;                 /* 0: any free one, see th_http_port; TH_HTTP_CLOSED: nobody is
+                                 listened to, only cron functions run */
     const char *api_key;      /* NULL or "": none; demanded when `address` is no loopback */
     const char *route_prefix; /* of the application's routes; default "api"; "": none */
     const char *default_version; /* of starts that name none; NULL: the application's */
@@ -74,7 +77,11 @@ struct th_http_options {
     size_t max_body_bytes;       /* default 16 MiB plus 64 KiB */
     bool trust_forwarded;        /* X-Forwarded-Host and -Proto name the origin: only behind a proxy
                                     that sets them */
+    bool any_orchestrator;       /* starts of functions that `app` lacks: others may serve them */
     bool no_cron;                /* leave the application's cron functions alone */
+    /* Whether this process is the one of several that runs them now; NULL: it is. Any thread. */
+    bool (*cron_is_here)(void *argument);
+    void *cron_argument;
     struct th_http_hubs hubs;
     struct th_http_reports reports;
     struct th_http_remote remote;
@@ -84,9 +91,10 @@ struct th_http_options {
  * address (INVALID), or one in use (UNAVAILABLE). Any thread. */
 struct th_http *th_http_start(const struct th_http_options *options, struct th_error *error);
 
-int th_http_port(const struct th_http *http);
+int th_http_port(const struct th_http *http); /* TH_HTTP_CLOSED: none */
 
-/* "http://127.0.0.1:7071", without a slash at the end; lives as long as the server. */
+/* "http://127.0.0.1:7071", without a slash at the end; lives as long as the server. NULL:
+ * it listens to nobody. */
 const char *th_http_url(const struct th_http *http);
 
 /* Stops listening, answers 503 to what waits, lets running functions of the application finish, and

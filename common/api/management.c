@@ -382,7 +382,7 @@ static enum th_step answer_started(struct th_operation *op)
 static bool known_orchestrator(struct th_operation *op, struct th_str name)
 {
     const struct th_app *app = op->api->options.app;
-    if (!app || th_app_orchestrator(app, name)) {
+    if (!app || op->api->options.any_orchestrator || th_app_orchestrator(app, name)) {
         return true;
     }
     char *names = th_app_orchestrator_names(app);

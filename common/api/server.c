@@ -581,7 +581,7 @@ static void make_api(struct th_http *http, const struct th_http_options *options
     }
     http->own_client = api->client = th_client_new(&(struct th_client_options){
         .gateway = options->gateway,
-        .app = options->app,
+        .app = options->any_orchestrator ? NULL : options->app,
         .default_version = api->options.default_version,
         .reuse = api->options.reuse,
     });
@@ -631,6 +631,9 @@ static bool open_server(struct th_http *http, struct th_error *error)
     const struct th_http_options *options = &http->api.options;
     struct address address;
     http->port = options->port;
+    if (http->port == TH_HTTP_CLOSED) {
+        return true;
+    }
     if (!parse_address(options->address, options->port, &address, error) ||
         !check_key(http, error)) {
         return false;
@@ -726,8 +729,10 @@ void th_http_stop(struct th_http *http)
         return;
     }
     /* The event threads may still look at the socket, so its number must stay taken. */
-    int listener = MHD_quiesce_daemon(http->daemon);
-    shutdown(listener, SHUT_RDWR);
+    int listener = http->daemon ? MHD_quiesce_daemon(http->daemon) : -1;
+    if (listener >= 0) {
+        shutdown(listener, SHUT_RDWR);
+    }
     th_timetable_stop(http->timetable);
     stop_waiting(http);
     if (http->own_client) {
@@ -735,8 +740,10 @@ void th_http_stop(struct th_http *http)
     }
     stop_threads(http);
     let_answers_out(http);
-    MHD_stop_daemon(http->daemon);
-    close(listener);
+    if (http->daemon) {
+        MHD_stop_daemon(http->daemon);
+        close(listener);
+    }
     th_timetable_free(http->timetable);
     free_threads(http);
     free_http(http);

@@ -66,6 +66,8 @@ enum th_log_level { TH_LOG_LEVELS(X) };
       "name of the task hub: a letter, then letters and digits, 3 to 45 together")                 \
     X(partitions, INT, TH_DURABLE "storageProvider.partitionCount", 12, 1, 1024,                   \
       "partitions of a new hub; an existing hub keeps its own")                                    \
+    X(placement, TEXT, TH_DURABLE "storageProvider.placement", "auto", 0, 0,                       \
+      "where a worker of a fleet runs activities: auto, shared or local")                          \
     X(max_activities, INT, TH_DURABLE "maxConcurrentActivityFunctions", 0, 0, 100000,              \
       "activities that run at a time in one worker; 0: ten per processor")                         \
     X(max_orchestrators, INT, TH_DURABLE "maxConcurrentOrchestratorFunctions", 0, 0, 100000,       \
