@@ -97,7 +97,7 @@ static void tell_metrics(void *argument, struct th_buffer *out)
     struct th_coordinator *c = argument;
     const char *hub = c->hub.record.name;
     th_time heard = th_control_heard_ago(c->control);
-    th_host_metrics(c->host, NULL, out);
+    th_host_metrics(&c->host, 1, NULL, out);
     th_metric_one(out, TH_METRIC_KAFKA_UP, hub, heard != TH_TIME_NONE && heard < HEARD_LATELY);
     th_metric_one(out, TH_METRIC_REDIS_UP, hub, th_fleet_redis_up(c->provider));
     th_metric_one(out, TH_METRIC_PURGED, hub, (double)th_purge_count(c->purge));
