@@ -179,6 +179,8 @@ void bench_fleet_report(struct bench *b, json_t *result)
     bench_workers_free(workers, count);
     json_object_set_new(result, "partitions", json_integer(b->fleet->hub.record.partitions));
     json_object_set_new(result, "workers", json_integer((json_int_t)count));
+    double cpu = bench_fleet_cpu_seconds(b) - b->fleet->cpu_before;
     bench_figure(b, "workers_rss_mb", bench_fleet_resident_mb(b));
-    bench_figure(b, "workers_cpu_seconds", bench_fleet_cpu_seconds(b) - b->fleet->cpu_before);
+    if (cpu >= 0) /* not when some were killed */
+        bench_figure(b, "workers_cpu_seconds", cpu);
 }
