@@ -160,51 +160,104 @@ static int api_delete(const struct hub_call *call)
     return code == CLI_OK ? say_deleted(call) : code;
 }
 
-/* Work that nobody serves; partitions: a table each, below the single values. */
-static void show_rows(const char *title, const json_t *rows)
+/* The running hub's view, as tables: what a person wants to see first; all of it is in --json. */
+struct column {
+    const char *title, *key;
+};
+
+static void show_rows(const char *title, const json_t *rows, const struct column *columns,
+                      size_t count)
 {
-    const char *titles[16];
-    struct cli_table table = {.titles = titles};
-    const char *key;
-    json_t *value;
+    const char *titles[8];
+    struct cli_table table = {.columns = count, .titles = titles};
     size_t i;
     json_t *row;
-    json_object_foreach(json_array_get(rows, 0), key, value) {
-        if (table.columns < TH_COUNT(titles))
-            titles[table.columns++] = key;
-    }
+    if (json_array_size(rows) == 0)
+        return;
+    for (size_t n = 0; n < count; n++)
+        titles[n] = columns[n].title;
     printf("\n%s\n", title);
     json_array_foreach(rows, i, row) {
-        for (size_t n = 0; n < table.columns; n++)
-            cli_table_json_cell(&table, json_object_get(row, titles[n]));
+        for (size_t n = 0; n < count; n++)
+            cli_table_json_cell(&table, json_object_get(row, columns[n].key));
     }
     cli_table_print(&table);
 }
 
-/* The running hub's view has what a person wants to see first; all of it is in --json. */
+static void show_fields(const json_t *hub)
+{
+    static const struct column fields[] = {{"Hub", "name"},
+                                           {"Created", "created"},
+                                           {"Partitions", "partitions"},
+                                           {"Waiting messages", "instanceMessages"},
+                                           {"Open activities", "activityMessages"},
+                                           {"Timers", "timers"},
+                                           {"In memory", "instancesInMemory"}};
+    for (size_t i = 0; i < TH_COUNT(fields); i++) {
+        TH_AUTOFREE char *value =
+            json_dumps(json_object_get(hub, fields[i].key), JSON_ENCODE_ANY | JSON_COMPACT);
+        const char *text = json_string_value(json_object_get(hub, fields[i].key));
+        printf("%-18s%s\n", fields[i].title, text ? text : value ? value : "");
+    }
+}
+
+/* "activity pay, activity ship": what each member serves. */
+static void show_served(const json_t *members)
+{
+    size_t i, n;
+    json_t *member, *function;
+    json_array_foreach(members, i, member) {
+        const json_t *functions = json_object_get(member, "functions");
+        if (json_array_size(functions) == 0)
+            continue;
+        printf("\nServed by %s\n", json_string_value(json_object_get(member, "name")));
+        json_array_foreach(functions, n, function) {
+            printf("  %s %s: %lld requests, %lld errors, %.1f ms\n",
+                   json_string_value(json_object_get(function, "kind")),
+                   json_string_value(json_object_get(function, "name")),
+                   (long long)json_integer_value(json_object_get(function, "requests")),
+                   (long long)json_integer_value(json_object_get(function, "errors")),
+                   json_number_value(json_object_get(function, "averageMs")));
+        }
+    }
+}
+
+static void show_view(const json_t *hub)
+{
+    static const struct column partitions[] = {
+        {"PARTITION", "partition"},    {"OWNER", "owner"},    {"EPOCH", "epoch"},
+        {"POSITION", "inboxPosition"}, {"END", "inboxEnd"},   {"LAG", "lag"},
+        {"OLDEST", "oldestMessage"},   {"TROUBLE", "trouble"}};
+    static const struct column members[] = {{"MEMBER", "name"},
+                                            {"KIND", "kind"},
+                                            {"URL", "url"},
+                                            {"APPLICATION", "application"},
+                                            {"RUNNING", "running"},
+                                            {"WAITING", "waiting"},
+                                            {"PARTITIONS", "partitions"}};
+    static const struct column unserved[] = {
+        {"NOBODY SERVES", "name"}, {"KIND", "kind"}, {"WAITING", "waiting"}};
+    show_fields(hub);
+    show_rows("Partitions", json_object_get(hub, "partitionDetails"), partitions,
+              TH_COUNT(partitions));
+    show_rows("Members", json_object_get(hub, "members"), members, TH_COUNT(members));
+    show_served(json_object_get(hub, "members"));
+    show_rows("Work that waits", json_object_get(hub, "unserved"), unserved, TH_COUNT(unserved));
+}
+
+/* Of a hub beside the running one only its record is known. */
 static int api_show(const struct hub_call *call)
 {
     CLI_RESPONSE response = {.status = 0};
-    const char *key;
-    json_t *value;
     int code = send_hub(call, "GET", call->name ? "/hubs/" : "/hub", NULL, &response);
     if (code != CLI_OK)
         return code;
-    if (call->options->json) {
+    if (call->name)
+        show_hub(call->options, json_incref(response.json));
+    else if (call->options->json)
         cli_print_json(response.json);
-        return CLI_OK;
-    }
-    json_object_foreach(response.json, key, value) {
-        if (json_is_array(value))
-            continue;
-        printf("%-22s ", key);
-        json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
-        putchar('\n');
-    }
-    json_object_foreach(response.json, key, value) {
-        if (json_is_object(json_array_get(value, 0)))
-            show_rows(key, value);
-    }
+    else
+        show_view(response.json);
     return CLI_OK;
 }
 

@@ -114,14 +114,19 @@ static const struct cli_command commands[] = {
      "after a deployment; the first such step of each file is named, and the exit code is 1.",
      "  taskhub replay ./apps/orders.so order-17.json order-18.json\n", "log_level json",
      cli_replay},
-    {"bench", "WORKLOAD", 1, 1, "measure the embedded hub",
+    {"bench", "WORKLOAD", 1, 1, "measure the embedded hub, or a fleet",
      "Workloads: hello5 (five activities in sequence), call5 (five sub-orchestrations), fanout\n"
      "(--activities no-op activities at once), timers (--count timers due over 60 s, or --seconds),\n"
-     "long-history (one instance with --count events), big-payload (five results of 4 MB).\n"
-     "Clients are closed loops; only what was read back as Completed counts.",
+     "big-payload (five results of 4 MB), sleepers (--count instances that wait for an event).\n"
+     "Embedded only: long-history (one instance with --count events). With --provider kafka, against\n"
+     "a fleet whose workers run apps/bench.so (deploy/fleet.sh up): failover (--count workers killed\n"
+     "with -9), cold-rebuild (the projection of --count instances is lost), lag (from a start until\n"
+     "the monitor sees it). Clients are closed loops; only what was read back as Completed counts.",
      "  taskhub bench hello5 --clients 1 --seconds 10\n"
-     "  taskhub bench fanout --activities 10000 --json\n",
-     "provider clients seconds count activities db fsync_delay partitions json log_level",
+     "  taskhub bench fanout --activities 10000 --json\n"
+     "  taskhub bench failover --provider kafka --count 20\n",
+     "provider clients seconds count activities db fsync_delay partitions kafka redis "
+     "kafka_property hub json log_level",
      cli_bench},
 };
 

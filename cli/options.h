@@ -86,7 +86,8 @@ enum cli_exit {
     X(log_json, FLAG, "log-json", 0, NULL, "log lines as JSON")                                  \
     X(route, TEXT, "route", 0, "PATH", "call the HTTP function at this route")                   \
     X(method, TEXT, "method", 'X', "METHOD", "with this method; default GET, with input POST")   \
-    X(provider, TEXT, "provider", 0, "NAME", "storage to measure; sqlite is the only one")       \
+    X(provider, TEXT, "provider", 0, "NAME",                                                     \
+      "what to measure: sqlite (embedded) or kafka (a fleet)")                                   \
     X(clients, COUNT, "clients", 'c', "N", "clients at once; default 64")                        \
     X(seconds, COUNT, "seconds", 'S', "N", "how long to measure; default 10")                    \
     X(count, COUNT, "count", 0, "N", "how many: timers 100000, events of long-history 100000")   \

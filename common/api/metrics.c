@@ -78,7 +78,7 @@ static void put_value(struct th_buffer *out, double value)
     } else if (value > -1e15 && value < 1e15 && (double)(int64_t)value == value) {
         th_buffer_format(out, "%lld\n", (long long)value);
     } else {
-        th_buffer_format(out, "%.9g\n", value);
+        th_buffer_format(out, "%.15g\n", value);
     }
 }
 

@@ -5,50 +5,82 @@
 
 /* ---- partitions without an owner ------------------------------------------------------------ */
 
-static void warn(const struct th_monitor *monitor, uint32_t partition,
-                 const struct th_control_view *members)
+enum news { NO_NEWS, OWNED_AGAIN, UNOWNED };
+
+static enum news watch_lease(struct th_monitor_lease *lease, bool owned, th_time now)
 {
-    struct th_str why = th_monitor_trouble(members, partition);
-    size_t workers = 0;
-    for (size_t i = 0; i < members->count; i++) {
-        workers += members->members[i]->kind == TH_MEMBER_WORKER;
+    if (owned) {
+        bool told = lease->told;
+        *lease = (struct th_monitor_lease){.unowned = TH_TIME_NONE};
+        return told ? OWNED_AGAIN : NO_NEWS;
     }
-    if (why.len == 0) {
-        why = workers == 0 ? TH_STR("no worker runs") : TH_STR("no worker says why");
+    if (lease->unowned == TH_TIME_NONE) {
+        lease->unowned = now;
     }
-    th_log(monitor->options.log, TH_LOG_WARN, "coordinator",
-           "partition %u of hub %s has had no owner for %lld s: %.*s", (unsigned)partition,
-           monitor->hub.record.name, (long long)(UNOWNED_TIME / TH_SECOND), TH_PRI(why));
+    if (lease->told || now - lease->unowned < UNOWNED_TIME) {
+        return NO_NEWS;
+    }
+    lease->told = true;
+    return UNOWNED;
 }
 
-static void watch_lease(struct th_monitor *monitor, uint32_t partition,
-                        const struct th_control_view *members, th_time now)
+static struct th_str reason(const struct th_control_view *members, uint32_t partition)
 {
-    struct th_monitor_lease *lease = &monitor->leases[partition];
-    const struct th_member *owner = th_monitor_owner(members, partition);
-    if (owner) {
-        if (lease->told) {
-            th_log(monitor->options.log, TH_LOG_INFO, "coordinator",
-                   "partition %u of hub %s is owned by %.*s", (unsigned)partition,
-                   monitor->hub.record.name, TH_PRI(owner->name));
+    struct th_str why = th_monitor_trouble(members, partition);
+    for (size_t i = 0; why.len == 0 && i < members->count; i++) {
+        if (members->members[i]->kind == TH_MEMBER_WORKER) {
+            return TH_STR("no worker says why");
         }
-        *lease = (struct th_monitor_lease){.unowned = TH_TIME_NONE};
-    } else if (lease->unowned == TH_TIME_NONE) {
-        lease->unowned = now;
-    } else if (!lease->told && now - lease->unowned >= UNOWNED_TIME) {
-        lease->told = true;
-        warn(monitor, partition, members);
+    }
+    return why.len > 0 ? why : TH_STR("no worker runs");
+}
+
+/* Those of one kind, as "0-3, 7", and in one line. */
+static void tell(const struct th_monitor *monitor, const enum news *news, enum news kind,
+                 const struct th_control_view *members)
+{
+    TH_BUFFER list = {0};
+    uint32_t count = monitor->hub.record.partitions;
+    struct th_str why = TH_STR_ABSENT;
+    for (uint32_t p = 0; p < count; p++) {
+        uint32_t last = p;
+        if (news[p] != kind) {
+            continue;
+        }
+        while (last + 1 < count && news[last + 1] == kind) {
+            last++;
+        }
+        th_buffer_format(&list, "%s%u", list.len > 0 ? ", " : "", (unsigned)p);
+        if (last > p) {
+            th_buffer_format(&list, "-%u", (unsigned)last);
+        }
+        why = why.len > 0 || kind == OWNED_AGAIN ? why : reason(members, p);
+        p = last;
+    }
+    if (list.len > 0 && kind == UNOWNED) {
+        th_log(monitor->options.log, TH_LOG_WARN, "coordinator",
+               "partitions without an owner for %lld s: %.*s of hub %s: %.*s",
+               (long long)(UNOWNED_TIME / TH_SECOND), TH_PRI(th_buffer_view(&list)),
+               monitor->hub.record.name, TH_PRI(why));
+    } else if (list.len > 0) {
+        th_log(monitor->options.log, TH_LOG_INFO, "coordinator",
+               "partitions that have an owner again: %.*s of hub %s", TH_PRI(th_buffer_view(&list)),
+               monitor->hub.record.name);
     }
 }
 
 /* What is not read through yet says nothing about owners; nor does silence of the brokers. */
 void th_monitor_watch_leases(struct th_monitor *monitor, th_time now)
 {
+    TH_ARENA arena = {0};
     TH_CONTROL_VIEW members = {.members = NULL};
+    enum news *news = TH_ARENA_ARRAY(&arena, enum news, monitor->hub.record.partitions);
     th_control_look(monitor->options.control, &members);
     for (uint32_t p = 0; members.ready && p < monitor->hub.record.partitions; p++) {
-        watch_lease(monitor, p, &members, now);
+        news[p] = watch_lease(&monitor->leases[p], th_monitor_owner(&members, p) != NULL, now);
     }
+    tell(monitor, news, UNOWNED, &members);
+    tell(monitor, news, OWNED_AGAIN, &members);
 }
 
 /* ---- activity messages that are processed --------------------------------------------------- */

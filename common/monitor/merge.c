@@ -69,6 +69,12 @@ int64_t th_monitor_position(const struct th_monitor_topic *topic, uint32_t parti
     return topic->starts[partition] < 0 ? 0 : topic->starts[partition];
 }
 
+/* What has come since the heartbeat waits no longer than since then. */
+static th_time since_heard(const struct th_member *teller, th_time oldest)
+{
+    return teller && oldest == TH_TIME_NONE ? teller->heard : oldest;
+}
+
 static struct th_lag_row row_of_instances(const struct th_monitor_topic *topic, uint32_t partition,
                                           const struct th_control_view *members)
 {
@@ -78,7 +84,7 @@ static struct th_lag_row row_of_instances(const struct th_monitor_topic *topic, 
         .topic = TH_LAG_INSTANCES,
         .partition = partition,
         .end = topic->ends[partition],
-        .oldest = owned ? owned->oldest : topic->arrivals[partition],
+        .oldest = since_heard(owner, owned ? owned->oldest : topic->arrivals[partition]),
         .owner = owner ? owner->name : TH_STR_ABSENT,
         .epoch = owned ? owned->epoch : -1,
         .trouble = th_monitor_trouble(members, partition),
@@ -107,7 +113,8 @@ static struct th_lag_row row_of_activities(const struct th_monitor_topic *topic,
         .topic = TH_LAG_ACTIVITIES,
         .partition = partition,
         .end = topic->ends[partition],
-        .oldest = oldest == TH_TIME_NONE ? topic->arrivals[partition] : oldest,
+        .oldest =
+            since_heard(consumer, oldest == TH_TIME_NONE ? topic->arrivals[partition] : oldest),
         .owner = consumer ? consumer->name : TH_STR_ABSENT,
         .epoch = -1,
     };

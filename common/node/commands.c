@@ -13,6 +13,9 @@
 
 #define MAX_ID   256
 #define PATIENCE (15 * TH_SECOND) /* without an owner or storage for so long: UNAVAILABLE */
+/* An owner may die between the record of a start and its answer: without one for so long the start
+ * is sent again, which its request id makes harmless. */
+#define START_AGAIN (500 * TH_MILLISECOND)
 
 struct ticket *ticket_find(struct th_node *node, uint64_t number)
 {
@@ -179,6 +182,14 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     th_blob_unref(blob);
 }
 
+static void start_again_later(struct th_node *node, struct ticket *t)
+{
+    const th_time waited = node->now - t->asked;
+
+    t->again_at = node->now + (waited > START_AGAIN ? waited : START_AGAIN);
+    ticket_list_looking(node, t);
+}
+
 /* The message is durable in the inbox, or could not be put there. */
 void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *error)
 {
@@ -195,6 +206,8 @@ void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *
         ticket_finish(node, t, &reply);
     else if (t->command.kind == TH_COMMAND_START && t->command.new_id)
         ticket_finish(node, t, &reply);
+    else if (t->command.kind == TH_COMMAND_START && node->traits.shared)
+        start_again_later(node, t);
 }
 
 /* ---- answers of owners ---- */
@@ -441,6 +454,11 @@ static void give_up(struct th_node *node, struct ticket *t)
     if (part && part->trouble[0])
         ticket_fail(node, t, TH_UNAVAILABLE, "partition %u cannot be used now: %s", part->index,
                     part->trouble);
+    else if (part && node->traits.shared && t->state == TICKET_MESSAGE)
+        ticket_fail(node, t, TH_UNAVAILABLE,
+                    "no owner of partition %u has answered within %d s; what was sent is carried "
+                    "out when there is one",
+                    part->index, (int)(PATIENCE / TH_SECOND));
     else
         ticket_fail(node, t, TH_UNAVAILABLE, "the storage did not answer within %d s",
                     (int)(PATIENCE / TH_SECOND));
@@ -665,12 +683,16 @@ static void expire(struct th_node *node)
 
 static void step_ticket(struct th_node *node, struct ticket *t)
 {
-    if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t))
+    if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t)) {
         expire_one(node, t);
-    else if (t->state == TICKET_FLUSH || t->command.kind == TH_COMMAND_QUERY)
+    } else if (t->state == TICKET_MESSAGE) {
+        ticket_unlist(node, t);
+        send_message(node, t, false);
+    } else if (t->state == TICKET_FLUSH || t->command.kind == TH_COMMAND_QUERY) {
         look_at_all(node, t);
-    else
+    } else {
         look_at(node, t);
+    }
 }
 
 th_time tickets_step(struct th_node *node)
@@ -681,7 +703,9 @@ th_time tickets_step(struct th_node *node)
     expire(node);
     lose_patience(node);
     DL_FOREACH_SAFE(node->looking, t, next) {
-        if (t->state == TICKET_LATER && t->again_at > node->now)
+        const bool rests = t->state == TICKET_LATER || t->state == TICKET_MESSAGE;
+
+        if (rests && t->again_at > node->now)
             again = earlier(again, t->again_at);
         else
             step_ticket(node, t);

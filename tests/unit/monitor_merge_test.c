@@ -218,6 +218,20 @@ static void lag(void **state)
     assert_true(th_lag_total(lag).seconds > 6.9);
 }
 
+/* The heartbeat is older than what it does not know of. */
+static void what_came_since_the_heartbeat(void **state)
+{
+    TH_ARENA arena = {0};
+    struct brokers b;
+    struct th_monitor_picture picture;
+    tell(&b);
+    b.offsets[0][1] = 33;
+    second.heard = NOW - 200 * TH_MILLISECOND;
+    merge(&b, &members, &arena, &picture);
+    second.heard = NOW;
+    assert_row(&picture.lag, 1, 3, 0.2, "second");
+}
+
 /* A process that does not tell since when its activities wait must not make them wait since 1970.
  */
 static void queued_since_nobody_knows_when(void **state)
@@ -325,6 +339,7 @@ int main(void)
         cmocka_unit_test(the_later_claim_owns),
         cmocka_unit_test(whose_position_counts),
         cmocka_unit_test(lag),
+        cmocka_unit_test(what_came_since_the_heartbeat),
         cmocka_unit_test(queued_since_nobody_knows_when),
         cmocka_unit_test(view),
         cmocka_unit_test(document),
