@@ -92,6 +92,7 @@ struct part {
     bool distrusted;    /* its projection was found damaged: the next lease makes it again */
     bool doubted;       /* the connection to the log was cut since the claim */
     bool releasing;     /* given up as soon as what is under way is durable … */
+    bool take_again;    /* … and then taken anew */
     th_time release_by; /* … and at the latest then */
 
     /* projecting, of an owner */

@@ -48,7 +48,8 @@ void part_drop(struct th_node *node, struct part *part)
     th_partition_free(part->core);
     part->core = NULL;
     part->generation++;
-    part->releasing = part->unresolved = part->checking = part->intake_stopped = false;
+    part->releasing = part->take_again = part->unresolved = part->checking = part->intake_stopped =
+        false;
     part->state = PART_IDLE;
     drop_gap(part);
     gone_drop(part);
@@ -215,6 +216,7 @@ void part_checked(struct th_node *node, struct part *part, struct th_completion 
 th_time part_step_release(struct th_node *node, struct part *part)
 {
     const bool done = part->state != PART_ACTIVE || th_partition_quiet(part->core);
+    bool take_again;
 
     if (!part->releasing)
         return TH_TIME_NONE;
@@ -222,6 +224,9 @@ th_time part_step_release(struct th_node *node, struct part *part)
         return TH_TIME_NONE;
     if (!done && part->release_by > node->now)
         return part->release_by;
+    take_again = part->take_again && !node->draining;
     part_drop(node, part);
+    if (take_again)
+        part_claim(node, part);
     return TH_TIME_NONE;
 }

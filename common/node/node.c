@@ -269,8 +269,10 @@ void th_node_take(struct th_node *node, uint32_t partition)
 {
     struct part *part = &node->parts[partition];
 
-    if (part->releasing && part->state == PART_ACTIVE)
-        part_drop(node, part); /* what was handed over has to be taken up again */
+    if (part->releasing && part->state == PART_ACTIVE) {
+        part->take_again = true; /* what was handed over has to be taken up again */
+        return;
+    }
     part->releasing = false;
     if (part->state == PART_IDLE)
         part_claim(node, part);
@@ -283,6 +285,7 @@ void th_node_release(struct th_node *node, uint32_t partition, th_time by)
 
     if (part->state == PART_BACKOFF || part->state == PART_STOPPED)
         part->state = PART_IDLE;
+    part->take_again = false;
     if (part->state == PART_IDLE || part->releasing)
         return;
     part->releasing = true;
