@@ -99,6 +99,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
     th_log(lease->options.log, TH_LOG_DEBUG, "lease", "%s of %d partitions%s",
            what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? "assignment" : "revocation", list->cnt,
            rd_kafka_assignment_lost(rk) ? ", lost" : "");
+    lease->committing = false;
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         note_assignment(lease, list);
         assign_without_reading(rk, list);
@@ -298,7 +299,9 @@ static void commit(struct th_lease *lease, th_time now)
 static void tick(struct th_lease *lease, th_time now)
 {
     lease->tick_at = now + TICK;
-    if (lease->joined && !lease->committing)
+    /* Within a rebalance librdkafka would name the generation before, and take the refusal for the
+     * loss of its assignment. */
+    if (lease->joined && !lease->committing && th_plan_is_assigned(lease->plan))
         commit(lease, now);
     lease->options.tick(lease->options.argument);
 }

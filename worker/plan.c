@@ -161,6 +161,11 @@ bool th_plan_taken(const struct th_plan *plan, uint32_t partition)
     return plan->parts[partition].holding == TAKEN;
 }
 
+bool th_plan_is_assigned(const struct th_plan *plan)
+{
+    return plan->assigned;
+}
+
 bool th_plan_settled(const struct th_plan *plan)
 {
     for (uint32_t p = 0; p < plan->options.partitions; p++)

@@ -57,5 +57,7 @@ th_time th_plan_deadline(const struct th_plan *plan, th_time now);
 
 bool th_plan_wants(const struct th_plan *plan, uint32_t partition); /* taken, or to be taken */
 bool th_plan_taken(const struct th_plan *plan, uint32_t partition);
+/* There is an assignment, and it was not revoked since. */
+bool th_plan_is_assigned(const struct th_plan *plan);
 /* Every partition of the last assignment is taken, and it was not revoked since. */
 bool th_plan_settled(const struct th_plan *plan);
