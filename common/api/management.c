@@ -383,7 +383,7 @@ static enum th_step answer_started(struct th_operation *op)
 static bool known_orchestrator(struct th_operation *op, struct th_str name)
 {
     const struct th_app *app = op->api->options.app;
-    if (!app || th_app_orchestrator(app, name)) {
+    if (!app || op->api->options.any_orchestrator || th_app_orchestrator(app, name)) {
         return true;
     }
     char *names = th_app_orchestrator_names(app);
@@ -693,24 +693,7 @@ static enum th_step begin_purge_by(struct th_operation *op)
     return submit(op, TH_COMMAND_PURGE_BY, after_purge);
 }
 
-/* ---- the hub, and others beside it --------------------------------------------------------- */
-
-static enum th_step after_hub(struct th_operation *op)
-{
-    if (op->reply.error.code != TH_OK || !op->reply.hub) {
-        return refuse_error(op, &op->reply.error);
-    }
-    op->x.answer.len = 0;
-    th_document_hub(&op->x.answer, op->reply.hub);
-    th_answer_built(&op->x, 200, TH_JSON_TYPE);
-    return TH_STEP_DONE;
-}
-
-static enum th_step begin_hub(struct th_operation *op)
-{
-    op->command = (struct th_command){0};
-    return submit(op, TH_COMMAND_HUB, after_hub);
-}
+/* ---- what belongs to no instance ------------------------------------------------------------ */
 
 static enum th_step begin_binding(struct th_operation *op)
 {
@@ -719,95 +702,6 @@ static enum th_step begin_binding(struct th_operation *op)
     th_document_binding(&op->x.answer, &links);
     th_answer_built(&op->x, 200, TH_JSON_TYPE);
     return TH_STEP_DONE;
-}
-
-/* `document` is stolen; NULL: `error` says why. */
-static enum th_step answer_document(struct th_operation *op, int status, json_t *document,
-                                    const struct th_error *error)
-{
-    char *text = document ? json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    json_decref(document);
-    if (!text) {
-        return refuse_error(op, error);
-    }
-    th_answer(&op->x, status, TH_JSON_TYPE, th_str_of(text));
-    free(text);
-    return TH_STEP_DONE;
-}
-
-static const struct th_error no_words = {.code = TH_INTERNAL};
-
-static enum th_step list_hubs(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    return answer_document(op, 200, hubs->list(hubs->argument, &error), &error);
-}
-
-static enum th_step show_hub(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    json_t *document = hubs->show(hubs->argument, param(op, "hub").data, &error);
-    return answer_document(op, 200, document, &error);
-}
-
-static enum th_step create_hub(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    struct th_str body = th_exchange_body(&op->x), name = param(op, "hub");
-    json_auto_t *options =
-        body.len ? json_loadb(body.data, body.len, JSON_REJECT_DUPLICATES, NULL) : json_object();
-    if (!json_is_object(options)) {
-        return refuse(op, 400, "Invalid JSON content: an object of hub options is wanted");
-    }
-    const char *inside = json_string_value(json_object_get(options, "name"));
-    if (!th_str_present(name) && !inside) {
-        return refuse(op, 400, "the new hub's name is missing, in the path or as \"name\"");
-    }
-    const char *chosen = th_str_present(name) ? name.data : inside;
-    return answer_document(op, 201, hubs->create(hubs->argument, chosen, options, &error), &error);
-}
-
-static enum th_step remove_hub(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    if (!hubs->remove(hubs->argument, param(op, "hub").data, &error)) {
-        return refuse_error(op, &error);
-    }
-    th_answer_empty(&op->x, 204);
-    return TH_STEP_DONE;
-}
-
-static enum th_step on_function_thread(struct th_operation *op, bool possible, step_fn *next)
-{
-    if (!possible) {
-        return refuse(op, 501, "this program does not manage hubs");
-    }
-    op->next = next;
-    return TH_STEP_FUNCTION;
-}
-
-static enum th_step begin_list_hubs(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.list, list_hubs);
-}
-
-static enum th_step begin_show_hub(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.show, show_hub);
-}
-
-static enum th_step begin_create_hub(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.create, create_hub);
-}
-
-static enum th_step begin_remove_hub(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.remove, remove_hub);
 }
 
 /* Every hub here is its only copy, so it is primary already. */
@@ -842,11 +736,12 @@ static const struct endpoint {
     {"GET", "entities/{name?}", th_entities_list},
     {"POST", "makeprimary", begin_make_primary},
     {"GET", "binding", begin_binding},
-    {"GET", "hub", begin_hub},
-    {"GET", "hubs", begin_list_hubs},
-    {"POST", "hubs/{hub?}", begin_create_hub},
-    {"GET", "hubs/{hub}", begin_show_hub},
-    {"DELETE", "hubs/{hub}", begin_remove_hub},
+    {"GET", "hub", th_report_hub},
+    {"GET", "lag", th_report_lag},
+    {"GET", "hubs", th_hubs_list},
+    {"POST", "hubs/{hub?}", th_hubs_create},
+    {"GET", "hubs/{hub}", th_hubs_show},
+    {"DELETE", "hubs/{hub}", th_hubs_remove},
 };
 
 static const struct endpoint *find_endpoint(struct th_operation *op, size_t first)

@@ -46,7 +46,9 @@ struct th_unserved {
     uint64_t waiting;
 };
 
-/* A hub at a moment (contracts section 7: "a hub can be inspected at any moment"). */
+/* A hub at a moment (contracts section 7: "a hub can be inspected at any moment"). The answer to
+ * HUB has what this process owns; of the other partitions of a shared hub it has the ends, and the
+ * position that the projection has reached. */
 struct th_hub_view {
     struct th_hub_record record;
     uint64_t instance_messages; /* durable, not yet taken by an instance */
@@ -58,11 +60,15 @@ struct th_hub_view {
     struct th_hub_partition_view {
         uint32_t partition;
         bool owned;
+        struct th_str owner; /* its name, where that is known */
         uint64_t epoch;
-        int64_t inbox_position, inbox_end; /* the difference is the lag in messages */
+        int64_t inbox_position, inbox_end; /* the difference is the lag in messages; a position of
+                                              -1: not known */
         int64_t log_start, log_end;
-        th_time oldest; /* arrival of the oldest unprocessed message; TH_TIME_NONE: none */
-    } * partitions;     /* record.partitions items */
+        th_time oldest; /* arrival of the oldest unprocessed message; TH_TIME_NONE: none, or not
+                           known */
+        struct th_str trouble; /* why nobody owns it, or its owner cannot go on; absent: nothing */
+    } * partitions;            /* record.partitions items */
 };
 
 /* The answer. Everything it points to is valid during the call of the callback only. */

@@ -14,6 +14,9 @@
 
 #define MAX_ID   256
 #define PATIENCE (15 * TH_SECOND) /* without an owner or storage for so long: UNAVAILABLE */
+/* An owner may die between the record of a start and its answer: without one for so long the start
+ * is sent again, which its request id makes harmless. */
+#define START_AGAIN (500 * TH_MILLISECOND)
 
 struct ticket *ticket_find(struct th_node *node, uint64_t number)
 {
@@ -190,6 +193,14 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     th_blob_unref(blob);
 }
 
+static void start_again_later(struct th_node *node, struct ticket *t)
+{
+    const th_time waited = node->now - t->asked;
+
+    t->again_at = node->now + (waited > START_AGAIN ? waited : START_AGAIN);
+    ticket_list_looking(node, t);
+}
+
 /* The message is durable in the inbox, or could not be put there. */
 void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *error)
 {
@@ -204,6 +215,8 @@ void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *
         return;
     if (error->code != TH_OK || needs_no_owner(t))
         ticket_finish(node, t, &reply);
+    else if (t->command.kind == TH_COMMAND_START && node->traits.shared)
+        start_again_later(node, t);
 }
 
 /* ---- answers of owners ---- */
@@ -410,7 +423,9 @@ void tickets_completed(struct th_node *node, uint64_t number, struct part *part,
 
     if (!t)
         return;
-    if (node->traits.shared)
+    if (t->command.kind == TH_COMMAND_HUB)
+        view_state(node, t, part, c);
+    else if (node->traits.shared)
         remote_completed(node, t, part, c);
     else if (t->state == TICKET_LOAD)
         look_row(node, t, part, current, c);
@@ -449,6 +464,11 @@ static void give_up(struct th_node *node, struct ticket *t)
     if (part && part->trouble[0])
         ticket_fail(node, t, TH_UNAVAILABLE, "partition %u cannot be used now: %s", part->index,
                     part->trouble);
+    else if (part && node->traits.shared && t->state == TICKET_MESSAGE)
+        ticket_fail(node, t, TH_UNAVAILABLE,
+                    "no owner of partition %u has answered within %d s; what was sent is carried "
+                    "out when there is one",
+                    part->index, (int)(PATIENCE / TH_SECOND));
     else
         ticket_fail(node, t, TH_UNAVAILABLE, "the storage did not answer within %d s",
                     (int)(PATIENCE / TH_SECOND));
@@ -615,7 +635,7 @@ static void begin(struct th_node *node, struct ticket *t)
         look_at_all(node, t);
         break;
     case TH_COMMAND_HUB:
-        view_answer(node, t);
+        view_ask(node, t);
         break;
     }
 }
@@ -696,12 +716,16 @@ static void expire(struct th_node *node)
 
 static void step_ticket(struct th_node *node, struct ticket *t)
 {
-    if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t))
+    if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t)) {
         expire_one(node, t);
-    else if (t->state == TICKET_FLUSH || t->command.kind == TH_COMMAND_QUERY)
+    } else if (t->state == TICKET_MESSAGE) {
+        ticket_unlist(node, t);
+        send_message(node, t, false);
+    } else if (t->state == TICKET_FLUSH || t->command.kind == TH_COMMAND_QUERY) {
         look_at_all(node, t);
-    else
+    } else {
         look_at(node, t);
+    }
 }
 
 th_time tickets_step(struct th_node *node)
@@ -712,7 +736,9 @@ th_time tickets_step(struct th_node *node)
     expire(node);
     lose_patience(node);
     DL_FOREACH_SAFE(node->looking, t, next) {
-        if (t->state == TICKET_LATER && t->again_at > node->now)
+        const bool rests = t->state == TICKET_LATER || t->state == TICKET_MESSAGE;
+
+        if (rests && t->again_at > node->now)
             again = earlier(again, t->again_at);
         else
             step_ticket(node, t);

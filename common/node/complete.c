@@ -242,6 +242,9 @@ static bool for_owner(struct th_node *node, struct part *part, const struct op *
     case OP_GAP:
         on_gap(node, part, c);
         return true;
+    case OP_GONE:
+        gone_state(node, part, op->id, c);
+        return true;
     case OP_VERIFY:
         on_verify(node, part, c);
         return true;

@@ -6,20 +6,31 @@
 
 #define WALK_ROWS 200 /* of one look for instances to copy forward */
 
-static enum th_executor_result run(struct th_node *node, const struct th_episode *episode,
-                                   struct th_arena *arena, struct th_actions *actions)
+static bool fails(const struct th_actions *actions)
+{
+    for (size_t n = 0; n < actions->count; n++)
+        if (actions->items[n].kind == TH_ACTION_COMPLETE)
+            return actions->items[n].status == TH_STATUS_FAILED;
+    return false;
+}
+
+static enum th_executor_result run(struct th_node *node, struct th_instance *instance,
+                                   const struct th_episode *episode, struct th_arena *arena,
+                                   struct th_actions *actions)
 {
     const struct th_node_hooks *h = &node->options.hooks;
     enum th_executor_result result;
+    struct th_str name, version;
 
+    th_partition_function(instance, &name, &version);
     if (h->episode)
-        h->episode(h->argument, true, episode->instance_id);
+        h->episode(h->argument, true, episode->instance_id, name, false);
     if (h->orchestrate)
         result = h->orchestrate(h->argument, episode, arena, actions);
     else
         result = th_executor_run(node->executor, episode, arena, actions);
     if (h->episode)
-        h->episode(h->argument, false, episode->instance_id);
+        h->episode(h->argument, false, episode->instance_id, name, fails(actions));
     return result;
 }
 
@@ -80,14 +91,14 @@ static void effect_run(struct th_node *node, struct part *part, struct th_instan
         return;
     th_partition_episode(part->core, instance, false, &episode);
     episode.number = ++node->next_episode;
-    result = run(node, &episode, arena, &actions);
+    result = run(node, instance, &episode, arena, &actions);
     if (result == TH_EXECUTOR_NEEDS_HISTORY) {
         if (!th_partition_episode(part->core, instance, true, &episode))
             return; /* RUN comes again when the history is there */
         node->stats.replays++;
         actions = (struct th_actions){0};
         episode.number = node->next_episode;
-        result = run(node, &episode, arena, &actions);
+        result = run(node, instance, &episode, arena, &actions);
     }
     if (result == TH_EXECUTOR_LATER) {
         away_add(node, part, instance, episode.number);

@@ -7,6 +7,7 @@
  *   project.c   an owner's rows, and what is to be done when the projection does not follow
  *   complete.c  completions: whom they are for
  *   effects.c   carries out what the cores decided; runs episodes
+ *   gone.c      workers that are no more, and what was left to them
  *   version.c   which versions of an orchestrator this process may run
  *   results.c   of activities that run for a partition of another process
  *   commands.c  clients' commands: one ticket each, from message to answer
@@ -77,6 +78,7 @@ struct outlook {
 };
 
 struct part {
+    struct th_node *node;
     uint32_t index;
     enum part_state state;
     struct th_partition *core;
@@ -90,6 +92,7 @@ struct part {
     bool distrusted;    /* its projection was found damaged: the next lease makes it again */
     bool doubted;       /* the connection to the log was cut since the claim */
     bool releasing;     /* given up as soon as what is under way is durable … */
+    bool take_again;    /* … and then taken anew */
     th_time release_by; /* … and at the latest then */
 
     /* projecting, of an owner */
@@ -110,6 +113,7 @@ struct part {
     bool checking;
     struct th_watermark checked; /* where the projection stood when the look began */
 
+    struct parting *partings; /* workers that are gone: see gone.c */
     struct outlook outlook;
 };
 
@@ -120,6 +124,7 @@ enum op_kind {
     OP_STORE, /* a batch; ticket 0: the owner's */
     OP_LOAD,  /* `id`, for the core */
     OP_GAP,
+    OP_GONE, /* STATE; `id` is a worker */
     OP_VERIFY,
     OP_WALK,
     OP_TICKET, /* for a command */
@@ -194,6 +199,7 @@ struct ticket {
     int64_t position;    /* of the inbox, as the row that was not there has it */
     int64_t *inbox_ends; /* QUERY: what has to be in the answer; by partition */
     uint32_t ends_missing;
+    struct th_hub_partition_view *states; /* HUB: of partitions that are not ours; by partition */
 };
 
 struct away; /* an episode that runs elsewhere */
@@ -230,7 +236,8 @@ void node_say(const struct th_node *node, enum th_level level, const char *forma
     __attribute__((format(printf, 3, 4)));
 void node_forget(struct th_node *node, struct th_str instance_id);
 uint64_t node_token(const struct part *part, uint64_t token);
-struct th_partition *node_core_new(struct th_node *node, const struct part *part);
+void node_keep_counts(struct th_node *node, const struct part *part);
+struct th_partition *node_core_new(struct th_node *node, struct part *part);
 th_time earlier(th_time a, th_time b);
 
 /* ---- lease.c ---- */
@@ -288,13 +295,22 @@ void effects_read_gap(struct th_node *node, struct part *part, int64_t from);
 /* ---- version.c ---- */
 bool version_fits(const struct th_node_options *o, struct th_str version);
 
+/* ---- gone.c ---- */
+void gone_add(struct th_node *node, struct part *part, struct th_str worker);
+void gone_state(struct th_node *node, struct part *part, const char *worker,
+                const struct th_completion *c);
+th_time gone_step(struct th_node *node, struct part *part);
+void gone_drop(struct part *part);
+/* For the core, with the part: a worker that is not is left its activities for the moment. */
+bool gone_is_alive(void *part, struct th_str worker);
+
 /* ---- results.c ---- */
 void node_result(struct th_node *node, const struct th_shared_result *result,
                  void (*done)(void *argument), void *argument);
 void results_sent(struct th_node *node, uint64_t number, const struct th_error *error);
 th_time results_step(struct th_node *node);
 void results_free(struct th_node *node);
-void handed_add(void *handing, const struct th_running_task *task);
+bool handed_add(void *handing, const struct th_running_task *task);
 bool handed_done(struct th_node *node, const struct th_activity_answer *answer);
 void handed_free_all(struct th_node *node);
 
@@ -347,7 +363,8 @@ void remote_stop_peeking(struct th_node *node, struct part *part);
 th_time remote_step(struct th_node *node, struct part *part);
 
 /* ---- view.c ---- */
-void view_answer(struct th_node *node, struct ticket *t);
+void view_ask(struct th_node *node, struct ticket *t);
+void view_state(struct th_node *node, struct ticket *t, struct part *part, struct th_completion *c);
 
 /* ---- jobs.c ---- */
 void job_start(struct th_node *node, struct ticket *t);

@@ -42,14 +42,18 @@ void part_drop(struct th_node *node, struct part *part)
     reader_stop(&part->lease);
     reader_stop(&part->rebuild);
     away_drop(node, part);
-    if (part->core)
+    if (part->core) {
+        node_keep_counts(node, part);
         th_partition_each(part->core, forget, node);
+    }
     th_partition_free(part->core);
     part->core = NULL;
     part->generation++;
-    part->releasing = part->unresolved = part->checking = part->intake_stopped = false;
+    part->releasing = part->take_again = part->unresolved = part->checking = part->intake_stopped =
+        false;
     part->state = PART_IDLE;
     drop_gap(part);
+    gone_drop(part);
     if (owned)
         tell_lease(node, part, -1);
 }
@@ -84,6 +88,7 @@ void part_lose(struct th_node *node, struct part *part, const struct th_error *e
     const struct th_error why = *error; /* may lie in what is dropped */
     const bool given_up = part->releasing;
 
+    node->stats.leases_lost += part->state == PART_ACTIVE;
     part->distrusted |= why.code == TH_CORRUPT;
     part_drop(node, part);
     note_trouble(node, part, &why);
@@ -149,6 +154,7 @@ void part_activate(struct th_node *node, struct part *part)
     part->lease = (struct reader){.core = NULL};
     position = th_partition_activate(part->core, node->now);
     part->state = PART_ACTIVE;
+    node->stats.leases_taken++;
     part->distrusted = false;
     part->losses = 0;
     part->delivered = position;
@@ -211,6 +217,7 @@ void part_checked(struct th_node *node, struct part *part, struct th_completion 
 th_time part_step_release(struct th_node *node, struct part *part)
 {
     const bool done = part->state != PART_ACTIVE || th_partition_quiet(part->core);
+    bool take_again;
 
     if (!part->releasing)
         return TH_TIME_NONE;
@@ -218,6 +225,9 @@ th_time part_step_release(struct th_node *node, struct part *part)
         return TH_TIME_NONE;
     if (!done && part->release_by > node->now)
         return part->release_by;
+    take_again = part->take_again && !node->draining;
     part_drop(node, part);
+    if (take_again)
+        part_claim(node, part);
     return TH_TIME_NONE;
 }

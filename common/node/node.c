@@ -62,7 +62,15 @@ uint64_t node_token(const struct part *part, uint64_t token)
            (token & TOKEN_MASK);
 }
 
-struct th_partition *node_core_new(struct th_node *node, const struct part *part)
+static bool goes_out(void *argument, struct th_str name, struct th_str version)
+{
+    const struct part *part = argument;
+    const struct th_node_hooks *h = &part->node->options.hooks;
+
+    return h->goes_out(h->argument, name, version);
+}
+
+struct th_partition *node_core_new(struct th_node *node, struct part *part)
 {
     const struct th_node_options *o = &node->options;
     const struct th_partition_options options = {
@@ -80,9 +88,9 @@ struct th_partition *node_core_new(struct th_node *node, const struct part *part
         .max_rows = o->max_rows,
         .max_payload_bytes = o->max_payload_bytes,
         .max_crashes = o->max_crashes,
-        .goes_out = o->hooks.goes_out,
-        .is_alive = o->hooks.is_alive,
-        .argument = o->hooks.argument,
+        .goes_out = o->hooks.goes_out ? goes_out : NULL,
+        .is_alive = o->hooks.is_alive ? gone_is_alive : NULL,
+        .argument = part,
         .mutation = (enum th_mutation)o->mutation,
     };
 
@@ -113,6 +121,8 @@ static th_time step_active(struct th_node *node, struct part *part)
         next = earlier(next, project_step(node, part));
     if (part->state == PART_ACTIVE)
         next = earlier(next, part_check(node, part));
+    if (part->state == PART_ACTIVE)
+        next = earlier(next, gone_step(node, part));
     if (part->state == PART_ACTIVE)
         next = earlier(next, reader_step(node, part, &part->rebuild));
     return next;
@@ -203,8 +213,11 @@ static void defaults(struct th_node_options *o)
 #undef X
 }
 
-static void part_init(struct part *part, uint32_t index)
+static void part_init(struct th_node *node, uint32_t index)
 {
+    struct part *part = &node->parts[index];
+
+    part->node = node;
     part->index = index;
     part->rebuild.beside = true;
     part->outlook.seen = -1;
@@ -222,7 +235,7 @@ struct th_node *th_node_new(const struct th_node_options *options)
     node->part_count = node->provider->hub.partitions;
     node->parts = th_alloc(node->part_count * sizeof(*node->parts));
     for (uint32_t n = 0; n < node->part_count; n++)
-        part_init(&node->parts[n], n);
+        part_init(node, n);
     node->next_deadline = node->next_patience = TH_TIME_NONE;
     th_random_seed(&node->random, options->seed);
     return node;
@@ -256,8 +269,10 @@ void th_node_take(struct th_node *node, uint32_t partition)
 {
     struct part *part = &node->parts[partition];
 
-    if (part->releasing && part->state == PART_ACTIVE)
-        part_drop(node, part); /* what was handed over has to be taken up again */
+    if (part->releasing && part->state == PART_ACTIVE) {
+        part->take_again = true; /* what was handed over has to be taken up again */
+        return;
+    }
     part->releasing = false;
     if (part->state == PART_IDLE)
         part_claim(node, part);
@@ -270,6 +285,7 @@ void th_node_release(struct th_node *node, uint32_t partition, th_time by)
 
     if (part->state == PART_BACKOFF || part->state == PART_STOPPED)
         part->state = PART_IDLE;
+    part->take_again = false;
     if (part->state == PART_IDLE || part->releasing)
         return;
     part->releasing = true;
@@ -289,7 +305,7 @@ void th_node_worker_gone(struct th_node *node, struct th_str worker, th_time now
         node->now = now;
     for (uint32_t n = 0; n < node->part_count; n++)
         if (node->parts[n].state == PART_ACTIVE)
-            th_partition_worker_gone(node->parts[n].core, worker, node->now);
+            gone_add(node, &node->parts[n], worker);
 }
 
 /* ---- activities ---- */
@@ -384,22 +400,42 @@ bool th_node_drained(struct th_node *node)
     return true;
 }
 
+/* What a core has counted goes with it. */
+void node_keep_counts(struct th_node *node, const struct part *part)
+{
+    struct th_partition_stats s;
+
+    th_partition_get_stats(part->core, &s);
+    node->stats.messages += s.messages;
+    node->stats.evictions += s.evictions;
+    node->stats.snapshots += s.snapshots;
+    node->stats.cleanings += s.cleanings;
+}
+
+static void add_part(const struct part *part, struct th_node_stats *out)
+{
+    struct th_partition_stats s;
+
+    th_partition_get_stats(part->core, &s);
+    out->instances += s.instances;
+    out->pending_activities += s.pending_tasks;
+    out->timers += s.timers;
+    out->unprojected += s.unprojected;
+    out->messages += s.messages;
+    out->evictions += s.evictions;
+    out->snapshots += s.snapshots;
+    out->cleanings += s.cleanings;
+    out->owned += part->state == PART_ACTIVE;
+    out->rebuilding += part->state == PART_ACTIVE && th_partition_rebuilding(part->core);
+    out->held_back += part->intake_stopped;
+}
+
 void th_node_get_stats(const struct th_node *node, struct th_node_stats *out)
 {
     *out = node->stats;
     out->waiting_commands = HASH_COUNT(node->tickets);
-    for (uint32_t n = 0; n < node->part_count; n++) {
-        struct th_partition_stats s;
-
-        if (!node->parts[n].core)
-            continue;
-        th_partition_get_stats(node->parts[n].core, &s);
-        out->instances += s.instances;
-        out->pending_activities += s.pending_tasks;
-        out->timers += s.timers;
-        out->messages += s.messages;
-        out->evictions += s.evictions;
-        out->snapshots += s.snapshots;
-        out->cleanings += s.cleanings;
-    }
+    out->handed = HASH_COUNT(node->handed);
+    for (uint32_t n = 0; n < node->part_count; n++)
+        if (node->parts[n].core)
+            add_part(&node->parts[n], out);
 }

@@ -54,8 +54,13 @@ struct th_node_hooks {
     bool (*is_alive)(void *argument, struct th_str worker);
     /* The partition is ours from this epoch on; or, with epoch -1, no longer. */
     void (*lease)(void *argument, uint32_t partition, int64_t epoch);
-    /* Around each episode: for the flight recorder that finds the culprit of a crash. */
-    void (*episode)(void *argument, bool begins, struct th_str instance_id);
+    /* The partition is given up: takes this activity back if it only waits, so that the next owner
+     * starts it. False: it runs, and goes on. NULL: everything runs. */
+    bool (*withdraw)(void *argument, uint64_t token);
+    /* Around each run of an orchestrator's code: for the flight recorder that finds the culprit of
+     * a crash, and for counting. `failed`, at its end: the instance fails by it. */
+    void (*episode)(void *argument, bool begins, struct th_str instance_id, struct th_str name,
+                    bool failed);
 };
 
 struct th_node_options {
@@ -149,6 +154,11 @@ struct th_shared_result {
 void th_node_result(struct th_node *node, const struct th_shared_result *result,
                     void (*done)(void *argument), void *argument, th_time now);
 
+/* Sends an activity message on, to whoever consumes this activity partition. `message` is
+ * referenced; sent until it is durable; then `done` is called, during a step. */
+void th_node_forward(struct th_node *node, struct th_blob *message, uint32_t activity_partition,
+                     void (*done)(void *argument), void *argument, th_time now);
+
 /* The previous process died running this: an episode (task_id -1) or an activity. Counted in the
  * log; at max_crashes the activity, or the instance, fails with `reason`. Call before the first
  * step. */
@@ -169,10 +179,28 @@ void th_node_hold(struct th_node *node, bool held);
 bool th_node_drained(struct th_node *node);
 void th_node_drain(struct th_node *node);
 
-/* Counters for metrics, bench and tests. */
+/* One partition, as this process has it; what follows `active` has a meaning only if it is. */
+struct th_node_partition {
+    const char *trouble; /* why it is not active although it was taken, or what is amiss; or "" */
+    bool active;
+    int64_t epoch, position, log_start, log_end;
+    int64_t end;    /* inbox offset after the last message that came */
+    th_time oldest; /* arrival of the oldest unprocessed message; TH_TIME_NONE: none */
+    size_t instances, pending_activities;
+};
+void th_node_look(const struct th_node *node, uint32_t partition, struct th_node_partition *out);
+/* Each orchestration that waits because nobody here serves it, by its function's name. */
+void th_node_unserved(const struct th_node *node, void (*visit)(void *argument, struct th_str name),
+                      void *argument);
+
+/* For metrics, bench and tests. Counters since the start, then how it is now. */
 struct th_node_stats {
     uint64_t episodes, records, activities, messages, loads, evictions, projections, replays;
-    uint64_t snapshots, cleanings;
-    size_t instances, pending_activities, timers, waiting_commands;
+    uint64_t snapshots, cleanings, rebuilds, leases_taken, leases_lost;
+    size_t instances, pending_activities, timers, waiting_commands, unprojected;
+    size_t handed;       /* activities that run on for partitions that were handed over */
+    uint32_t owned;      /* partitions that are ours */
+    uint32_t rebuilding; /* … whose projection is being made again */
+    uint32_t held_back;  /* … whose inbox waits for the projection */
 };
 void th_node_get_stats(const struct th_node *node, struct th_node_stats *out);

@@ -64,6 +64,7 @@ static void make_again(struct th_node *node, struct part *part)
     part_trouble(part, "its projection lost rows: it is made again from the log");
     node_say(node, TH_LOG_WARN, "partition %u: %s", part->index, part->trouble);
     part->rebuild.beside = true;
+    node->stats.rebuilds++;
     reader_start(node, part, &part->rebuild, th_partition_projection_lost(part->core));
 }
 

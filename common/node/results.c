@@ -1,7 +1,8 @@
 /*
  * results: those of activities that run for a partition which is not, or no longer, this process's.
  * They go into its inbox as messages, and are sent again until they are there: as long as this
- * process lives, nobody else runs the activity.
+ * process lives, nobody else runs the activity. Activities that others have to run are sent on in
+ * the same way.
  */
 #include <stdio.h>
 
@@ -10,7 +11,7 @@
 struct result {
     UT_hash_handle hh; /* node->results, by number */
     uint64_t number;
-    uint32_t partition;
+    uint32_t destination;
     struct th_blob *blob;
     th_time due; /* to be sent again; NONE: it is under way */
     void (*done)(void *argument);
@@ -27,7 +28,7 @@ static void result_free(struct th_node *node, struct result *r)
 static void submit(struct th_node *node, struct result *r)
 {
     r->due = TH_TIME_NONE;
-    node->provider->ops->send(node->provider, TH_SEND_FROM_CLIENT, r->partition, r->blob,
+    node->provider->ops->send(node->provider, TH_SEND_FROM_CLIENT, r->destination, r->blob,
                               CLIENT_TAG | r->number);
 }
 
@@ -48,12 +49,35 @@ static struct th_blob *encode(struct th_node *node, const struct th_shared_resul
     return th_blob_new(bytes.data, bytes.len);
 }
 
+/* Takes the blob over. */
+static void send_until_there(struct th_node *node, uint32_t destination, struct th_blob *blob,
+                             void (*done)(void *argument), void *argument)
+{
+    struct result *r = TH_NEW(struct result);
+
+    r->number = ++node->next_ticket;
+    r->destination = destination;
+    r->blob = blob;
+    r->done = done;
+    r->argument = argument;
+    HASH_ADD(hh, node->results, number, sizeof(r->number), r);
+    submit(node, r);
+}
+
+void th_node_forward(struct th_node *node, struct th_blob *message, uint32_t activity_partition,
+                     void (*done)(void *argument), void *argument, th_time now)
+{
+    if (now > node->now)
+        node->now = now;
+    send_until_there(node, TH_SEND_ACTIVITY_PARTITION(activity_partition), th_blob_ref(message),
+                     done, argument);
+}
+
 void node_result(struct th_node *node, const struct th_shared_result *result,
                  void (*done)(void *argument), void *argument)
 {
     struct th_failure oversize = {.type = TH_STR("PayloadTooLarge"), .non_retriable = true};
     struct th_shared_result sent = *result;
-    struct result *r = TH_NEW(struct result);
     char text[160];
 
     if (!sent.failure && sent.data.len > node->options.max_payload_bytes) {
@@ -62,13 +86,8 @@ void node_result(struct th_node *node, const struct th_shared_result *result,
         oversize.message = th_str_of(text);
         sent.failure = &oversize;
     }
-    r->number = ++node->next_ticket;
-    r->partition = node_part_of(node, sent.instance_id)->index;
-    r->blob = encode(node, &sent);
-    r->done = done;
-    r->argument = argument;
-    HASH_ADD(hh, node->results, number, sizeof(r->number), r);
-    submit(node, r);
+    send_until_there(node, node_part_of(node, sent.instance_id)->index, encode(node, &sent), done,
+                     argument);
 }
 
 void results_sent(struct th_node *node, uint64_t number, const struct th_error *error)
@@ -113,17 +132,33 @@ void results_free(struct th_node *node)
 
 /* ---- what runs on for a partition that was handed over ---- */
 
-void handed_add(void *argument, const struct th_running_task *task)
+bool handed_add(void *argument, const struct th_running_task *task)
 {
     struct handing *handing = argument;
-    struct handed *h = TH_NEW(struct handed);
+    const struct th_node_hooks *hooks = &handing->node->options.hooks;
+    const uint64_t token = node_token(handing->part, task->token);
+    const struct th_shared_result result = {.instance_id = task->instance_id,
+                                            .execution_id = task->execution_id,
+                                            .task_id = task->task_id,
+                                            .scheduled = task->scheduled,
+                                            .data = task->data,
+                                            .failure = task->failure};
+    struct handed *h;
 
-    h->token = node_token(handing->part, task->token);
+    if (task->answered) { /* no record of ours will hold it: it goes to the next owner */
+        node_result(handing->node, &result, NULL, NULL);
+        return true;
+    }
+    if (hooks->withdraw && hooks->withdraw(hooks->argument, token))
+        return false;
+    h = TH_NEW(struct handed);
+    h->token = token;
     h->scheduled = task->scheduled;
     h->instance_id = th_str_dup(task->instance_id);
     h->execution_id = th_str_dup(task->execution_id);
     h->task_id = task->task_id;
     HASH_ADD(hh, handing->node->handed, token, sizeof(h->token), h);
+    return true;
 }
 
 static void handed_free(struct th_node *node, struct handed *h)

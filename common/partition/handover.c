@@ -6,9 +6,28 @@
  */
 #include "partition/internal.h"
 
+/* The result of a task as it waits in the mailbox; NULL: there is none. */
+static const struct letter *answer_of(const struct pending *d)
+{
+    const struct letter *l;
+
+    DL_FOREACH(d->instance->mailbox, l) {
+        const struct th_message *m = &l->message;
+        const enum th_event_kind kind = m->event.kind;
+
+        if ((kind == TH_EVENT_TASK_COMPLETED || kind == TH_EVENT_TASK_FAILED) &&
+            m->event.related_id == d->event_id &&
+            th_str_eq(m->execution_id, th_str_of(d->execution_id)) &&
+            (l->from == LETTER_ANSWER || m->scheduled == d->stamp))
+            return l;
+    }
+    return NULL;
+}
+
 static bool runs_here(const struct pending *d)
 {
-    return d->kind == TH_PENDING_TASK && d->dispatched && !d->answered && !d->shared && !d->worker;
+    return d->kind == TH_PENDING_TASK && d->dispatched && !d->answer_parked && !d->shared &&
+           !d->worker;
 }
 
 static struct th_task_ref ref_of(const struct pending *d)
@@ -18,8 +37,25 @@ static struct th_task_ref ref_of(const struct pending *d)
                                 .event_id = d->event_id};
 }
 
+static struct th_running_task running_of(const struct pending *d)
+{
+    const struct letter *answer = d->answered ? answer_of(d) : NULL;
+    struct th_running_task task = {.token = d->token,
+                                   .scheduled = d->stamp,
+                                   .instance_id = instance_id(d->instance),
+                                   .execution_id = th_str_of(d->execution_id),
+                                   .task_id = d->event_id};
+
+    if (answer) {
+        task.answered = true;
+        task.data = answer->message.event.data;
+        task.failure = answer->message.event.failure;
+    }
+    return task;
+}
+
 void th_partition_hand_over(struct th_partition *p,
-                            void (*visit)(void *argument, const struct th_running_task *task),
+                            bool (*visit)(void *argument, const struct th_running_task *task),
                             void *argument, th_time now)
 {
     TH_ARENA arena = {0};
@@ -33,16 +69,10 @@ void th_partition_hand_over(struct th_partition *p,
     th_partition_pause(p);
     p->handed_over = true;
     HASH_ITER(hh_token, p->tokens, d, next) {
-        const struct th_running_task task = {.token = d->token,
-                                             .scheduled = d->stamp,
-                                             .instance_id = instance_id(d->instance),
-                                             .execution_id = th_str_of(d->execution_id),
-                                             .task_id = d->event_id};
+        const struct th_running_task task = running_of(d);
 
-        if (!runs_here(d))
-            continue;
-        tasks[count++] = ref_of(d);
-        visit(argument, &task);
+        if (runs_here(d) && d->answered == task.answered && visit(argument, &task))
+            tasks[count++] = ref_of(d);
     }
     if (count > 0)
         write_running(p, tasks, count);
@@ -72,7 +102,7 @@ void th_partition_worker_gone(struct th_partition *p, struct th_str worker, th_t
 
     p->now = now > p->now ? now : p->now;
     HASH_ITER(hh_token, p->tokens, d, next) {
-        if (!p->active || !was_left_to(d, worker))
+        if (!p->active || !was_left_to(d, worker) || answer_of(d))
             continue;
         keep_reason(&d->worker, TH_STR_ABSENT);
         effect_hold(p, TH_EFFECT_ACTIVITY, p->next_sequence)->token = d->token;

@@ -295,6 +295,7 @@ struct th_partition {
     struct outgoing *outbox_by_tag;
     size_t outbox_count;
     uint64_t sent; /* every message of records below this sequence is sent */
+    bool unsealed; /* messages went out since, and no record says that they are sent */
 
     struct marks marks;
     struct turn *free_turns;
@@ -421,6 +422,7 @@ void keep_reason(char **kept, struct th_str reason);
 void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t);
 void write_purge(struct th_partition *p, struct th_instance *i, struct turn *t);
 void write_marks(struct th_partition *p);
+void write_seal(struct th_partition *p);
 void write_running(struct th_partition *p, const struct th_task_ref *tasks, uint32_t count);
 void write_crash(struct th_partition *p, struct th_instance *i, struct th_str execution_id,
                  int32_t task_id, uint32_t crashes, struct th_str reason);

@@ -420,5 +420,5 @@ int64_t th_partition_acked_offset(const struct th_partition *p)
 bool th_partition_quiet(const struct th_partition *p)
 {
     return p->flight_count == 0 && p->outbox_count == 0 && !p->dirty && !p->projecting &&
-           p->ready_count == 0 && p->effect_count == 0;
+           p->ready_count == 0 && p->effect_count == 0 && !(p->handed_over && p->unsealed);
 }

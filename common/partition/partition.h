@@ -293,18 +293,24 @@ void th_partition_pause(struct th_partition *p);
 /*
  * The partition is to be given up while this process lives. What runs in it goes on: that is noted
  * in the log, so that the next owner does not start it a second time but waits for its result, a
- * message (th_message.scheduled). `visit` is told of each. Pauses; when th_partition_quiet, or at
- * any time, the object can be dropped.
+ * message (th_message.scheduled). `visit` is told of each, also of those whose result came and is
+ * in no record yet, and answers whether it does run; what had only been waiting is left to the next
+ * owner. Pauses; when th_partition_quiet, or at any time, the
+ * object can be dropped.
  */
 struct th_running_task {
     uint64_t token, scheduled;
     struct th_str instance_id, execution_id;
     int32_t task_id;
+    bool answered; /* it has ended, too late for a record of this owner: */
+    struct th_str data;
+    const struct th_failure *failure; /* NULL: succeeded */
 };
 void th_partition_hand_over(struct th_partition *p,
-                            void (*visit)(void *argument, const struct th_running_task *task),
+                            bool (*visit)(void *argument, const struct th_running_task *task),
                             void *argument, th_time now);
-/* This worker is no more: what was left to it is started again. */
+/* This worker is no more, and all that it sent has been delivered: what was left to it, and has no
+ * result, is started again. */
 void th_partition_worker_gone(struct th_partition *p, struct th_str worker, th_time now);
 
 /* ---- projection ------------------------------------------------------------------------------ */

@@ -145,6 +145,7 @@ void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint3
     if (!p->unreleased)
         p->unreleased = o;
     p->outbox_count++;
+    p->unsealed = true;
 }
 
 /* In log order, each once per lease. */

@@ -557,6 +557,7 @@ th_time th_partition_work(struct th_partition *p, th_time now)
     fire_due(p);
     run_ready(p);
     write_marks(p);
+    write_seal(p);
     clean_maybe(p);
     checkpoint_maybe(p);
     evict_idle(p);

@@ -191,6 +191,8 @@ void th_completion_deinit(struct th_completion *completion);
 /* The `destination` of work for whichever process takes it: the activity messages of a shared
  * provider. */
 #define TH_SEND_ACTIVITIES (UINT32_MAX - 1)
+/* The same, to the process that consumes this partition of them, where they have partitions. */
+#define TH_SEND_ACTIVITY_PARTITION(n) (UINT32_C(1) << 31 | (n))
 
 struct th_provider_ops {
     struct th_provider_traits (*traits)(struct th_provider *);

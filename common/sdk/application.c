@@ -278,6 +278,28 @@ th_activity_fn th_app_activity(const struct th_app *app, struct th_str name)
     return found ? (th_activity_fn)found->code : NULL;
 }
 
+static const struct functions *functions_of(const struct th_app *app, bool activities)
+{
+    return activities ? &app->activities : &app->orchestrators;
+}
+
+size_t th_app_function_count(const struct th_app *app, bool activities)
+{
+    return functions_of(app, activities)->count;
+}
+
+struct th_str th_app_function_name(const struct th_app *app, bool activities, size_t index)
+{
+    return functions_of(app, activities)->items[index].name;
+}
+
+size_t th_app_function_index(const struct th_app *app, bool activities, struct th_str name)
+{
+    const struct functions *list = functions_of(app, activities);
+    const struct function *found = find(list, name);
+    return found ? (size_t)(found - list->items) : SIZE_MAX;
+}
+
 static char *names_of(const struct functions *list)
 {
     TH_BUFFER out = {0};

@@ -38,6 +38,10 @@ size_t th_app_http_count(const struct th_app *app);
 const struct th_http_function *th_app_http(const struct th_app *app, size_t index);
 size_t th_app_cron_count(const struct th_app *app);
 const struct th_cron_function *th_app_cron(const struct th_app *app, size_t index);
+/* The functions of one kind, by name. SIZE_MAX: there is none of that name, case apart. */
+size_t th_app_function_count(const struct th_app *app, bool activities);
+struct th_str th_app_function_name(const struct th_app *app, bool activities, size_t index);
+size_t th_app_function_index(const struct th_app *app, bool activities, struct th_str name);
 /* Comma-separated names, for messages: "hello_cities, …". The caller frees it. */
 char *th_app_orchestrator_names(const struct th_app *app);
 char *th_app_activity_names(const struct th_app *app);

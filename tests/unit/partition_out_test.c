@@ -168,13 +168,21 @@ static void test_a_checkpoint_keeps_the_place(void **state)
 
 /* ---- left running ---- */
 
-static void count_task(void *argument, const struct th_running_task *task)
+static bool count_task(void *argument, const struct th_running_task *task)
 {
     size_t *count = argument;
 
     assert_str(task->instance_id, "a");
     assert_true(task->scheduled > 0);
     (*count)++;
+    return true;
+}
+
+static bool took_back(void *argument, const struct th_running_task *task)
+{
+    (void)argument;
+    (void)task;
+    return false;
 }
 
 static void start_near(struct desk *d)
@@ -230,6 +238,23 @@ static void test_a_worker_that_is_gone_already(void **state)
     desk_deinit(&d);
 }
 
+static void test_what_had_only_waited_is_the_next_owners(void **state)
+{
+    (void)state;
+    static char worker[] = "w";
+    struct desk d;
+
+    start_near(&d);
+    th_partition_hand_over(d.p, took_back, NULL, d.now);
+    desk_settle(&d);
+    desk_crash(&d);
+    d.options.argument = worker;
+    desk_open(&d);
+    desk_work(&d);
+    assert_int_equal(d.activity_count, 1);
+    desk_deinit(&d);
+}
+
 static void test_nothing_starts_after_the_hand_over(void **state)
 {
     (void)state;
@@ -258,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_a_late_result_of_an_earlier_attempt),
         cmocka_unit_test(test_a_checkpoint_keeps_the_place),
         cmocka_unit_test(test_it_is_left_to_a_living_worker),
+        cmocka_unit_test(test_what_had_only_waited_is_the_next_owners),
         cmocka_unit_test(test_a_worker_that_is_gone_already),
         cmocka_unit_test(test_nothing_starts_after_the_hand_over),
     };

@@ -281,3 +281,8 @@ struct th_provider *th_fleet_open(struct th_provider *log, struct th_provider *p
     log->wake_argument = projection->wake_argument = &f->base;
     return &f->base;
 }
+
+struct th_provider *th_fleet_projection(struct th_provider *fleet)
+{
+    return fleet_of(fleet)->projection;
+}

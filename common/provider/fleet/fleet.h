@@ -11,3 +11,6 @@
 /* Takes over both halves: they are closed with the provider returned, which never is NULL. The hub
  * is the log half's, the address for replies the projection half's. */
 struct th_provider *th_fleet_open(struct th_provider *log, struct th_provider *projection);
+
+/* The half it was made of. */
+struct th_provider *th_fleet_projection(struct th_provider *fleet);

@@ -229,6 +229,7 @@ bool th_kafka_delete_hub(const struct th_kafka_cluster *cluster, const char *nam
     if (!th_kafka_topics_any(&topics)) {
         return th_fail(error, TH_NOT_FOUND, "there is no hub %s at %s", name, cluster->brokers);
     }
-    return th_kafka_topics_delete(&talk, name, &topics, error) &&
+    return th_kafka_groups_delete(&talk, name, error) &&
+           th_kafka_topics_delete(&talk, name, &topics, error) &&
            th_kafka_topics_await(&talk, name, false, th_kafka_patience(cluster), &topics, error);
 }

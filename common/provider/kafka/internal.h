@@ -5,6 +5,7 @@
  *   client.c       one instance of librdkafka: opening, logs, errors, questions to the brokers
  *   topic.c        the rules for a hub's topics     record.c  the hub's record
  *   hub.c          creating, finding, listing and deleting hubs
+ *   group.c        the consumer groups of a hub
  *   open.c         opening and closing a provider
  *   kafka.c        its table: submissions in, completions out
  *   item.c         a submission on its way to its completion
@@ -14,6 +15,7 @@
  *   stream.c       an open place in a partition
  *   reader.c       reads of logs                    inbox.c   deliveries of inboxes
  *   trim.c         what is dropped below an offset
+ *   survey.c       how far a hub has come, for lag (survey.h)
  *   desk.c         threads for what blocks and for the passing of time
  *
  * Threads: everything belongs to the node's thread but the desk, and four things that are called on
@@ -99,6 +101,14 @@ bool th_kafka_topics_check(struct th_kafka_talk *talk, const char *hub, uint32_t
                            struct th_error *error);
 bool th_kafka_topics_delete(struct th_kafka_talk *talk, const char *hub,
                             const struct th_kafka_topics *topics, struct th_error *error);
+
+/* ---- group.c ---- */
+
+/* Those of the workers and what they have committed. UNAVAILABLE: workers serve the hub. */
+bool th_kafka_groups_delete(struct th_kafka_talk *talk, const char *hub, struct th_error *error);
+/* Whether an answer about a group is to be had a little later. */
+bool th_kafka_group_passes(rd_kafka_resp_err_t code);
+rd_kafka_resp_err_t th_kafka_group_error(const rd_kafka_group_result_t *result);
 
 /* ---- record.c ---- */
 

@@ -111,6 +111,19 @@ static void append(struct th_provider *p, uint32_t partition, uint64_t epoch,
     write_log(enter(p), item, record);
 }
 
+static bool is_activity(uint32_t destination)
+{
+    return destination != TH_SEND_FROM_CLIENT && destination >= TH_SEND_ACTIVITY_PARTITION(0);
+}
+
+/* Of all partitions in turn, or the one that is named. */
+static uint32_t activity_partition(struct th_kafka *kafka, uint32_t destination)
+{
+    uint32_t n = destination == TH_SEND_ACTIVITIES ? kafka->next_activity++
+                                                   : destination - TH_SEND_ACTIVITY_PARTITION(0);
+    return n % kafka->hub.activity_partitions;
+}
+
 /* Lanes of one source: to each partition, and to the activities. */
 static struct th_kafka_lane *send_lane(struct th_kafka *kafka, uint32_t source,
                                        uint32_t destination)
@@ -132,13 +145,12 @@ static void send_message(struct th_provider *p, uint32_t source, uint32_t destin
 {
     struct th_kafka *kafka = enter(p);
     struct th_kafka_item *item = th_kafka_item_new(TH_DONE_SEND, destination, tag);
-    bool activity = destination == TH_SEND_ACTIVITIES;
+    bool activity = is_activity(destination);
     if (activity || known(kafka, item)) {
         item->blob = th_blob_ref(message);
         item->topic = activity ? TH_KAFKA_ACTIVITIES : TH_KAFKA_INSTANCES;
         item->topic_partition =
-            (int32_t)(activity ? kafka->next_activity++ % kafka->hub.activity_partitions
-                               : destination);
+            (int32_t)(activity ? activity_partition(kafka, destination) : destination);
         check_size(item, kafka->hub.max_message_bytes, "a message");
         submit(kafka, send_lane(kafka, source, destination),
                source < kafka->hub.record.partitions ? TH_KAFKA_MESSAGES : TH_KAFKA_CLIENTS, item);

@@ -80,7 +80,8 @@ bool th_kafka_list_hubs(const struct th_kafka_cluster *cluster, struct th_hub_re
                         size_t *count, struct th_error *error);
 
 /* Deletes the topics, that of the record last, so that an interrupted one can be repeated.
- * NOT_FOUND: there is none of them. */
+ * Before them go the consumer groups of its workers, with what they have committed. NOT_FOUND:
+ * there is no topic of it. UNAVAILABLE: workers serve it, or no broker answers. */
 bool th_kafka_delete_hub(const struct th_kafka_cluster *cluster, const char *name,
                          struct th_error *error);
 

@@ -223,7 +223,7 @@ struct th_redis_session {
     struct th_redis_connection connection; /* first: callbacks find the session by it */
     struct th_redis_loop *loop;
     const struct th_redis_role *role;
-    enum th_redis_phase phase;
+    _Atomic enum th_redis_phase phase; /* read by th_redis_up, on any thread */
     th_time until; /* WAITING: the next attempt; before READY: the end of this one */
     unsigned failures;
     bool waited_for;              /* no attempt has ended yet: requests wait for the first */

@@ -41,6 +41,12 @@ static const struct th_provider_ops ops = {
     .close = close_provider,
 };
 
+bool th_redis_up(const struct th_provider *provider)
+{
+    const struct th_redis_loop *loop = (const struct th_redis_loop *)provider;
+    return loop->commands.phase == TH_REDIS_READY;
+}
+
 struct th_provider *th_redis_open(const struct th_redis_options *options,
                                   const struct th_hub_record *hub, struct th_error *error)
 {

@@ -43,6 +43,10 @@ struct th_redis_options {
 struct th_provider *th_redis_open(const struct th_redis_options *options,
                                   const struct th_hub_record *hub, struct th_error *error);
 
+/* Whether the connection for requests stands; any thread. For people: what is submitted completes
+ * either way. */
+bool th_redis_up(const struct th_provider *provider);
+
 /* Drops everything Redis holds of this incarnation of a hub, for its deletion. Blocks, at most
  * about the time-out. A row that a worker projects afterwards stays. */
 bool th_redis_drop_hub(const struct th_redis_options *options, const struct th_hub_record *hub,
