@@ -146,6 +146,7 @@ static bool start_monitor(struct th_coordinator *c, struct th_error *error)
 static bool start_client(struct th_coordinator *c, struct th_error *error)
 {
     const struct th_client_options options = {.gateway = th_host_gateway(c->host),
+                                              .default_version = c->options.default_version,
                                               .reuse = c->options.reuse};
     c->client = th_client_new(&options);
     if (c->options.purge.age_ms < 0)
@@ -163,6 +164,7 @@ static bool start_http(struct th_coordinator *c, struct th_error *error)
     http.gateway = th_host_gateway(c->host);
     http.client = c->client;
     http.log = c->options.log;
+    http.default_version = c->options.default_version;
     http.reuse = c->options.reuse;
     http.hubs = th_provision_http(&c->provisioning);
     http.reports = th_monitor_reports(c->monitor);

@@ -19,6 +19,7 @@ struct th_coordinator_options {
     uint32_t new_partitions; /* of a new one, when `partitions` is 0 */
     uint32_t activity_partitions;
     int replication;
+    const char *default_version; /* of starts that name none; NULL: none */
     th_reuse reuse;
     const char *url; /* that others use; NULL: where the API listens */
     struct th_purge_policy purge;

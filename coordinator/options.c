@@ -35,6 +35,7 @@ static bool load_settings(struct th_coordinator_program *program, struct th_erro
         return false;
     program->hub = program->fleet.hub ? th_str_dup(th_str_of(program->fleet.hub))
                                       : th_str_dup(program->settings.hub_name);
+    program->default_version = th_str_dup(program->settings.default_version);
     return true;
 }
 
@@ -86,6 +87,7 @@ void th_coordinator_program_deinit(struct th_coordinator_program *program)
     th_fleet_place_deinit(&program->place);
     th_settings_deinit(&program->settings);
     free(program->hub);
+    free(program->default_version);
     th_arguments_deinit(&arguments);
 }
 
@@ -124,6 +126,7 @@ bool th_coordinator_options_of(const struct th_coordinator_program *program,
         .new_partitions = (uint32_t)settings->partitions,
         .activity_partitions = (uint32_t)given(own->activity_partitions, 0),
         .replication = (int)given(own->replication, 0),
+        .default_version = program->default_version,
         .reuse = th_settings_reuse(settings),
         .url = own->url,
         .http = {.address = own->address,

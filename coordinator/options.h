@@ -44,7 +44,7 @@ struct th_coordinator_program {
     struct th_settings settings;
     struct th_log log;
     struct th_fleet_place place;
-    char *hub;
+    char *hub, *default_version; /* the latter: NULL, none */
 };
 
 enum th_told { TH_TOLD_RUN, TH_TOLD_HELP, TH_TOLD_WRONG };

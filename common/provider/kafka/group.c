@@ -54,8 +54,19 @@ static bool look_at_all(rd_kafka_event_t *event, const char *hub, bool *again,
     return true;
 }
 
-static rd_kafka_event_t *request(struct th_kafka_talk *talk, const char *hub,
-                                 struct th_error *error)
+rd_kafka_event_t *th_kafka_group_await(struct th_kafka_talk *talk, rd_kafka_resp_err_t *code)
+{
+    int wait = 2 * th_kafka_milliseconds(th_kafka_patience(talk->client.cluster));
+    rd_kafka_event_t *event = rd_kafka_queue_poll(talk->queue, wait);
+    *code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (event && *code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_event_destroy(event);
+        event = NULL;
+    }
+    return event;
+}
+
+static void request(struct th_kafka_talk *talk, const char *hub)
 {
     static const enum th_kafka_topic read_by_groups[] = {TH_KAFKA_INSTANCES, TH_KAFKA_ACTIVITIES};
     rd_kafka_DeleteGroup_t *doomed[TH_COUNT(read_by_groups)];
@@ -66,22 +77,32 @@ static rd_kafka_event_t *request(struct th_kafka_talk *talk, const char *hub,
     }
     rd_kafka_DeleteGroups(talk->client.rk, doomed, TH_COUNT(doomed), NULL, talk->queue);
     rd_kafka_DeleteGroup_destroy_array(doomed, TH_COUNT(doomed));
-    return th_kafka_client_await(&talk->client, talk->queue, error);
+}
+
+static bool delete_once(struct th_kafka_talk *talk, const char *hub, bool *again,
+                        struct th_error *error)
+{
+    rd_kafka_resp_err_t code;
+    request(talk, hub);
+    rd_kafka_event_t *event = th_kafka_group_await(talk, &code);
+    *again = th_kafka_group_passes(code);
+    if (!event) {
+        return *again ? th_fail(error, TH_UNAVAILABLE, "the consumer groups of hub %s at %s: %s",
+                                hub, talk->client.cluster->brokers, rd_kafka_err2str(code))
+                      : th_kafka_client_silent(&talk->client, error);
+    }
+    bool done = look_at_all(event, hub, again, error);
+    rd_kafka_event_destroy(event);
+    return done;
 }
 
 bool th_kafka_groups_delete(struct th_kafka_talk *talk, const char *hub, struct th_error *error)
 {
     th_time deadline = th_monotonic() + th_kafka_patience(talk->client.cluster);
     bool again = true;
-    for (;;) {
-        rd_kafka_event_t *event = request(talk, hub, error);
-        bool done = event && look_at_all(event, hub, &again, error);
-        if (event) {
-            rd_kafka_event_destroy(event);
-        }
-        if (done || !again || !event || th_monotonic() > deadline) {
-            return done;
-        }
+    bool done;
+    while (!(done = delete_once(talk, hub, &again, error)) && again && th_monotonic() < deadline) {
         rd_kafka_poll(talk->client.rk, 20);
     }
+    return done;
 }

@@ -17,15 +17,24 @@ struct th_kafka_survey {
     rd_kafka_topic_t *topics[TH_KAFKA_TOPIC_COUNT]; /* NULL: nothing was read of it yet */
 };
 
-/* Only first messages are of interest, so as little as possible is fetched ahead. */
+/* Only first messages are of interest, so as little as possible is fetched ahead. It never joins
+ * the group; but librdkafka (up to 2.11 at least, its issue 5040) crashes when a client without one
+ * asks for a group's offsets while the group's coordinator changes. */
 struct th_kafka_survey *th_kafka_survey_open(const struct th_kafka_cluster *cluster,
                                              const struct th_kafka_hub *hub, struct th_error *error)
 {
-    static const struct th_kafka_property own[] = {
-        {"allow.auto.create.topics", "false"}, {"enable.auto.commit", "false"},
-        {"auto.offset.reset", "error"},        {"enable.partition.eof", "true"},
-        {"fetch.wait.max.ms", "10"},           {"queued.min.messages", "1"},
-        {"queued.max.messages.kbytes", "1"},   {"fetch.message.max.bytes", "1024"},
+    char group[TH_KAFKA_TOPIC_NAME];
+    th_kafka_topic_name(TH_KAFKA_ACTIVITIES, hub->record.name, group);
+    const struct th_kafka_property own[] = {
+        {"group.id", group},
+        {"allow.auto.create.topics", "false"},
+        {"enable.auto.commit", "false"},
+        {"auto.offset.reset", "error"},
+        {"enable.partition.eof", "true"},
+        {"fetch.wait.max.ms", "10"},
+        {"queued.min.messages", "1"},
+        {"queued.max.messages.kbytes", "1"},
+        {"fetch.message.max.bytes", "1024"},
     };
     struct th_kafka_survey *survey = TH_NEW(struct th_kafka_survey);
     survey->hub = *hub;
@@ -192,9 +201,10 @@ static rd_kafka_resp_err_t take_committed(const struct th_kafka_survey *survey,
     return code;
 }
 
-static rd_kafka_event_t *ask_committed(struct th_kafka_survey *survey, enum th_kafka_topic topic,
-                                       struct th_error *error)
+static rd_kafka_resp_err_t ask_committed(struct th_kafka_survey *survey, enum th_kafka_topic topic,
+                                         int64_t *out)
 {
+    rd_kafka_resp_err_t code;
     char group[TH_KAFKA_TOPIC_NAME];
     struct th_kafka_talk *talk = &survey->talk;
     rd_kafka_topic_partition_list_t *list = list_of(survey, topic, RD_KAFKA_OFFSET_INVALID);
@@ -207,7 +217,12 @@ static rd_kafka_event_t *ask_committed(struct th_kafka_survey *survey, enum th_k
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ListConsumerGroupOffsets_destroy(request);
     rd_kafka_topic_partition_list_destroy(list);
-    return th_kafka_client_await(&talk->client, talk->queue, error);
+    rd_kafka_event_t *event = th_kafka_group_await(talk, &code);
+    if (event) {
+        code = take_committed(survey, topic, event, out);
+        rd_kafka_event_destroy(event);
+    }
+    return code;
 }
 
 bool th_kafka_survey_committed(struct th_kafka_survey *survey, enum th_kafka_topic topic,
@@ -217,21 +232,13 @@ bool th_kafka_survey_committed(struct th_kafka_survey *survey, enum th_kafka_top
     for (uint32_t p = 0; p < th_kafka_survey_partitions(survey, topic); p++) {
         out[p] = -1;
     }
-    for (;;) {
-        rd_kafka_event_t *event = ask_committed(survey, topic, error);
-        if (!event) {
-            return false;
-        }
-        rd_kafka_resp_err_t code = take_committed(survey, topic, event, out);
-        rd_kafka_event_destroy(event);
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return true;
-        }
-        if (!th_kafka_group_passes(code) || th_monotonic() > deadline) {
-            return refused(survey, topic, code, "the committed offsets", error);
-        }
+    rd_kafka_resp_err_t code;
+    while (th_kafka_group_passes(code = ask_committed(survey, topic, out)) &&
+           th_monotonic() < deadline) {
         rd_kafka_poll(survey->talk.client.rk, th_kafka_milliseconds(AGAIN));
     }
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           refused(survey, topic, code, "the committed offsets", error);
 }
 
 static rd_kafka_topic_partition_list_t *list_below(const struct th_kafka_survey *survey,
