@@ -12,14 +12,14 @@
 enum { MOST_MESSAGE = 4096, MOST_METADATA = 8192, FIELD = 32 };
 
 /* A field of literals: nghttp2 need not copy it. */
-#define LITERAL(field, content)                                                              \
+#define LITERAL(field, content)                                                                 \
     ((nghttp2_nv){(uint8_t *)(field), (uint8_t *)(content), sizeof(field) - 1, strlen(content), \
                   NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE})
 
 static const char *status_number(enum th_grpc_status status)
 {
     switch (status) {
-#define X(name, number)   \
+#define X(name, number)  \
     case TH_GRPC_##name: \
         return #number;
         TH_GRPC_STATUSES(X)
@@ -60,14 +60,13 @@ struct draft {
     struct th_buffer text;
     struct span {
         size_t name, value; /* their lengths; they lie one after the other in the text */
-    } *spans;
+    } * spans;
     size_t count, capacity;
 };
 
 static struct span *draft_add(struct draft *draft, struct th_str name)
 {
-    draft->spans =
-        th_grow(draft->spans, &draft->capacity, draft->count + 1, sizeof(*draft->spans));
+    draft->spans = th_grow(draft->spans, &draft->capacity, draft->count + 1, sizeof(*draft->spans));
     struct span *span = &draft->spans[draft->count++];
     *span = (struct span){name.len, 0};
     th_buffer_str(&draft->text, name);

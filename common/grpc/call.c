@@ -204,8 +204,8 @@ void th_grpc_call_refuse(struct th_grpc_call *call, enum th_grpc_end why,
     }
     drop_queue(call);
     th_grpc_ending_deinit(&call->ending);
-    call->ending = th_grpc_ending_of(status, th_str_of(text), (struct th_grpc_metadata){0},
-                                     &complete);
+    call->ending =
+        th_grpc_ending_of(status, th_str_of(text), (struct th_grpc_metadata){0}, &complete);
     call->finished = true;
     finish(call);
     th_grpc_call_end(call, why);

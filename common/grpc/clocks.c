@@ -139,8 +139,7 @@ static void notice(struct th_grpc_connection *c, th_time until)
     c->goaway_at = c->now + TH_GRPC_ROUND_TRIP;
     nghttp2_submit_shutdown_notice(c->session);
     nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, last);
-    DL_FOREACH(c->calls, call)
-    {
+    DL_FOREACH(c->calls, call) {
         if (call->method && !call->over) {
             th_grpc_call_event(call, TH_GRPC_EVENT_DRAINING);
         }
@@ -152,8 +151,8 @@ static void say_goaway(struct th_grpc_connection *c)
     if (c->phase == TH_GRPC_NOTICED) {
         c->phase = TH_GRPC_DRAINING;
         nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(c->session),
-                              NGHTTP2_NO_ERROR, NULL, 0);
+                              nghttp2_session_get_last_proc_stream_id(c->session), NGHTTP2_NO_ERROR,
+                              NULL, 0);
     }
 }
 
@@ -168,8 +167,7 @@ void th_grpc_clocks_ponged(struct th_grpc_connection *c, const uint8_t data[stat
 static void end_calls(struct th_grpc_connection *c)
 {
     struct th_grpc_call *call;
-    DL_FOREACH(c->calls, call)
-    {
+    DL_FOREACH(c->calls, call) {
         th_grpc_call_refuse(call, TH_GRPC_LOST, TH_GRPC_UNAVAILABLE, "the server is leaving");
     }
 }

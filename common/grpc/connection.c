@@ -21,8 +21,8 @@ static const char preface[] = NGHTTP2_CLIENT_MAGIC;
 
 /* ---- beginning and end ---- */
 
-struct th_grpc_connection *
-th_grpc_connection_new(const struct th_grpc_connection_options *options, th_time now)
+struct th_grpc_connection *th_grpc_connection_new(const struct th_grpc_connection_options *options,
+                                                  th_time now)
 {
     struct th_grpc_connection *c = TH_NEW(struct th_grpc_connection);
     c->service = options->service;
@@ -41,8 +41,7 @@ th_grpc_connection_new(const struct th_grpc_connection_options *options, th_time
 static void lose_calls(struct th_grpc_connection *c)
 {
     struct th_grpc_call *call;
-    DL_FOREACH(c->calls, call)
-    {
+    DL_FOREACH(c->calls, call) {
         th_grpc_call_end(call, TH_GRPC_LOST);
     }
 }
@@ -77,8 +76,7 @@ void th_grpc_connection_fail(struct th_grpc_connection *c, uint32_t code, const 
 static void forget_calls(struct th_grpc_connection *c)
 {
     struct th_grpc_call *call, *next;
-    DL_FOREACH_SAFE(c->calls, call, next)
-    {
+    DL_FOREACH_SAFE(c->calls, call, next) {
         nghttp2_session_set_stream_user_data(c->session, call->stream, NULL);
         th_grpc_call_forget(call);
     }
@@ -147,8 +145,7 @@ static const char *problem_text(int problem)
 
 static void read_bytes(struct th_grpc_connection *c, struct th_str bytes)
 {
-    ssize_t n =
-        nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes.data, bytes.len);
+    ssize_t n = nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes.data, bytes.len);
     if (n < 0 && !c->flood) {
         c->flood = problem_text((int)n);
     }
@@ -175,8 +172,7 @@ void th_grpc_connection_input(struct th_grpc_connection *c, struct th_str bytes,
 bool th_grpc_connection_wants_input(const struct th_grpc_connection *c)
 {
     return c->phase < TH_GRPC_FAILING &&
-           nghttp2_session_get_outbound_queue_size(c->session) <
-               UNSENT_FRAMES + 4 * c->call_count;
+           nghttp2_session_get_outbound_queue_size(c->session) < UNSENT_FRAMES + 4 * c->call_count;
 }
 
 /* ---- out ---- */

@@ -16,7 +16,7 @@ struct rule {
 static struct rule rule_of(const struct th_grpc_limits *limits, enum th_grpc_flood kind)
 {
     switch (kind) {
-#define X(kind, name, text)     \
+#define X(kind, name, text)    \
     case TH_GRPC_FLOOD_##kind: \
         return (struct rule){limits->name##_burst, limits->name##_rate, text};
         TH_GRPC_FLOODS(X)
@@ -31,8 +31,7 @@ static struct rule rule_of(const struct th_grpc_limits *limits, enum th_grpc_flo
 static void refill(struct th_grpc_bucket *bucket, uint64_t rate, th_time now)
 {
     int64_t back;
-    if (__builtin_mul_overflow(now - bucket->since, (int64_t)rate, &back) ||
-        back > bucket->spent) {
+    if (__builtin_mul_overflow(now - bucket->since, (int64_t)rate, &back) || back > bucket->spent) {
         back = bucket->spent;
     }
     bucket->spent -= back;

@@ -29,23 +29,23 @@
 #include "base/log.h"
 
 /* google.rpc.Code; the names are those of the gRPC project's "Status codes". */
-#define TH_GRPC_STATUSES(X)    \
-    X(OK, 0)                   \
-    X(CANCELLED, 1)            \
-    X(UNKNOWN, 2)              \
-    X(INVALID_ARGUMENT, 3)     \
-    X(DEADLINE_EXCEEDED, 4)    \
-    X(NOT_FOUND, 5)            \
-    X(ALREADY_EXISTS, 6)       \
-    X(PERMISSION_DENIED, 7)    \
-    X(RESOURCE_EXHAUSTED, 8)   \
-    X(FAILED_PRECONDITION, 9)  \
-    X(ABORTED, 10)             \
-    X(OUT_OF_RANGE, 11)        \
-    X(UNIMPLEMENTED, 12)       \
-    X(INTERNAL, 13)            \
-    X(UNAVAILABLE, 14)         \
-    X(DATA_LOSS, 15)           \
+#define TH_GRPC_STATUSES(X)   \
+    X(OK, 0)                  \
+    X(CANCELLED, 1)           \
+    X(UNKNOWN, 2)             \
+    X(INVALID_ARGUMENT, 3)    \
+    X(DEADLINE_EXCEEDED, 4)   \
+    X(NOT_FOUND, 5)           \
+    X(ALREADY_EXISTS, 6)      \
+    X(PERMISSION_DENIED, 7)   \
+    X(RESOURCE_EXHAUSTED, 8)  \
+    X(FAILED_PRECONDITION, 9) \
+    X(ABORTED, 10)            \
+    X(OUT_OF_RANGE, 11)       \
+    X(UNIMPLEMENTED, 12)      \
+    X(INTERNAL, 13)           \
+    X(UNAVAILABLE, 14)        \
+    X(DATA_LOSS, 15)          \
     X(UNAUTHENTICATED, 16)
 
 enum th_grpc_status {
@@ -178,36 +178,39 @@ bool th_grpc_run(struct th_grpc_call *call, void (*work)(struct th_grpc_call *ca
  * floods: how many at once, and how many a second for ever; a client beyond that is sent GOAWAY
  * with ENHANCE_YOUR_CALM.
  */
-#define TH_GRPC_LIMITS(X)                                                                        \
-    X(message_bytes, 4 << 20, "a message of a client; larger: RESOURCE_EXHAUSTED")               \
-    X(metadata_bytes, 16 << 10, "names, values and 32 bytes a field of a request (RFC 9113, "    \
-                                "section 6.5.2); more: RESOURCE_EXHAUSTED")                      \
-    X(metadata_fields, 128, "fields of a request; more: RESOURCE_EXHAUSTED")                     \
-    X(streams, 10000, "calls open on one connection; clients wait before they open more")        \
-    X(calls, 50000, "calls open on the server; more: RESOURCE_EXHAUSTED")                        \
-    X(window_bytes, 256 << 10, "what a client may send on a stream before it is taken")          \
-    X(held_bytes, 32 << 20, "parts of messages, and messages of paused calls, that are held of " \
-                            "one connection; from half of it on streams have to wait, more: "    \
-                            "RESOURCE_EXHAUSTED")                                                \
-    X(total_held_bytes, 256 << 20, "the same of all connections, which may hold 256 KiB each "   \
-                                   "all the same")                                               \
-    X(queue_bytes, 64 << 10, "the queue of a call at which th_grpc_send says stop")              \
-    X(connection_queue_bytes, 1 << 20, "the queues of a connection's calls together")            \
-    X(handshake_ms, 10000, "for TLS and the HTTP/2 preface, each")                               \
-    X(keepalive_ms, 30000, "a connection that sends nothing so long is pinged")                  \
-    X(keepalive_timeout_ms, 20000, "and dropped when then nothing comes so long")                \
-    X(idle_ms, UINT64_MAX, "a connection without a call so long is drained")                     \
-    X(age_ms, UINT64_MAX, "a connection is drained at that age")                                 \
-    X(age_grace_ms, 60000, "and its calls are ended so long after that")                         \
-    X(ping_burst, 100, "pings")                                                                  \
-    X(ping_rate, 10, "pings a second; those that follow an answer of ours do not count")         \
-    X(settings_burst, 100, "SETTINGS frames")                                                    \
-    X(settings_rate, 10, "SETTINGS frames a second")                                             \
-    X(reset_burst, 20000, "calls that the client reset, or broke so that we had to")             \
-    X(reset_rate, 2000, "such calls a second")                                                   \
-    X(empty_burst, 1000, "DATA frames without data")                                             \
-    X(empty_rate, 100, "such frames a second")                                                   \
-    X(frame_burst, 10000, "frames that ask for nothing: PRIORITY, WINDOW_UPDATE, unknown ones")  \
+#define TH_GRPC_LIMITS(X)                                                                       \
+    X(message_bytes, 4 << 20, "a message of a client; larger: RESOURCE_EXHAUSTED")              \
+    X(metadata_bytes, 16 << 10,                                                                 \
+      "names, values and 32 bytes a field of a request (RFC 9113, "                             \
+      "section 6.5.2); more: RESOURCE_EXHAUSTED")                                               \
+    X(metadata_fields, 128, "fields of a request; more: RESOURCE_EXHAUSTED")                    \
+    X(streams, 10000, "calls open on one connection; clients wait before they open more")       \
+    X(calls, 50000, "calls open on the server; more: RESOURCE_EXHAUSTED")                       \
+    X(window_bytes, 256 << 10, "what a client may send on a stream before it is taken")         \
+    X(held_bytes, 32 << 20,                                                                     \
+      "parts of messages, and messages of paused calls, that are held of "                      \
+      "one connection; from half of it on streams have to wait, more: "                         \
+      "RESOURCE_EXHAUSTED")                                                                     \
+    X(total_held_bytes, 256 << 20,                                                              \
+      "the same of all connections, which may hold 256 KiB each "                               \
+      "all the same")                                                                           \
+    X(queue_bytes, 64 << 10, "the queue of a call at which th_grpc_send says stop")             \
+    X(connection_queue_bytes, 1 << 20, "the queues of a connection's calls together")           \
+    X(handshake_ms, 10000, "for TLS and the HTTP/2 preface, each")                              \
+    X(keepalive_ms, 30000, "a connection that sends nothing so long is pinged")                 \
+    X(keepalive_timeout_ms, 20000, "and dropped when then nothing comes so long")               \
+    X(idle_ms, UINT64_MAX, "a connection without a call so long is drained")                    \
+    X(age_ms, UINT64_MAX, "a connection is drained at that age")                                \
+    X(age_grace_ms, 60000, "and its calls are ended so long after that")                        \
+    X(ping_burst, 100, "pings")                                                                 \
+    X(ping_rate, 10, "pings a second; those that follow an answer of ours do not count")        \
+    X(settings_burst, 100, "SETTINGS frames")                                                   \
+    X(settings_rate, 10, "SETTINGS frames a second")                                            \
+    X(reset_burst, 20000, "calls that the client reset, or broke so that we had to")            \
+    X(reset_rate, 2000, "such calls a second")                                                  \
+    X(empty_burst, 1000, "DATA frames without data")                                            \
+    X(empty_rate, 100, "such frames a second")                                                  \
+    X(frame_burst, 10000, "frames that ask for nothing: PRIORITY, WINDOW_UPDATE, unknown ones") \
     X(frame_rate, 1000, "such frames a second; what we send pays for the answers to it")
 
 struct th_grpc_limits {
@@ -232,10 +235,10 @@ struct th_grpc_server_options {
     struct th_grpc_limits limits;
     const struct th_log *log; /* NULL: silent */
 
-    const char *address; /* numeric, or a name: all its addresses; default "127.0.0.1". "::" is
-                            every address of IPv4 and IPv6 */
-    int port;            /* 0: any free one, see th_grpc_server_port */
-    unsigned loops;      /* threads; default 1. Connections are dealt out in turn */
+    const char *address;      /* numeric, or a name: all its addresses; default "127.0.0.1". "::" is
+                                 every address of IPv4 and IPv6 */
+    int port;                 /* 0: any free one, see th_grpc_server_port */
+    unsigned loops;           /* threads; default 1. Connections are dealt out in turn */
     unsigned max_connections; /* default 4096, never more than the process may open. At the limit
                                  the connection that has been without a call for longest is
                                  closed; when all have one, new clients wait to be accepted */

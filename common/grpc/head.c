@@ -63,8 +63,7 @@ static void keep(nghttp2_rcbuf **place, nghttp2_rcbuf *value)
 static bool is_grpc(struct th_str type)
 {
     struct th_str wanted = TH_STR("application/grpc");
-    if (type.len < wanted.len ||
-        !th_str_eq_nocase(th_str_n(type.data, wanted.len), wanted)) {
+    if (type.len < wanted.len || !th_str_eq_nocase(th_str_n(type.data, wanted.len), wanted)) {
         return false;
     }
     char next = type.len > wanted.len ? type.data[wanted.len] : ';';
@@ -114,8 +113,7 @@ void th_grpc_head_add(struct th_grpc_head *head, const struct th_grpc_limits *li
         take_known(head, name_text, value)) {
         return;
     }
-    head->fields =
-        th_grow(head->fields, &head->capacity, head->count + 1, sizeof(*head->fields));
+    head->fields = th_grow(head->fields, &head->capacity, head->count + 1, sizeof(*head->fields));
     struct th_grpc_raw_field *field = &head->fields[head->count++];
     *field = (struct th_grpc_raw_field){name, value};
     nghttp2_rcbuf_incref(name);
@@ -187,9 +185,8 @@ void th_grpc_head_complete(struct th_grpc_call *call)
     struct th_str path = text_of(call->head->path);
     call->method = th_grpc_service_find(c->service, path);
     if (!call->method) {
-        th_grpc_call_refuse(call, TH_GRPC_REFUSED, TH_GRPC_UNIMPLEMENTED,
-                            "there is no method %.*s", path.len > 200 ? 200 : (int)path.len,
-                            path.data);
+        th_grpc_call_refuse(call, TH_GRPC_REFUSED, TH_GRPC_UNIMPLEMENTED, "there is no method %.*s",
+                            path.len > 200 ? 200 : (int)path.len, path.data);
         return;
     }
     call->user = call->method->argument;

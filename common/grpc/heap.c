@@ -1,4 +1,5 @@
-/* heap: timers in a binary heap, each of which knows its place, so it can be moved and taken out. */
+/* heap: timers in a binary heap, each of which knows its place, so it can be moved and taken out.
+ */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -69,8 +70,7 @@ void th_grpc_heap_set(struct th_grpc_heap *heap, struct th_grpc_timer *timer, th
         settle(heap, timer->at - 1, timer);
     } else {
         timer->due = due;
-        heap->items =
-            th_grow(heap->items, &heap->capacity, heap->count + 1, sizeof(*heap->items));
+        heap->items = th_grow(heap->items, &heap->capacity, heap->count + 1, sizeof(*heap->items));
         sift_up(heap, heap->count++, timer);
     }
 }

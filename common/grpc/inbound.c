@@ -40,9 +40,8 @@ static bool too_much(const struct th_grpc_connection *c)
 {
     const struct th_grpc_limits *limits = &c->service->limits;
     return c->held > limits->held_bytes ||
-           (c->held > OWN_SHARE &&
-            atomic_load_explicit(&c->service->held, memory_order_relaxed) >
-                limits->total_held_bytes);
+           (c->held > OWN_SHARE && atomic_load_explicit(&c->service->held, memory_order_relaxed) >
+                                       limits->total_held_bytes);
 }
 
 static bool much(const struct th_grpc_connection *c)
@@ -116,8 +115,9 @@ static bool begin_message(struct th_grpc_call *call)
                    (uint32_t)call->prefix[3] << 8 | call->prefix[4];
     uint64_t most = call->connection->service->limits.message_bytes;
     if (call->prefix[0] == 1) {
-        refuse(call, TH_GRPC_UNIMPLEMENTED, "compressed messages are not understood: the only "
-                                            "grpc-encoding is identity");
+        refuse(call, TH_GRPC_UNIMPLEMENTED,
+               "compressed messages are not understood: the only "
+               "grpc-encoding is identity");
     } else if (call->prefix[0] != 0) {
         refuse(call, TH_GRPC_INTERNAL, "a message begins with neither 0 nor 1");
     } else if (len > most) {

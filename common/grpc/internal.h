@@ -95,11 +95,11 @@ void th_grpc_out_deinit(struct th_grpc_out *out);
 /* ---- flood.c ---- */
 
 /* kind, the limits' names, what GOAWAY says. gRPC clients know "too_many_pings". */
-#define TH_GRPC_FLOODS(X)                 \
-    X(PING, ping, "too_many_pings")       \
+#define TH_GRPC_FLOODS(X)                      \
+    X(PING, ping, "too_many_pings")            \
     X(SETTINGS, settings, "too_many_settings") \
-    X(RESET, reset, "too_many_resets")    \
-    X(EMPTY, empty, "too_many_empty_frames") \
+    X(RESET, reset, "too_many_resets")         \
+    X(EMPTY, empty, "too_many_empty_frames")   \
     X(FRAME, frame, "too_many_frames")
 
 enum th_grpc_flood {
@@ -124,10 +124,10 @@ struct th_grpc_head {
     nghttp2_rcbuf *path, *authority, *user_agent;
     struct th_grpc_raw_field {
         nghttp2_rcbuf *name, *value;
-    } *fields;
+    } * fields;
     size_t count, capacity;
-    size_t bytes, seen;  /* of all fields */
-    th_time timeout;     /* TH_TIME_NONE: none */
+    size_t bytes, seen; /* of all fields */
+    th_time timeout;    /* TH_TIME_NONE: none */
     bool post, te, content_type, bad_timeout, encoded;
 };
 
@@ -165,9 +165,9 @@ enum th_grpc_event {
 struct th_grpc_call {
     /* Any thread. */
     atomic_int references;
-    atomic_uint posted;    /* operations in the mailbox */
-    atomic_size_t queued;  /* bytes sent and not framed; also those still in the mailbox */
-    atomic_bool crowded;   /* the connection's queue has reached its mark */
+    atomic_uint posted;   /* operations in the mailbox */
+    atomic_size_t queued; /* bytes sent and not framed; also those still in the mailbox */
+    atomic_bool crowded;  /* the connection's queue has reached its mark */
     struct th_grpc_mailbox *mailbox;
     uint64_t queue_mark;
 
@@ -176,16 +176,16 @@ struct th_grpc_call {
     int32_t stream;
     unsigned events;
     enum th_grpc_end why;
-    bool known;      /* `begin` was called */
-    bool over;       /* no event comes any more but `ended` */
-    bool ready;      /* in the connection's list of calls with events */
+    bool known;                      /* `begin` was called */
+    bool over;                       /* no event comes any more but `ended` */
+    bool ready;                      /* in the connection's list of calls with events */
     bool paused, half_closed, taken; /* taken: a single request was handed on */
-    bool answering;  /* the response's headers are with nghttp2 */
-    bool closing;    /* so are the trailers, or a reset */
-    bool torn;       /* it is a reset, in the middle of a message */
-    bool finished;   /* `ending` is said */
-    bool telling;    /* `writable` is owed */
-    bool starved;    /* waits for window, see inbound.c */
+    bool answering;                  /* the response's headers are with nghttp2 */
+    bool closing;                    /* so are the trailers, or a reset */
+    bool torn;                       /* it is a reset, in the middle of a message */
+    bool finished;                   /* `ending` is said */
+    bool telling;                    /* `writable` is owed */
+    bool starved;                    /* waits for window, see inbound.c */
     const struct th_grpc_method *method;
     void *user;
     struct th_grpc_head *head; /* until `begin` */
@@ -213,7 +213,7 @@ struct th_grpc_call {
 /* ---- a connection ---- */
 
 enum th_grpc_phase {
-    TH_GRPC_PREFACE,  /* until the client's first SETTINGS */
+    TH_GRPC_PREFACE, /* until the client's first SETTINGS */
     TH_GRPC_OPEN,
     TH_GRPC_NOTICED,  /* GOAWAY without a last stream is on its way */
     TH_GRPC_DRAINING, /* GOAWAY with it */
@@ -234,7 +234,7 @@ struct th_grpc_connection {
     size_t preface; /* bytes of it that have come */
     struct th_grpc_out out;
     struct th_grpc_bucket floods[TH_GRPC_FLOOD_KINDS];
-    const char *flood; /* what GOAWAY is to say, when there is one */
+    const char *flood;            /* what GOAWAY is to say, when there is one */
     size_t continuations, fields; /* of the header block being received */
     bool goaway_sent;             /* the last one */
 
@@ -246,9 +246,9 @@ struct th_grpc_connection {
     bool crowded;        /* too much is queued */
 
     struct th_grpc_heap deadlines;
-    th_time heard;       /* when a frame last came */
-    th_time pinged;      /* TH_TIME_NONE: no ping is on its way */
-    th_time idle;        /* since when there is no call */
+    th_time heard;  /* when a frame last came */
+    th_time pinged; /* TH_TIME_NONE: no ping is on its way */
+    th_time idle;   /* since when there is no call */
     th_time born;
     th_time drain_until; /* NOTICED, DRAINING: the end of patience; moves on once, see clocks.c */
     th_time goaway_at;   /* NOTICED, FAILING: the client has taken too long */

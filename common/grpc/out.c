@@ -22,8 +22,8 @@ void th_grpc_out_blob(struct th_grpc_out *out, struct th_blob *blob, size_t from
         th_grpc_out_copy(out, blob->data + from, len);
         return;
     }
-    out->pieces = th_grow(out->pieces, &out->piece_capacity, out->piece_count + 1,
-                          sizeof(*out->pieces));
+    out->pieces =
+        th_grow(out->pieces, &out->piece_capacity, out->piece_count + 1, sizeof(*out->pieces));
     out->pieces[out->piece_count++] = (struct th_grpc_piece){
         .at = out->text.len, .blob = th_blob_ref(blob), .from = from, .len = len};
     out->pending += len;

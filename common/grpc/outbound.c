@@ -158,8 +158,8 @@ void th_grpc_outbound_write(struct th_grpc_call *call, const uint8_t *frame, siz
     struct th_grpc_out *out = &call->connection->out;
     th_grpc_out_copy(out, frame, FRAME_HEAD);
     for (size_t left = length; left > 0;) {
-        size_t n = call->sent < PREFIX ? write_prefix(call, out, left)
-                                       : write_bytes(call, out, left);
+        size_t n =
+            call->sent < PREFIX ? write_prefix(call, out, left) : write_bytes(call, out, left);
         left -= n;
         call->sent += n;
         if (call->sent == PREFIX + call->outbox.first->blob->len) {

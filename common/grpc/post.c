@@ -178,6 +178,6 @@ static void act_run(struct operation *op)
 bool th_grpc_run(struct th_grpc_call *call, void (*work)(struct th_grpc_call *call, void *argument),
                  void *argument)
 {
-    return act_or_post(&(struct operation){
-        .call = call, .act = act_run, .work = work, .argument = argument});
+    return act_or_post(
+        &(struct operation){.call = call, .act = act_run, .work = work, .argument = argument});
 }

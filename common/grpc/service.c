@@ -1,4 +1,5 @@
-/* service: what the connections of a server share: its methods, its limits, and how much is open. */
+/* service: what the connections of a server share: its methods, its limits, and how much is open.
+ */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -7,7 +8,7 @@
 const char *th_grpc_status_text(enum th_grpc_status status)
 {
     switch (status) {
-#define X(name, number)     \
+#define X(name, number)  \
     case TH_GRPC_##name: \
         return #name;
         TH_GRPC_STATUSES(X)
