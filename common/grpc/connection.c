@@ -32,6 +32,7 @@ struct th_grpc_connection *th_grpc_connection_new(const struct th_grpc_connectio
     c->peer = th_str_dup(options->peer);
     c->reason = "";
     c->now = now;
+    c->unknown = -(int64_t)(sizeof(preface) - 1);
     c->ready_last = &c->ready;
     th_grpc_clocks_start(c);
     c->session = th_grpc_session_new(c);
@@ -146,6 +147,8 @@ static const char *problem_text(int problem)
 static void read_bytes(struct th_grpc_connection *c, struct th_str bytes)
 {
     ssize_t n = nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes.data, bytes.len);
+    c->unknown += (int64_t)bytes.len;
+    th_grpc_flood_bytes(c);
     if (n < 0 && !c->flood) {
         c->flood = problem_text((int)n);
     }

@@ -8,6 +8,8 @@
 
 #define TOKEN INT64_C(1000000)
 
+enum { FRAME_HEAD = 9, UNKNOWN = 64 }; /* bytes; of the second each costs a token */
+
 struct rule {
     uint64_t burst, rate;
     const char *word;
@@ -75,8 +77,17 @@ static bool count_continuation(struct th_grpc_connection *c)
     return false;
 }
 
+/* nghttp2 does not tell of frames whose type it does not know (RFC 9113, section 5.5). */
+void th_grpc_flood_bytes(struct th_grpc_connection *c)
+{
+    while (c->unknown >= UNKNOWN && th_grpc_flood_count(c, TH_GRPC_FLOOD_FRAME)) {
+        c->unknown -= UNKNOWN;
+    }
+}
+
 bool th_grpc_flood_frame(struct th_grpc_connection *c, const nghttp2_frame_hd *frame)
 {
+    c->unknown -= FRAME_HEAD + (int64_t)frame->length;
     switch (frame->type) {
     case NGHTTP2_DATA:
         return count_data(c, frame);

@@ -186,10 +186,10 @@ bool th_grpc_run(struct th_grpc_call *call, void (*work)(struct th_grpc_call *ca
     X(metadata_fields, 128, "fields of a request; more: RESOURCE_EXHAUSTED")                    \
     X(streams, 10000, "calls open on one connection; clients wait before they open more")       \
     X(calls, 50000, "calls open on the server; more: RESOURCE_EXHAUSTED")                       \
-    X(window_bytes, 256 << 10, "what a client may send on a stream before it is taken")         \
-    X(held_bytes, 32 << 20,                                                                     \
+    X(window_bytes, 128 << 10, "what a client may send on a stream before it is taken")         \
+    X(held_bytes, 64 << 20,                                                                     \
       "parts of messages, and messages of paused calls, that are held of "                      \
-      "one connection; from half of it on streams have to wait, more: "                         \
+      "one connection; from a quarter of it on streams wait, more: "                            \
       "RESOURCE_EXHAUSTED")                                                                     \
     X(total_held_bytes, 256 << 20,                                                              \
       "the same of all connections, which may hold 256 KiB each "                               \

@@ -6,10 +6,10 @@
  * Who may send how much. The connection's window is given back at once, so that a stream that
  * nobody reads does not hold up others; a stream's window is given back when everything whole has
  * been handed on. So a paused call holds no more than a window of bytes. A message may be larger
- * than the window: then window is given back while it is being received. Many clients' streams
- * doing so at once could take all memory; from half of held_bytes on only the stream that has
- * waited longest gets window, the others stand in the list `starved`. One that goes on to the limit
- * itself is refused: it has used the windows of very many streams.
+ * than the window: then window is given back while it is being received. Many streams doing so at
+ * once could take all memory; from a quarter of held_bytes on only the stream that has waited
+ * longest gets window, the others stand in the list `starved`. The windows that they have already
+ * fill the rest only when they are hundreds; those that come then are refused.
  */
 #include <stdlib.h>
 
@@ -46,7 +46,7 @@ static bool too_much(const struct th_grpc_connection *c)
 
 static bool much(const struct th_grpc_connection *c)
 {
-    return c->held > c->service->limits.held_bytes / 2;
+    return c->held > c->service->limits.held_bytes / 4;
 }
 
 /* ---- window ---- */

@@ -234,7 +234,8 @@ struct th_grpc_connection {
     size_t preface; /* bytes of it that have come */
     struct th_grpc_out out;
     struct th_grpc_bucket floods[TH_GRPC_FLOOD_KINDS];
-    const char *flood;            /* what GOAWAY is to say, when there is one */
+    int64_t unknown;   /* bytes that came, less those of frames that nghttp2 has told of */
+    const char *flood; /* what GOAWAY is to say, when there is one */
     size_t continuations, fields; /* of the header block being received */
     bool goaway_sent;             /* the last one */
 
@@ -365,5 +366,6 @@ void th_grpc_mailbox_close(struct th_grpc_mailbox *mailbox);
 
 /* False: too many; `flood` says which, and the connection is to fail. */
 bool th_grpc_flood_count(struct th_grpc_connection *c, enum th_grpc_flood kind);
+void th_grpc_flood_bytes(struct th_grpc_connection *c); /* has just read some */
 bool th_grpc_flood_frame(struct th_grpc_connection *c, const nghttp2_frame_hd *frame);
 void th_grpc_flood_sent(struct th_grpc_connection *c, const nghttp2_frame *frame);

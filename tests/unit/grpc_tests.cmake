@@ -8,7 +8,7 @@ if(TARGET th_grpc)
     endif()
     taskhub_test(unit_grpc_text
         SOURCES grpc_text_test.c LINK th_grpc PkgConfig::libnghttp2 LABELS quick)
-    foreach(test call)
+    foreach(test call clock flood flow)
         taskhub_test(unit_grpc_${test}
             SOURCES grpc_${test}_test.c grpc_rig.c LINK grpc_client th_grpc LABELS quick)
     endforeach()
