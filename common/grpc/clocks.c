@@ -206,8 +206,13 @@ void th_grpc_connection_drain(struct th_grpc_connection *c, th_time until, th_ti
 
 void th_grpc_connection_shed(struct th_grpc_connection *c, th_time now)
 {
+    static const char made_room[] = "made room for another connection";
     c->now = now;
-    th_grpc_connection_fail(c, NGHTTP2_NO_ERROR, "made room for another connection");
+    if (c->phase == TH_GRPC_PREFACE) {
+        th_grpc_connection_end(c, made_room);
+    } else {
+        th_grpc_connection_fail(c, NGHTTP2_NO_ERROR, made_room);
+    }
     th_grpc_calls_deliver(c);
 }
 

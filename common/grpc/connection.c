@@ -188,8 +188,12 @@ static bool last_word_said(const struct th_grpc_connection *c)
     return !nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session);
 }
 
+/* Nothing before the client's preface: to one of HTTP/1, SETTINGS would be garbage. */
 static void fill(struct th_grpc_connection *c)
 {
+    if (c->preface < sizeof(preface) - 1) {
+        return;
+    }
     while (c->phase != TH_GRPC_OVER && c->out.pending < OUTPUT) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(c->session, &data);

@@ -16,8 +16,9 @@
  *   post.c        grpc.h's functions for a call, on whatever thread
  *   mailbox.c     what other threads leave for a loop
  *   loop.c        the thread                     socket.c    one socket and its connection
- *   listen.c      addresses                      tls.c       OpenSSL
- *   server.c      starting, draining, stopping
+ *   listen.c      addresses                      accept.c    new connections
+ *   tls.c         OpenSSL                        server.c    starting, draining, stopping
+ *   loop.h        what these share
  *
  * Why so. nghttp2 calls back while it reads and while it writes, and forbids half of its functions
  * then. Its callbacks therefore only note what happened, as events of the call; the handlers are

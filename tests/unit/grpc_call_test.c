@@ -666,6 +666,7 @@ static void an_abort_within_a_message(void **state)
 static void assert_over(struct grpc_rig *rig, const char *bytes, const char *answer)
 {
     struct iovec iov[4];
+    assert_int_equal(th_grpc_connection_output(rig->connection, iov, 4, rig->now), 0);
     th_grpc_connection_input(rig->connection, th_str_of(bytes), rig->now);
     size_t n = th_grpc_connection_output(rig->connection, iov, TH_COUNT(iov), rig->now);
     assert_true(th_grpc_connection_over(rig->connection));

@@ -333,6 +333,14 @@ static void shedding(void **state)
     grpc_rig_free(rig);
 }
 
+static void shedding_what_has_not_begun(void **state)
+{
+    struct grpc_rig *rig = grpc_rig_new(NULL, 0, false);
+    th_grpc_connection_shed(rig->connection, rig->now);
+    assert_true(th_grpc_connection_over(rig->connection));
+    grpc_rig_free(rig);
+}
+
 /* ---- idleness and age ---- */
 
 static void an_idle_connection_leaves(void **state)
@@ -391,6 +399,7 @@ int main(void)
         cmocka_unit_test(less_patience_counts),
         cmocka_unit_test(a_stream_begun_after_the_last_word),
         cmocka_unit_test(shedding),
+        cmocka_unit_test(shedding_what_has_not_begun),
         cmocka_unit_test(an_idle_connection_leaves),
         cmocka_unit_test(an_old_connection_leaves),
     };
