@@ -2,8 +2,8 @@
  * tls: OpenSSL. A context is made of the files and shared by the sessions that were made with it;
  * reloading makes another one for those to come.
  */
-#include <errno.h>
 #include <openssl/err.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,11 +20,16 @@ struct th_grpc_tls {
 
 /* ---- what went wrong ---- */
 
+/* The first of several is the cause. */
 void th_grpc_tls_reason(char *out, size_t size)
 {
-    unsigned long code = ERR_peek_last_error();
-    const char *text = code ? ERR_reason_error_string(code) : NULL;
-    snprintf(out, size, "%s", text ? text : code ? strerror(ERR_GET_REASON(code)) : "closed");
+    unsigned long code = ERR_peek_error();
+    const char *text = "the connection was closed";
+    if (code) {
+        text =
+            ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
+    }
+    snprintf(out, size, "%s", text ? text : "unknown to OpenSSL");
     ERR_clear_error();
 }
 

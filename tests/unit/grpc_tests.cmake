@@ -13,7 +13,7 @@ if(TARGET th_grpc)
         taskhub_test(unit_grpc_${test}
             SOURCES grpc_${test}_test.c grpc_rig.c LINK grpc_client th_grpc LABELS quick)
     endforeach()
-    foreach(test server)
+    foreach(test server tls)
         taskhub_test(unit_grpc_${test}
             SOURCES grpc_${test}_test.c LINK grpc_client th_grpc LABELS quick)
     endforeach()
