@@ -13,6 +13,12 @@ void th_grpc_clocks_start(struct th_grpc_connection *c)
     c->pinged = TH_TIME_NONE;
 }
 
+void th_grpc_clocks_heard(struct th_grpc_connection *c)
+{
+    c->heard = c->now;
+    c->pinged = TH_TIME_NONE;
+}
+
 /* TH_TIME_NONE: never. */
 static th_time after(th_time start, uint64_t ms)
 {

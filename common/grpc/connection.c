@@ -32,7 +32,6 @@ struct th_grpc_connection *th_grpc_connection_new(const struct th_grpc_connectio
     c->peer = th_str_dup(options->peer);
     c->reason = "";
     c->now = now;
-    c->unknown = -(int64_t)(sizeof(preface) - 1);
     c->ready_last = &c->ready;
     th_grpc_clocks_start(c);
     c->session = th_grpc_session_new(c);
@@ -132,29 +131,20 @@ static bool check_preface(struct th_grpc_connection *c, struct th_str bytes)
     return true;
 }
 
-static const char *problem_text(int problem)
+static void flooded(struct th_grpc_connection *c)
 {
-    switch (problem) {
-    case NGHTTP2_ERR_FLOODED:
-        return "too_many_pings";
-    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
-        return "too_many_continuations";
-    default:
-        return NULL;
-    }
+    atomic_fetch_add_explicit(&c->service->flooded, 1, memory_order_relaxed);
+    th_grpc_connection_fail(c, NGHTTP2_ENHANCE_YOUR_CALM, c->flood);
 }
 
 static void read_bytes(struct th_grpc_connection *c, struct th_str bytes)
 {
     ssize_t n = nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes.data, bytes.len);
-    c->unknown += (int64_t)bytes.len;
-    th_grpc_flood_bytes(c);
-    if (n < 0 && !c->flood) {
-        c->flood = problem_text((int)n);
+    if (n == NGHTTP2_ERR_FLOODED && !c->flood) {
+        c->flood = "too_many_pings"; /* of a client that takes no answers */
     }
     if (c->flood) {
-        atomic_fetch_add_explicit(&c->service->flooded, 1, memory_order_relaxed);
-        th_grpc_connection_fail(c, NGHTTP2_ENHANCE_YOUR_CALM, c->flood);
+        flooded(c);
     } else if (n < 0) {
         th_grpc_connection_fail(c, NGHTTP2_PROTOCOL_ERROR, nghttp2_strerror((int)n));
     }
@@ -162,12 +152,18 @@ static void read_bytes(struct th_grpc_connection *c, struct th_str bytes)
 
 void th_grpc_connection_input(struct th_grpc_connection *c, struct th_str bytes, th_time now)
 {
+    size_t before = c->preface;
     c->now = now;
     if (c->phase >= TH_GRPC_FAILING || bytes.len == 0) {
         return;
     }
     if (check_preface(c, bytes)) {
-        read_bytes(c, bytes);
+        size_t skip = c->preface - before;
+        if (th_grpc_flood_scan(c, th_str_n(bytes.data + skip, bytes.len - skip))) {
+            read_bytes(c, bytes);
+        } else {
+            flooded(c);
+        }
     }
     th_grpc_calls_deliver(c);
 }

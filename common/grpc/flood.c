@@ -8,7 +8,10 @@
 
 #define TOKEN INT64_C(1000000)
 
-enum { FRAME_HEAD = 9, UNKNOWN = 64 }; /* bytes; of the second each costs a token */
+struct frame {
+    uint32_t length, stream;
+    uint8_t type, flags;
+};
 
 struct rule {
     uint64_t burst, rate;
@@ -58,7 +61,7 @@ bool th_grpc_flood_count(struct th_grpc_connection *c, enum th_grpc_flood kind)
     return false;
 }
 
-static bool count_data(struct th_grpc_connection *c, const nghttp2_frame_hd *frame)
+static bool count_data(struct th_grpc_connection *c, const struct frame *frame)
 {
     bool empty = frame->length == 0 && !(frame->flags & NGHTTP2_FLAG_END_STREAM);
     /* One of nothing but padding looks like one with data. Clients have no reason to pad. */
@@ -77,23 +80,22 @@ static bool count_continuation(struct th_grpc_connection *c)
     return false;
 }
 
-/* nghttp2 does not tell of frames whose type it does not know (RFC 9113, section 5.5). */
-void th_grpc_flood_bytes(struct th_grpc_connection *c)
+/* HEADERS of a stream that is over, or that is being closed: they only cost. */
+static bool count_headers(struct th_grpc_connection *c, const struct frame *frame)
 {
-    while (c->unknown >= UNKNOWN && th_grpc_flood_count(c, TH_GRPC_FLOOD_FRAME)) {
-        c->unknown -= UNKNOWN;
-    }
+    bool is_new = (int32_t)frame->stream > nghttp2_session_get_last_proc_stream_id(c->session);
+    c->continuations = 0;
+    return is_new || nghttp2_session_get_stream_user_data(c->session, (int32_t)frame->stream) ||
+           th_grpc_flood_count(c, TH_GRPC_FLOOD_FRAME);
 }
 
-bool th_grpc_flood_frame(struct th_grpc_connection *c, const nghttp2_frame_hd *frame)
+static bool count_frame(struct th_grpc_connection *c, const struct frame *frame)
 {
-    c->unknown -= FRAME_HEAD + (int64_t)frame->length;
     switch (frame->type) {
     case NGHTTP2_DATA:
         return count_data(c, frame);
     case NGHTTP2_HEADERS:
-        c->continuations = 0;
-        return true;
+        return count_headers(c, frame);
     case NGHTTP2_CONTINUATION:
         return count_continuation(c);
     case NGHTTP2_PING:
@@ -101,13 +103,58 @@ bool th_grpc_flood_frame(struct th_grpc_connection *c, const nghttp2_frame_hd *f
     case NGHTTP2_SETTINGS:
         return frame->flags & NGHTTP2_FLAG_ACK || th_grpc_flood_count(c, TH_GRPC_FLOOD_SETTINGS);
     case NGHTTP2_RST_STREAM:
-        /* One that ends a call is counted then. */
-        return nghttp2_session_get_stream_user_data(c->session, frame->stream_id) ||
-               th_grpc_flood_count(c, TH_GRPC_FLOOD_FRAME);
+        return true; /* counted when it is clear whether it ends a call */
     default:
         return th_grpc_flood_count(c, TH_GRPC_FLOOD_FRAME);
     }
 }
+
+/* ---- frames in the client's bytes ---- */
+
+static struct frame frame_of(const uint8_t head[static TH_GRPC_FRAME_HEAD])
+{
+    return (struct frame){
+        .length = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2],
+        .type = head[3],
+        .flags = head[4],
+        .stream = (uint32_t)(head[5] & 0x7F) << 24 | (uint32_t)head[6] << 16 |
+                  (uint32_t)head[7] << 8 | head[8],
+    };
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+bool th_grpc_flood_scan(struct th_grpc_connection *c, struct th_str bytes)
+{
+    struct th_grpc_scan *scan = &c->scan;
+    while (bytes.len > 0) {
+        size_t n = least(bytes.len, scan->got < TH_GRPC_FRAME_HEAD
+                                        ? (size_t)(TH_GRPC_FRAME_HEAD - scan->got)
+                                        : scan->left);
+        if (scan->got == TH_GRPC_FRAME_HEAD) {
+            scan->left -= (uint32_t)n;
+        } else {
+            memcpy(scan->head + scan->got, bytes.data, n);
+            scan->got = (uint8_t)(scan->got + n);
+            struct frame frame = frame_of(scan->head);
+            scan->left = frame.length;
+            if (scan->got == TH_GRPC_FRAME_HEAD && !count_frame(c, &frame)) {
+                return false;
+            }
+        }
+        if (scan->got == TH_GRPC_FRAME_HEAD && scan->left == 0) {
+            scan->got = 0;
+            th_grpc_clocks_heard(c);
+        }
+        bytes = th_str_n(bytes.data + n, bytes.len - n);
+    }
+    return true;
+}
+
+/* ---- what we send ---- */
 
 static void give_back(struct th_grpc_bucket *bucket, int64_t tokens)
 {

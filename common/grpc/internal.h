@@ -116,6 +116,14 @@ struct th_grpc_bucket {
     th_time since;
 };
 
+enum { TH_GRPC_FRAME_HEAD = 9 };
+
+/* Where in its frames the client is. */
+struct th_grpc_scan {
+    uint8_t head[TH_GRPC_FRAME_HEAD], got; /* of the frame that is being received */
+    uint32_t left;                         /* of its payload, once the head is there */
+};
+
 /* ---- a call ---- */
 
 enum { TH_GRPC_PREFIX = 5 }; /* bytes in front of a message */
@@ -233,10 +241,10 @@ struct th_grpc_connection {
     enum th_grpc_phase phase;
     const char *reason;
     size_t preface; /* bytes of it that have come */
+    struct th_grpc_scan scan;
     struct th_grpc_out out;
     struct th_grpc_bucket floods[TH_GRPC_FLOOD_KINDS];
-    int64_t unknown;   /* bytes that came, less those of frames that nghttp2 has told of */
-    const char *flood; /* what GOAWAY is to say, when there is one */
+    const char *flood;            /* what GOAWAY is to say, when there is one */
     size_t continuations, fields; /* of the header block being received */
     bool goaway_sent;             /* the last one */
 
@@ -336,6 +344,7 @@ void th_grpc_call_pause(struct th_grpc_call *call, bool paused);
 /* ---- clocks.c ---- */
 
 void th_grpc_clocks_start(struct th_grpc_connection *c);
+void th_grpc_clocks_heard(struct th_grpc_connection *c); /* a whole frame has come */
 void th_grpc_clocks_ponged(struct th_grpc_connection *c, const uint8_t data[static 8]);
 void th_grpc_clocks_deadline(struct th_grpc_call *call, th_time timeout);
 
@@ -367,6 +376,6 @@ void th_grpc_mailbox_close(struct th_grpc_mailbox *mailbox);
 
 /* False: too many; `flood` says which, and the connection is to fail. */
 bool th_grpc_flood_count(struct th_grpc_connection *c, enum th_grpc_flood kind);
-void th_grpc_flood_bytes(struct th_grpc_connection *c); /* has just read some */
-bool th_grpc_flood_frame(struct th_grpc_connection *c, const nghttp2_frame_hd *frame);
+/* Counts the frames of what came. */
+bool th_grpc_flood_scan(struct th_grpc_connection *c, struct th_str bytes);
 void th_grpc_flood_sent(struct th_grpc_connection *c, const nghttp2_frame *frame);

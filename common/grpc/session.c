@@ -10,8 +10,8 @@
 
 enum {
     CONNECTION_WINDOW = 1 << 20, /* at least; given back at once */
-    CONTINUATIONS = 128, /* nghttp2 counts pieces as they arrive; flood.c counts the frames */
-    FIELDS_FACTOR = 16,  /* fields beyond the limit are only counted; from here on that is a bomb */
+    CONTINUATIONS = 1024, /* nghttp2 counts pieces as they arrive; flood.c counts the frames */
+    FIELDS_FACTOR = 16, /* fields beyond the limit are only counted; from here on that is a bomb */
 };
 
 static struct th_grpc_call *call_of(nghttp2_session *session, int32_t stream)
@@ -27,19 +27,9 @@ static int flooded(bool good)
 
 /* ---- frames that come ---- */
 
-static int begin_frame(nghttp2_session *session, const nghttp2_frame_hd *frame, void *user)
-{
-    struct th_grpc_connection *c = user;
-    c->heard = c->now;
-    c->pinged = TH_TIME_NONE;
-    if (frame->type == NGHTTP2_HEADERS) {
-        c->fields = 0;
-    }
-    return flooded(th_grpc_flood_frame(c, frame));
-}
-
 static int begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
+    ((struct th_grpc_connection *)user)->fields = 0;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         struct th_grpc_call *call = th_grpc_call_new(user, frame->hd.stream_id);
         nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
@@ -102,6 +92,9 @@ static int took_frame(nghttp2_session *session, const nghttp2_frame *frame, void
     case NGHTTP2_SETTINGS:
         c->phase = c->phase == TH_GRPC_PREFACE ? TH_GRPC_OPEN : c->phase;
         break;
+    case NGHTTP2_RST_STREAM:
+        return flooded(call_of(session, frame->hd.stream_id) ||
+                       th_grpc_flood_count(c, TH_GRPC_FLOOD_FRAME));
     case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
             th_grpc_clocks_ponged(c, frame->ping.opaque_data);
@@ -226,7 +219,6 @@ static nghttp2_session_callbacks *callbacks_new(void)
     if (nghttp2_session_callbacks_new(&callbacks) != 0) {
         abort(); /* no memory, see base/memory.h */
     }
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, took_frame);
