@@ -142,6 +142,14 @@ static bool take_some(struct grpc_wire *wire)
     return n > 0;
 }
 
+void grpc_wire_move(struct grpc_wire *wire)
+{
+    send_some(wire);
+    while (take_some(wire)) {
+    }
+    send_some(wire);
+}
+
 void grpc_wire_step(struct grpc_wire *wire, th_time wait)
 {
     send_some(wire);

@@ -32,6 +32,8 @@ void grpc_wire_close(struct grpc_wire *wire); /* NULL is fine */
 
 /* Sends what there is and takes what comes, for at most `wait` microseconds if nothing comes. */
 void grpc_wire_step(struct grpc_wire *wire, th_time wait);
+/* Sends and takes what can be, without waiting. */
+void grpc_wire_move(struct grpc_wire *wire);
 /* Until the reply is closed, or the server has; false: patience is over. */
 bool grpc_wire_finish(struct grpc_wire *wire, struct grpc_reply *reply);
 /* Until the server has closed the connection; false: patience is over. */
