@@ -140,12 +140,6 @@ static bool is_full(const struct th_grpc_server *server)
     return atomic_load(&server->connections) >= server->max_connections;
 }
 
-/* A connection that is gone before it was accepted is no problem of the server's (accept(2)). */
-static bool is_clients_problem(int problem)
-{
-    return problem != EMFILE && problem != ENFILE && problem != ENOBUFS && problem != ENOMEM;
-}
-
 /* Said once, however often it is tried. */
 static void cannot_accept(struct th_grpc_loop *loop, int problem)
 {
@@ -170,14 +164,13 @@ static bool accept_one(struct th_grpc_loop *loop, int listener)
         deal_out(loop, fd, peer);
         return true;
     }
-    if (errno == EAGAIN) {
-        return false;
+    if (errno == EINTR || errno == ECONNABORTED) {
+        return true; /* that one is gone */
     }
-    if (!is_clients_problem(errno)) {
+    if (errno != EAGAIN) {
         cannot_accept(loop, errno);
-        return false;
     }
-    return true;
+    return false;
 }
 
 static void ready(struct th_grpc_watch *watch, uint32_t events)

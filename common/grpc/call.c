@@ -178,7 +178,7 @@ void th_grpc_call_finish(struct th_grpc_call *call, struct th_grpc_ending ending
     if (first) {
         call->finished = true;
         call->ending = ending;
-        th_grpc_inbound_drop(call);
+        th_grpc_inbound_discard(call);
     } else {
         th_grpc_ending_deinit(&ending);
     }
@@ -244,6 +244,13 @@ void th_grpc_call_send(struct th_grpc_call *call, struct th_blob *message, bool 
     if (deaf(call)) {
         atomic_fetch_sub(&call->queued, TH_GRPC_PREFIX + message->len);
         th_blob_unref(message);
+        return;
+    }
+    if (message->len > UINT32_MAX) {
+        atomic_fetch_sub(&call->queued, TH_GRPC_PREFIX + message->len);
+        th_blob_unref(message);
+        th_grpc_call_refuse(call, TH_GRPC_REFUSED, TH_GRPC_INTERNAL,
+                            "the answer is a message of 4 GiB or more");
         return;
     }
     th_grpc_outbound_add(call, message);

@@ -126,7 +126,7 @@ struct th_grpc_method {
  * call or of its connection has reached its mark (queue_bytes, connection_queue_bytes), so the
  * caller sends no more until `writable`. It is for the caller to stop: nothing is refused. On other
  * threads than the loop's the connection's part is as of the last send that arrived there.
- * The bytes are not copied when they are many; nobody may change them.
+ * The bytes are not copied when they are many; nobody may change them. Fewer than 4 GiB.
  */
 bool th_grpc_send(struct th_grpc_call *call, struct th_blob *message);
 
@@ -264,7 +264,7 @@ bool th_grpc_server_reload(struct th_grpc_server *server, struct th_error *error
  * Listens no more, says GOAWAY on every connection and `draining` on every call, and closes each
  * connection when its calls are over. Calls that last longer than `patience` (microseconds) are
  * ended with UNAVAILABLE (`ended` with LOST). Returns at once. Any thread, also from a handler.
- * The first drain counts.
+ * Once more, with less patience, it shortens it.
  */
 void th_grpc_server_drain(struct th_grpc_server *server, th_time patience);
 

@@ -75,6 +75,14 @@ static void take_timeout(struct th_grpc_head *head, struct th_str value)
     head->bad_timeout = !th_grpc_timeout_parse(value, &head->timeout);
 }
 
+/* A message says itself whether it is compressed, and answers are not. */
+static bool is_of_no_interest(struct th_str name)
+{
+    return th_str_starts(name, TH_STR(":")) || th_str_eq(name, TH_STR("grpc-encoding")) ||
+           th_str_eq(name, TH_STR("grpc-accept-encoding")) ||
+           th_str_eq(name, TH_STR("grpc-message-type"));
+}
+
 /* Fields that belong to HTTP or gRPC; false: one for the handler. */
 static bool take_known(struct th_grpc_head *head, struct th_str name, nghttp2_rcbuf *raw)
 {
@@ -93,12 +101,12 @@ static bool take_known(struct th_grpc_head *head, struct th_str name, nghttp2_rc
         keep(&head->user_agent, raw);
     } else if (th_str_eq(name, TH_STR("grpc-timeout"))) {
         take_timeout(head, value);
-    } else if (th_str_eq(name, TH_STR("grpc-encoding"))) {
-        head->encoded = !th_str_eq(value, TH_STR("identity"));
+    } else if (th_str_eq(name, TH_STR("host"))) {
+        if (!head->authority) { /* RFC 9113, section 8.3.1 */
+            keep(&head->authority, raw);
+        }
     } else {
-        return th_str_starts(name, TH_STR(":")) ||
-               th_str_eq(name, TH_STR("grpc-accept-encoding")) ||
-               th_str_eq(name, TH_STR("grpc-message-type")) || th_str_eq(name, TH_STR("host"));
+        return is_of_no_interest(name);
     }
     return true;
 }

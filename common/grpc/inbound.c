@@ -206,10 +206,11 @@ static bool deaf(const struct th_grpc_call *call)
 
 void th_grpc_inbound_data(struct th_grpc_call *call, const uint8_t *data, size_t len)
 {
-    if (deaf(call)) {
-        return; /* what still comes needs no window: the stream is about to be closed */
-    }
     call->unreturned += len;
+    if (deaf(call)) {
+        give_window(call); /* a client may read the answer only when it has sent everything */
+        return;
+    }
     while (len > 0) {
         size_t n = take(call, data, len);
         if (n == 0) {
@@ -249,6 +250,12 @@ void th_grpc_inbound_drop(struct th_grpc_call *call)
     call->prefix_got = 0;
     release(call, call->held);
     feed(call);
+}
+
+void th_grpc_inbound_discard(struct th_grpc_call *call)
+{
+    th_grpc_inbound_drop(call);
+    give_window(call);
 }
 
 /* ---- handing on ---- */

@@ -137,7 +137,7 @@ struct th_grpc_head {
     size_t count, capacity;
     size_t bytes, seen; /* of all fields */
     th_time timeout;    /* TH_TIME_NONE: none */
-    bool post, te, content_type, bad_timeout, encoded;
+    bool post, te, content_type, bad_timeout;
 };
 
 struct th_grpc_message {
@@ -308,6 +308,8 @@ void th_grpc_inbound_end(struct th_grpc_call *call); /* the client has half-clos
 /* Hands on what may be handed on, and gives window back. */
 void th_grpc_inbound_deliver(struct th_grpc_call *call);
 void th_grpc_inbound_drop(struct th_grpc_call *call);
+/* The same for a call that goes on: whatever the client still sends is thrown away, too. */
+void th_grpc_inbound_discard(struct th_grpc_call *call);
 void th_grpc_inbound_feed(struct th_grpc_connection *c); /* streams that wait for window */
 
 /* ---- outbound.c ---- */

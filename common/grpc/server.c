@@ -183,10 +183,22 @@ static th_time after(th_time start, th_time time)
     return __builtin_add_overflow(start, time, &sum) ? INT64_MAX / 2 : sum;
 }
 
+/* False: it is drained already, with no more patience than this. */
+static bool set_patience(struct th_grpc_server *server, th_time until)
+{
+    th_time before = atomic_load(&server->drain_until);
+    do {
+        if (before != TH_TIME_NONE && before <= until) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&server->drain_until, &before, until));
+    return true;
+}
+
 void th_grpc_server_drain(struct th_grpc_server *server, th_time patience)
 {
-    th_time until = after(th_monotonic(), patience), none = TH_TIME_NONE;
-    if (!atomic_compare_exchange_strong(&server->drain_until, &none, until)) {
+    th_time until = after(th_monotonic(), patience);
+    if (!set_patience(server, until)) {
         return;
     }
     for (unsigned i = 0; i < server->loop_count; i++) {

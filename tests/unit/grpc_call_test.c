@@ -186,6 +186,16 @@ static void a_request_is_told(void **state)
     assert_int_equal(record->messages + record->half_closed + record->ended, 0);
 }
 
+static void a_host_instead_of_an_authority(void **state)
+{
+    struct grpc_rig *rig = rig_of(state);
+    const struct grpc_client_field fields[] = {
+        {":authority", NULL}, {"host", "example.org"}, {NULL, NULL}};
+    grpc_client_begin(rig->client, "/t/Hold", fields);
+    grpc_rig_run(rig);
+    assert_noted(grpc_rig_last(rig), "\nauthority=example.org\n");
+}
+
 static void content_types(void **state)
 {
     static const struct {
@@ -745,6 +755,7 @@ int main(void)
         TEST(a_large_message),
         cmocka_unit_test(cuts_at_every_byte),
         TEST(a_request_is_told),
+        TEST(a_host_instead_of_an_authority),
         TEST(content_types),
         TEST(other_http_methods),
         TEST(no_te),

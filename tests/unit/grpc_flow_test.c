@@ -294,6 +294,29 @@ static void a_paused_call_can_end(void **state)
     grpc_rig_free(rig);
 }
 
+/* A client that reads the answer only when it has sent all it has. */
+static void a_finished_call_lets_its_client_talk(void **state)
+{
+    struct grpc_rig *rig = grpc_rig_new(&(struct th_grpc_limits){.window_bytes = 70000}, 0, true);
+    rig->on_begin = pause_it;
+    struct grpc_reply *reply = grpc_client_begin(rig->client, "/t/Hold", NULL);
+    TH_AUTOFREE char *bytes = th_alloc(500000);
+    grpc_client_send(reply, th_str_n(bytes, 60000));
+    grpc_client_send(reply, th_str_n(bytes, 500000));
+    grpc_client_end(reply);
+    grpc_rig_run(rig);
+    grpc_rig_send(grpc_rig_last(rig)->call, 100000); /* more than its window */
+    grpc_rig_finish(grpc_rig_last(rig)->call);
+    grpc_rig_run(rig);
+    assert_int_equal(reply->sending.len, 0);
+    assert_false(reply->closed);
+    nghttp2_session_consume(rig->client->session, reply->stream, 65535);
+    grpc_rig_run(rig);
+    assert_status(reply, TH_GRPC_OK);
+    assert_int_equal(grpc_rig_last(rig)->messages, 0);
+    grpc_rig_free(rig);
+}
+
 static void announcing_much_costs_little(void **state)
 {
     struct grpc_rig *rig = grpc_rig_new(NULL, 0, false);
@@ -395,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_paused_call_holds_a_window),
         cmocka_unit_test(a_pause_within_a_message_holds_the_next),
         cmocka_unit_test(a_paused_call_can_end),
+        cmocka_unit_test(a_finished_call_lets_its_client_talk),
         cmocka_unit_test(announcing_much_costs_little),
         cmocka_unit_test(large_messages_wait_for_each_other),
         cmocka_unit_test(a_connection_holds_too_much),

@@ -419,6 +419,22 @@ static void stopping_with_calls(void **state)
     grpc_wire_close(wire);
 }
 
+/* A stop in the middle of a long drain. */
+static void stopping_a_drain(void **state)
+{
+    struct th_grpc_server *server = start((struct th_grpc_server_options){0});
+    struct grpc_wire *wire = wire_to(server);
+    struct grpc_reply *reply = begin_held(wire, "/t/Hold");
+    th_grpc_server_drain(server, 60 * TH_SECOND);
+    grpc_wire_until(wire, wire->client->goaway);
+    th_time before = th_monotonic();
+    stop(server);
+    assert_true(th_monotonic() - before < 5 * TH_SECOND);
+    assert_true(grpc_wire_finish(wire, reply));
+    assert_int_equal(reply->status, TH_GRPC_UNAVAILABLE);
+    grpc_wire_close(wire);
+}
+
 static void stopping_with_a_client_that_does_not_read(void **state)
 {
     struct th_grpc_server *server = start((struct th_grpc_server_options){0});
@@ -632,6 +648,7 @@ int main(void)
         cmocka_unit_test(calls_outlive_their_server),
         cmocka_unit_test(a_drain),
         cmocka_unit_test(stopping_with_calls),
+        cmocka_unit_test(stopping_a_drain),
         cmocka_unit_test(stopping_with_a_client_that_does_not_read),
         cmocka_unit_test(stopping_a_server_without_clients),
         cmocka_unit_test(idle_connections_make_room),
