@@ -9,6 +9,7 @@ build=(
     build-essential cmake ninja-build pkg-config
     libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
     uthash-dev liblapacke-dev libmimalloc-dev librdkafka-dev libhiredis-dev
+    libnghttp2-dev libssl-dev
 )
 demo=(
     "${build[@]}"
