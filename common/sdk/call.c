@@ -4,48 +4,15 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "sdk/actions.h"
 #include "sdk/context.h"
 #include "sdk/payload.h"
 
 /* ---- actions -------------------------------------------------------------------------------- */
 
-static struct th_action *next_slot(struct th_turn *turn)
-{
-    struct th_actions *list = turn->out;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 4;
-        struct th_action *items = TH_ARENA_ARRAY(turn->arena, struct th_action, capacity);
-        if (list->count) {
-            memcpy(items, list->items, list->count * sizeof(*items));
-        }
-        list->items = items;
-        list->capacity = capacity;
-    }
-    return &list->items[list->count++];
-}
-
-static struct th_tags copy_tags(struct th_arena *arena, struct th_tags tags)
-{
-    struct th_tag *items = tags.count ? TH_ARENA_ARRAY(arena, struct th_tag, tags.count) : NULL;
-    for (size_t i = 0; i < tags.count; i++) {
-        items[i].key = th_arena_str(arena, tags.items[i].key);
-        items[i].value = th_arena_str(arena, tags.items[i].value);
-    }
-    return (struct th_tags){items, tags.count};
-}
-
 struct th_action *th_turn_add(struct th_turn *turn, const struct th_action *wanted)
 {
-    struct th_arena *arena = turn->arena;
-    struct th_action *a = next_slot(turn);
-    *a = *wanted;
-    a->name = th_arena_str(arena, a->name);
-    a->version = th_arena_str(arena, a->version);
-    a->data = th_arena_str(arena, a->data);
-    a->instance_id = th_arena_str(arena, a->instance_id);
-    a->failure = th_failure_copy(arena, a->failure);
-    a->tags = copy_tags(arena, a->tags);
-    return a;
+    return th_actions_put(turn->out, turn->arena, wanted);
 }
 
 /* ---- does the history agree? ---------------------------------------------------------------- */

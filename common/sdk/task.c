@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "sdk/actions.h"
 #include "sdk/context.h"
 #include "sdk/payload.h"
 
@@ -495,20 +496,6 @@ static struct call *call_copy(const struct call *call)
     return copy;
 }
 
-static struct th_tags tags_of(const char *const *words, struct th_arena *arena)
-{
-    size_t count = 0;
-    while (words && words[2 * count] && words[2 * count + 1]) {
-        count++;
-    }
-    struct th_tag *items = count ? TH_ARENA_ARRAY(arena, struct th_tag, count) : NULL;
-    for (size_t i = 0; i < count; i++) {
-        items[i].key = th_str_of(words[2 * i]);
-        items[i].value = th_str_of(words[2 * i + 1]);
-    }
-    return (struct th_tags){items, count};
-}
-
 /* NULL, or why this cannot be called. */
 static const struct th_failure *objection(struct th_context *ctx, const char *function)
 {
@@ -540,7 +527,7 @@ static struct th_task *schedule(struct th_context *ctx, enum task_kind kind, con
         .version = th_str_of(o->version),
         .instance_id = kind == TASK_CHILD ? th_str_of(o->instance_id) : TH_STR_ABSENT,
         .data = data,
-        .tags = tags_of(o->tags, ctx->turn->arena),
+        .tags = th_tags_of(ctx->turn->arena, o->tags),
     };
     task->name = th_str_dup(call.name);
     if (o->retry && o->retry->max_attempts > 1) {

@@ -67,15 +67,18 @@ typedef int64_t th_time; /* microseconds since 1970-01-01T00:00:00Z */
 struct th_failure;
 struct th_context;
 struct th_activity;
+struct th_entity;
 struct th_task;
 struct th_app;
 struct th_client;
 struct th_request;
+struct th_start;
 
 /* ---- application ------------------------------------------------------------------------- */
 
 typedef int (*th_orchestrator_fn)(struct th_context *ctx);
 typedef int (*th_activity_fn)(struct th_activity *activity);
+typedef int (*th_entity_fn)(struct th_entity *entity);
 typedef int (*th_client_fn)(struct th_request *request);
 
 /* The entry point of an application: one per shared object. */
@@ -88,6 +91,18 @@ typedef int (*th_client_fn)(struct th_request *request);
  * fails the load of the application with a message naming it. */
 void th_orchestrator(struct th_app *app, const char *name, th_orchestrator_fn function);
 void th_activity(struct th_app *app, const char *name, th_activity_fn function);
+/* Without '@' in its name; called once per operation. */
+void th_entity(struct th_app *app, const char *name, th_entity_fn function);
+
+/* An operation by name, found without regard to case. */
+struct th_method {
+    const char *operation; /* NULL: the end of the table */
+    th_entity_fn function;
+};
+
+/* An entity with a function per operation. The table must outlive the application. An operation it
+ * lacks fails with type "UnknownOperation", but "delete", which then deletes the state. */
+void th_entity_methods(struct th_app *app, const char *name, const struct th_method *methods);
 
 /* `methods` is a comma list ("GET,POST"); `route` is below the route prefix (/api) and may hold
  * {parameters}, each a whole segment: "orchestrators/{functionName}". */
@@ -246,6 +261,66 @@ int th_activity_fail_for_good(struct th_activity *activity, const char *type, co
 bool th_activity_heartbeat(struct th_activity *activity);
 bool th_activity_canceled(struct th_activity *activity);
 void th_activity_log(struct th_activity *activity, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- entities -----------------------------------------------------------------------------
+ *
+ * An entity is a small durable state with a name and a key, "@counter@apples", and operations on
+ * it, which run one at a time. Who signals it goes on; an orchestrator that calls it waits for the
+ * answer. It is there from the first state it sets until it deletes that.
+ *
+ * Operations run on the partition's thread and must not block, but need not be deterministic: each
+ * is run once, or, when the process dies before its end is durable, once more from the same state.
+ * Several may become durable together; one that fails leaves neither state, signals nor starts,
+ * and the others stand. What a function here gives out is borrowed until the operation returns.
+ */
+
+const char *th_entity_operation(struct th_entity *entity);
+bool th_entity_is(struct th_entity *entity, const char *operation); /* without regard to case */
+bool th_entity_is_signal(struct th_entity *entity);                 /* nobody waits for the end */
+json_t *th_entity_input(struct th_entity *entity); /* borrowed; NULL: none or no JSON */
+const void *th_entity_input_bytes(struct th_entity *entity, size_t *len);
+/* "@counter@apples", "counter", "apples". */
+const char *th_entity_own_id(struct th_entity *entity);
+const char *th_entity_own_name(struct th_entity *entity);
+const char *th_entity_own_key(struct th_entity *entity);
+
+/* Whether there is a state. JSON null, 0 and "" are some, and so are no bytes at all. */
+bool th_entity_exists(struct th_entity *entity);
+/* A copy, to be changed and set; NULL: none, or no JSON. */
+json_t *th_entity_state(struct th_entity *entity);
+/* As above, or `otherwise` (stolen) when there is none. One that is no JSON fails the operation. */
+json_t *th_entity_state_or(struct th_entity *entity, json_t *otherwise);
+/* NULL: none. Borrowed until the state is set. */
+const void *th_entity_state_bytes(struct th_entity *entity, size_t *len);
+/* Replaces the state. NULL, or what cannot be written as JSON, fails the operation with type
+ * "InvalidState": a value that could not be made must not delete an entity. */
+int th_entity_set_state(struct th_entity *entity, json_t *state /* stolen */);
+int th_entity_set_state_bytes(struct th_entity *entity, const void *state /* NULL: none */,
+                              size_t len);
+int th_entity_delete(struct th_entity *entity);
+
+/* Ways to end: `return th_entity_…(entity, …)`. Returning 0 is a void result, anything else without
+ * th_entity_fail a failure of type "OperationFailed". */
+int th_entity_return(struct th_entity *entity, json_t *output /* stolen */);
+int th_entity_return_bytes(struct th_entity *entity, const void *output, size_t len);
+int th_entity_fail(struct th_entity *entity, const char *type, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Sent when the operation has succeeded. Anything but 0: it cannot be (types "InvalidEntityId",
+ * "InvalidName", "InvalidInput"), and the operation fails. Itself may be the target. */
+int th_entity_signal(struct th_entity *entity, const char *id, const char *operation,
+                     json_t *input);
+/* Not carried out before `when`, which may be past. */
+int th_entity_signal_at(struct th_entity *entity, const char *id, const char *operation,
+                        json_t *input, th_time when);
+/* Of the options instance_id, version, start_at and tags count; NULL: none. An id in use by a
+ * running instance drops the start. */
+int th_entity_start(struct th_entity *entity, const char *orchestrator, json_t *input,
+                    const struct th_start *options);
+
+th_time th_entity_time(struct th_entity *entity); /* now */
+void th_entity_log(struct th_entity *entity, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* ---- clients ------------------------------------------------------------------------------ */
