@@ -23,7 +23,15 @@
 #include "sdk/executor.h"
 #include "sdk/taskhub.h"
 
-enum task_kind { TASK_ACTIVITY, TASK_CHILD, TASK_TIMER, TASK_EVENT, TASK_ALL, TASK_ANY };
+enum task_kind {
+    TASK_ACTIVITY,
+    TASK_CHILD,
+    TASK_TIMER,
+    TASK_EVENT,
+    TASK_ENTITY,
+    TASK_ALL,
+    TASK_ANY
+};
 enum task_state { TASK_WAITING, TASK_SUCCEEDED, TASK_FAILED, TASK_CANCELED };
 
 /* A call that may be issued more than once; one block of memory, freed with free(). */
@@ -127,7 +135,7 @@ struct th_context {
 
     th_time now;
     int32_t next_id;
-    uint64_t uuids;
+    uint64_t uuids, requests;
     bool random_seeded;
     struct th_random random;
 
@@ -184,6 +192,11 @@ struct th_task *th_task_pending(const struct th_context *ctx, int32_t id);
 void th_task_answer(struct th_task *task, struct th_str data, const struct th_failure *failure);
 void th_task_raise(struct th_context *ctx, const struct th_event *event);
 void th_task_free(struct th_task *task);
+/* A new task that waits for the answer to `id`, or has failed. */
+struct th_task *th_task_waiting(struct th_context *ctx, enum task_kind kind, struct th_str name,
+                                int32_t id);
+struct th_task *th_task_failed(struct th_context *ctx, enum task_kind kind,
+                               const struct th_failure *failure);
 /* In words, for messages: `activity "charge" (id 3)`. */
 struct th_str th_task_words(const struct th_task *task, struct th_arena *arena);
 
@@ -197,6 +210,13 @@ int32_t th_issue(struct th_context *ctx, const struct th_action *wanted);
 /* Issues `call`; `step` (-1: none) is the id that stands for all attempts. */
 int32_t th_issue_call(struct th_context *ctx, const struct call *call, int32_t step);
 int32_t th_issue_timer(struct th_context *ctx, th_time when);
+/* Waits for a task that the author never sees: its result, and the task goes. */
+json_t *th_await_result(struct th_context *ctx, struct th_task *task);
+
+/* ---- request.c: what the code asks of entities ---------------------------------------------- */
+
+/* In words, for messages: `operation "add" of entity "@counter@k"`. */
+struct th_str th_request_words(const struct th_event *request, struct th_arena *arena);
 
 /* ---- replay.c ------------------------------------------------------------------------------- */
 

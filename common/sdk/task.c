@@ -549,10 +549,10 @@ static struct th_task *schedule_json(struct th_context *ctx, enum task_kind kind
     bool broken = input && !th_str_present(words);
     json_decref(input);
     if (broken) {
-        return fail_at_once(task_new(ctx, kind),
-                            th_context_failure(ctx, "InvalidInput",
-                                               "the input of %s cannot be written as JSON",
-                                               function ? function : "?"));
+        return th_task_failed(ctx, kind,
+                              th_context_failure(ctx, "InvalidInput",
+                                                 "the input of %s cannot be written as JSON",
+                                                 function ? function : "?"));
     }
     struct th_task *task = schedule(ctx, kind, function, words, options);
     free((char *)words.data);
@@ -575,6 +575,21 @@ struct th_task *th_schedule_child(struct th_context *ctx, const char *orchestrat
                                   const struct th_options *options)
 {
     return schedule_json(ctx, TASK_CHILD, orchestrator, input, options);
+}
+
+struct th_task *th_task_waiting(struct th_context *ctx, enum task_kind kind, struct th_str name,
+                                int32_t id)
+{
+    struct th_task *task = task_new(ctx, kind);
+    task->name = th_str_dup(name);
+    wait_for_id(task, id);
+    return task;
+}
+
+struct th_task *th_task_failed(struct th_context *ctx, enum task_kind kind,
+                               const struct th_failure *failure)
+{
+    return fail_at_once(task_new(ctx, kind), failure);
 }
 
 struct th_task *th_timer_at(struct th_context *ctx, th_time when)
@@ -659,6 +674,7 @@ struct th_str th_task_words(const struct th_task *task, struct th_arena *arena)
         [TASK_CHILD] = "sub-orchestration",
         [TASK_TIMER] = "a timer",
         [TASK_EVENT] = "event",
+        [TASK_ENTITY] = "an operation of entity",
         [TASK_ALL] = "all of several tasks",
         [TASK_ANY] = "any of several tasks",
     };

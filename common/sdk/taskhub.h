@@ -182,15 +182,33 @@ json_t *th_wait_event(struct th_context *ctx, const char *name, int64_t timeout_
 /* Sends an event to another instance; never fails (an unknown target drops it). */
 void th_send_event(struct th_context *ctx, const char *instance_id, const char *name, json_t *data);
 
+/* An entity's id, "@counter@apples", and its NUL. Names count without regard to case. */
+#define TH_ENTITY_ID_SIZE 101
+/* Gives `out`; empty when the two together are too long, and then every call with it fails. */
+const char *th_make_entity_id(char out[TH_AT_LEAST(TH_ENTITY_ID_SIZE)], const char *name,
+                              const char *key);
+/* Runs an operation of an entity and waits for its result. An operation that fails gives its own
+ * failure, an entity that nobody knows one of type "EntityNotFound". */
+json_t *th_call_entity(struct th_context *ctx, const char *id, const char *operation,
+                       json_t *input);
+/* Has an operation run, and waits for nothing. Signals and calls of one orchestration to one entity
+ * are carried out in order. Anything but 0: it was not sent, th_last_failure says why. */
+int th_signal_entity(struct th_context *ctx, const char *id, const char *operation, json_t *input);
+/* Not carried out before `when`, and in no order with others. */
+int th_signal_entity_at(struct th_context *ctx, const char *id, const char *operation,
+                        json_t *input, th_time when);
+
 /* Schedule now, wait later. Tasks belong to the context and live until the orchestration ends.
  * Never NULL: what cannot be scheduled is a task that has failed (types "InvalidName",
- * "InvalidInput", "InvalidTask"). */
+ * "InvalidInput", "InvalidTask", "InvalidEntityId"). */
 struct th_task *th_schedule(struct th_context *ctx, const char *activity, json_t *input,
                             const struct th_options *options);
 struct th_task *th_schedule_bytes(struct th_context *ctx, const char *activity, const void *input,
                                   size_t len, const struct th_options *options);
 struct th_task *th_schedule_child(struct th_context *ctx, const char *orchestrator, json_t *input,
                                   const struct th_options *options);
+struct th_task *th_schedule_entity(struct th_context *ctx, const char *id, const char *operation,
+                                   json_t *input);
 struct th_task *th_timer_at(struct th_context *ctx, th_time when);
 struct th_task *th_timer_in(struct th_context *ctx, int64_t milliseconds);
 struct th_task *th_event_task(struct th_context *ctx, const char *name);
@@ -210,7 +228,8 @@ const void *th_result_bytes(struct th_task *task, size_t *len);       /* borrowe
 const struct th_failure *th_task_failure(const struct th_task *task); /* NULL unless failed */
 struct th_task *th_winner(const struct th_task *any);                 /* NULL: none yet */
 /* Stops waiting: timers do not fire, events stay for the next waiter, results are ignored. The
- * task then counts as failed with type "Canceled". What a composite waits for is not cancelled. */
+ * task then counts as failed with type "Canceled". What a composite waits for is not cancelled, nor
+ * is an operation of an entity kept from being carried out. */
 void th_cancel(struct th_context *ctx, struct th_task *task);
 
 /* The failure that the last failing call met; NULL when none failed yet. Calls that succeed later
