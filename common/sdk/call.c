@@ -55,7 +55,8 @@ static bool agrees(const struct th_turn *turn, const struct th_event *e, const s
         return false;
     }
     struct th_str target = th_action_target(a);
-    return turn->rewound || !th_str_present(target) || th_str_eq(e->instance_id, target);
+    return turn->rewound || ((!th_str_present(target) || th_str_eq(e->instance_id, target)) &&
+                             (!a->entity || th_section_same(e->lock_set, a->entity->lock_set)));
 }
 
 static struct th_str action_words(const struct th_action *a, struct th_arena *arena)
@@ -85,7 +86,10 @@ static struct th_str target_words(const struct th_event *e, struct th_arena *are
         return th_arena_format(arena, " for instance \"%.*s\"", TH_PRI(e->instance_id));
     case TH_EVENT_ENTITY_CALLED:
     case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
         return th_arena_format(arena, " for entity \"%.*s\"", TH_PRI(e->instance_id));
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        return th_arena_format(arena, " over %.*s", TH_PRI(th_section_words(e->lock_set, arena)));
     default:
         return TH_STR("");
     }

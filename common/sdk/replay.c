@@ -15,7 +15,8 @@ static bool asked_for(enum th_event_kind kind)
 {
     return kind == TH_EVENT_TASK_SCHEDULED || kind == TH_EVENT_CHILD_CREATED ||
            kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_EVENT_SENT ||
-           kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED;
+           kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED ||
+           kind == TH_EVENT_ENTITY_LOCK_REQUESTED || kind == TH_EVENT_ENTITY_UNLOCK_SENT;
 }
 
 static void collect(struct th_turn *turn, const struct th_event *events, size_t count, size_t base)
@@ -306,6 +307,8 @@ static bool answers(enum th_event_kind kind, const struct th_task *task)
     case TH_EVENT_ENTITY_COMPLETED:
     case TH_EVENT_ENTITY_FAILED:
         return task->kind == TASK_ENTITY;
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
+        return task->kind == TASK_LOCK;
     default:
         return timer;
     }
@@ -318,6 +321,7 @@ static void answer(struct th_context *ctx, const struct th_event *event)
         .message = {"it failed without saying why", 28},
     };
     struct th_task *task = th_task_pending(ctx, event->related_id);
+    th_section_answered(ctx, event->related_id);
     if (ctx->ended || !task || !answers(event->kind, task)) {
         return;
     }
@@ -343,6 +347,8 @@ static void apply(struct th_context *ctx, const struct th_event *event,
     case TH_EVENT_EVENT_SENT:
     case TH_EVENT_ENTITY_CALLED:
     case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
         check_asked(ctx, event);
         break;
     case TH_EVENT_TASK_COMPLETED:
@@ -352,6 +358,7 @@ static void apply(struct th_context *ctx, const struct th_event *event,
     case TH_EVENT_TIMER_FIRED:
     case TH_EVENT_ENTITY_COMPLETED:
     case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
         answer(ctx, event);
         break;
     case TH_EVENT_EVENT_RAISED:

@@ -30,14 +30,12 @@ const char *th_make_entity_id(char out[TH_AT_LEAST(TH_ENTITY_ID_SIZE)], const ch
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static struct th_str next_id(struct th_context *ctx)
+void th_request_id(struct th_context *ctx, char out[static 37])
 {
-    char id[37];
-    th_uuid_derive(&ctx->instance_id, &ctx->execution_id, REQUESTS | ctx->requests++, id);
-    return th_arena_str(ctx->turn->arena, th_str_of(id));
+    th_uuid_derive(&ctx->instance_id, &ctx->execution_id, REQUESTS | ctx->requests++, out);
 }
 
-static int32_t issue(struct th_context *ctx, const struct th_event *request)
+int32_t th_issue_request(struct th_context *ctx, const struct th_event *request)
 {
     const struct th_action wanted = {
         .kind = TH_ACTION_ENTITY, .fire_at = TH_TIME_NONE, .entity = request};
@@ -61,7 +59,9 @@ static const struct th_failure *address(struct th_context *ctx, struct th_event 
         return th_context_failure(ctx, "InvalidEntityId", "%s", error.message);
     }
     request->name = th_str_of(operation);
-    return NULL;
+    return th_section_forbids(
+        ctx, request->kind == TH_EVENT_ENTITY_CALLED ? SECTION_CALL : SECTION_SIGNAL,
+        request->instance_id);
 }
 
 /* Takes over `input`; the request's data is to be freed. */
@@ -84,12 +84,15 @@ struct th_task *th_schedule_entity(struct th_context *ctx, const char *id, const
                                    json_t *input)
 {
     struct th_event request = th_event_of(TH_EVENT_ENTITY_CALLED, ctx->now);
+    char request_id[37];
     const struct th_failure *why = fill(ctx, &request, id, operation, input);
     if (why) {
         return th_task_failed(ctx, TASK_ENTITY, why);
     }
-    request.request_id = next_id(ctx);
-    int32_t event_id = issue(ctx, &request);
+    th_request_id(ctx, request_id);
+    request.request_id = th_str_of(request_id);
+    int32_t event_id = th_issue_request(ctx, &request);
+    th_section_called(ctx, request.instance_id, event_id);
     free((char *)request.data.data);
     return th_task_waiting(ctx, TASK_ENTITY, request.instance_id, event_id);
 }
@@ -103,14 +106,16 @@ int th_signal_entity_at(struct th_context *ctx, const char *id, const char *oper
                         json_t *input, th_time when)
 {
     struct th_event request = th_event_of(TH_EVENT_ENTITY_SIGNALED, ctx->now);
+    char request_id[37];
     const struct th_failure *why = fill(ctx, &request, id, operation, input);
     if (why) {
         th_context_failed(ctx, why);
         return TH_FAILED;
     }
-    request.request_id = next_id(ctx);
+    th_request_id(ctx, request_id);
+    request.request_id = th_str_of(request_id);
     request.fire_at = when;
-    issue(ctx, &request);
+    th_issue_request(ctx, &request);
     free((char *)request.data.data);
     return 0;
 }
@@ -124,8 +129,18 @@ int th_signal_entity(struct th_context *ctx, const char *id, const char *operati
 
 struct th_str th_request_words(const struct th_event *request, struct th_arena *arena)
 {
-    bool signal = request->kind == TH_EVENT_ENTITY_SIGNALED;
-    return th_arena_format(arena, "%s \"%.*s\" %s entity \"%.*s\"", signal ? "signal" : "operation",
-                           TH_PRI(request->name), signal ? "to" : "of",
-                           TH_PRI(request->instance_id));
+    switch (request->kind) {
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        return th_arena_format(arena, "a critical section over %.*s",
+                               TH_PRI(th_section_words(request->lock_set, arena)));
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
+        return th_arena_format(arena, "the release of entity \"%.*s\"",
+                               TH_PRI(request->instance_id));
+    case TH_EVENT_ENTITY_SIGNALED:
+        return th_arena_format(arena, "signal \"%.*s\" to entity \"%.*s\"", TH_PRI(request->name),
+                               TH_PRI(request->instance_id));
+    default:
+        return th_arena_format(arena, "operation \"%.*s\" of entity \"%.*s\"",
+                               TH_PRI(request->name), TH_PRI(request->instance_id));
+    }
 }

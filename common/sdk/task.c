@@ -518,6 +518,9 @@ static struct th_task *schedule(struct th_context *ctx, enum task_kind kind, con
     const struct th_options *o = options ? options : &none;
     struct th_task *task = task_new(ctx, kind);
     const struct th_failure *why = objection(ctx, function);
+    if (!why && kind == TASK_CHILD) {
+        why = th_section_forbids(ctx, SECTION_CHILD, TH_STR_ABSENT);
+    }
     if (why) {
         return fail_at_once(task, why);
     }
@@ -675,6 +678,7 @@ struct th_str th_task_words(const struct th_task *task, struct th_arena *arena)
         [TASK_TIMER] = "a timer",
         [TASK_EVENT] = "event",
         [TASK_ENTITY] = "an operation of entity",
+        [TASK_LOCK] = "a critical section",
         [TASK_ALL] = "all of several tasks",
         [TASK_ANY] = "any of several tasks",
     };

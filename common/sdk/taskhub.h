@@ -198,6 +198,20 @@ int th_signal_entity(struct th_context *ctx, const char *id, const char *operati
 int th_signal_entity_at(struct th_context *ctx, const char *id, const char *operation,
                         json_t *input, th_time when);
 
+/* Critical sections. th_lock waits until these entities, 1 to 64 in any order, answer nobody else:
+ * whoever else asks them waits. Sections that share entities come one after the other and cannot
+ * wait for each other in a circle. Inside, only these entities may be called, each by one call at a
+ * time, and they must not be signalled; sub-orchestrations and another section are refused. What
+ * breaks a rule fails at once with type "LockRules". Whatever ends the orchestrator,
+ * continue-as-new too, releases. Anything but 0: not inside, th_last_failure says why. */
+__attribute__((warn_unused_result)) int th_lock(struct th_context *ctx, const char *const *ids,
+                                                size_t count);
+/* Leaves the section: what was called before it still is carried out before any other request. */
+int th_unlock(struct th_context *ctx);
+/* How many entities are locked by the section that the code is in; 0: it is in none. `ids` (may be
+ * NULL) receives them, in order, borrowed until it is left. */
+size_t th_locked(struct th_context *ctx, const char *const **ids);
+
 /* Schedule now, wait later. Tasks belong to the context and live until the orchestration ends.
  * Never NULL: what cannot be scheduled is a task that has failed (types "InvalidName",
  * "InvalidInput", "InvalidTask", "InvalidEntityId"). */

@@ -47,7 +47,13 @@ static bool same_failure(const struct th_failure *a, const struct th_failure *b)
 
 static const char *difference_of_requests(const struct th_event *a, const struct th_event *b)
 {
-    return !a || !b || a->kind != b->kind ? "kind" : a->fire_at != b->fire_at ? "time" : NULL;
+    if (!a || !b || a->kind != b->kind) {
+        return "kind";
+    }
+    if (!th_section_same(a->lock_set, b->lock_set)) {
+        return "set";
+    }
+    return a->fire_at != b->fire_at ? "time" : NULL;
 }
 
 static const char *difference(const struct th_action *a, const struct th_action *b)

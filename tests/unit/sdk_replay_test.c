@@ -81,6 +81,29 @@ static void note(struct th_context *ctx, json_t *seen, struct th_task *task, boo
     }
 }
 
+static void within_a_section(struct th_context *ctx, json_t *seen)
+{
+    static const char *const set[] = {"@account@b", "@account@a"};
+
+    if (th_lock(ctx, set, 2)) {
+        return;
+    }
+    struct th_task *calls[] = {
+        th_schedule_entity(ctx, set[th_random_u64(ctx) % 2], "first", json_copy(seen)),
+        th_schedule_entity(ctx, set[th_random_u64(ctx) % 2], "second", NULL),
+        th_timer_in(ctx, 5),
+    };
+    struct th_task *any = th_any(ctx, calls, 3);
+    note(ctx, seen, any, th_await(ctx, any));
+    if (th_random_u64(ctx) % 2) {
+        th_cancel(ctx, calls[0]);
+    }
+    struct th_task *third = th_schedule_entity(ctx, set[0], "third", NULL);
+    note(ctx, seen, third, th_await(ctx, third));
+    json_array_append_new(seen, json_integer((json_int_t)th_locked(ctx, NULL)));
+    th_unlock(ctx);
+}
+
 static int anything(struct th_context *ctx)
 {
     json_auto_t *seen = json_array();
@@ -91,6 +114,9 @@ static int anything(struct th_context *ctx)
             th_send_event(ctx, "friend", "note", json_copy(seen));
         }
         note(ctx, seen, task, th_await(ctx, task));
+        if (th_random_u64(ctx) % 3 == 0) {
+            within_a_section(ctx, seen);
+        }
     }
     return th_return(ctx, seen);
 }
@@ -102,7 +128,8 @@ static size_t open_ids(const struct sdk_driver *d, int32_t *ids, size_t max)
     for (size_t i = 0; i < d->history.count; i++) {
         enum th_event_kind kind = d->history.items[i].kind;
         bool open = kind == TH_EVENT_TASK_SCHEDULED || kind == TH_EVENT_CHILD_CREATED ||
-                    kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_ENTITY_CALLED;
+                    kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_ENTITY_CALLED ||
+                    kind == TH_EVENT_ENTITY_LOCK_REQUESTED;
         for (size_t k = 0; open && k < d->history.count; k++) {
             open = d->history.items[k].related_id != d->history.items[i].id;
         }

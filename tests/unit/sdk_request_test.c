@@ -343,6 +343,35 @@ static void test_what_it_waits_for_is_named(void **state)
                            "waits for an operation of entity \"@stock@lamp\" (id 0)"));
 }
 
+/* ---- rewind ---------------------------------------------------------------------------------- */
+
+/* What the engine leaves of a failed call: nothing. */
+static void test_rewound_history_calls_again(void **state)
+{
+    DRIVER d;
+    begin(&d, "counting");
+    sdk_failed(&d, 3, "Overflow", "x");
+    sdk_run(&d);
+    sdk_expect(&d, "end Failed Overflow");
+    struct th_events kept = {0};
+    for (size_t i = 0; i < d.history.count; i++) {
+        const struct th_event *e = &d.history.items[i];
+        if (e->kind != TH_EVENT_ENTITY_FAILED && e->kind != TH_EVENT_EXECUTION_COMPLETED &&
+            e->kind != TH_EVENT_ENTITY_CALLED) {
+            th_events_add(&kept, *e);
+        }
+    }
+    th_events_deinit(&d.history);
+    d.history = kept;
+    d.ended = false;
+    sdk_run(&d);
+    sdk_expect(&d, "call 3 get of @counter@apples");
+    sdk_done(&d, 3, "2");
+    sdk_forget(&d);
+    sdk_run(&d);
+    sdk_expect(&d, "end Completed 2");
+}
+
 /* ---- replay_always --------------------------------------------------------------------------- */
 
 static int careless_calls;
@@ -419,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_what_the_history_lacks_is_named),
         cmocka_unit_test(test_inputs_and_case_may_change),
         cmocka_unit_test(test_what_it_waits_for_is_named),
+        cmocka_unit_test(test_rewound_history_calls_again),
         cmocka_unit_test(test_replay_always_finds_careless_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-foreach(unit orchestrator request replay evict scale)
+foreach(unit orchestrator request section replay evict scale)
     taskhub_test(unit_sdk_${unit}
         SOURCES sdk_${unit}_test.c sdk_driver.c LINK th_sdk LABELS quick)
 endforeach()
