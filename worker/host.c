@@ -21,6 +21,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "model/name.h"
 
 #define DEFAULT_EPISODE_LIMIT_MS 10000
 #define DEFAULT_MAX_WARM         20000
@@ -657,7 +658,7 @@ static void abort_when_stuck(struct th_host *host, th_time now)
     if (!th_flight_mark_stuck(host->options.flight, now - limit, now))
         return;
     th_log(host->options.log, TH_LOG_ERROR, "worker.host",
-           "an orchestrator did not come back within %lld ms; the process starts anew without it",
+           "an episode did not come back within %lld ms; the process starts anew without it",
            (long long)host->options.episode_limit_ms);
     abort();
 }
@@ -790,6 +791,7 @@ static struct th_executor *executor_of(struct th_host *host)
     struct th_executor_options executor = {
         .app = host->options.app,
         .log = host->options.log,
+        .default_version = host->options.version,
         .max_warm = host->options.max_warm,
         .replay_always = host->options.replay_always,
     };
@@ -803,12 +805,14 @@ static void report_crash(struct th_host *host, size_t index)
     struct th_flight *flight = host->options.flight;
     const struct th_flight_culprit *culprit = th_flight_culprit(flight, index);
     bool episode = culprit->task_id == TH_FLIGHT_EPISODE;
+    const char *code =
+        th_is_entity(th_str_of(culprit->instance_id)) ? "the entity" : "the orchestrator";
     uint32_t max = host->options.max_crashes;
     uint32_t reports = culprit->certain ? 1 : culprit->count >= max ? max : 0;
 
     th_log(host->options.log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s",
-           culprit->instance_id, episode ? "the orchestrator" : "activity \"", culprit->name,
-           episode ? "" : "\"", culprit->reason);
+           culprit->instance_id, episode ? code : "activity \"", culprit->name, episode ? "" : "\"",
+           culprit->reason);
     for (uint32_t i = 0; i < reports; i++)
         th_node_report_crash(host->node, th_str_of(culprit->instance_id), culprit->task_id,
                              culprit->reason);
