@@ -79,6 +79,8 @@ enum cli_exit {
     X(log_json, FLAG, "log-json", 0, NULL, "log lines as JSON")                                  \
     X(route, TEXT, "route", 0, "PATH", "call the HTTP function at this route")                   \
     X(method, TEXT, "method", 'X', "METHOD", "with this method; default GET, with input POST")   \
+    X(operation, TEXT, "operation", 'o', "NAME", "the operation of the entity")                  \
+    X(state, TEXT, "state", 0, "JSON", "its state: JSON, @FILE, or -; default: none")            \
     X(provider, TEXT, "provider", 0, "NAME", "storage to measure; sqlite is the only one")       \
     X(clients, COUNT, "clients", 'c', "N", "clients at once; default 64")                        \
     X(seconds, COUNT, "seconds", 'S', "N", "how long to measure; default 10")                    \
