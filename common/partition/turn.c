@@ -168,7 +168,7 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
         .now = p->now > i->info.updated ? p->now : i->info.updated,
         .new_execution_id = th_str_n(t->execution_id, 32),
         .next_execution_id = th_str_n(t->next_execution_id, 32),
-        .max_operations = i->crashes > 0 ? 1 : p->options.max_operations, /* to find the culprit */
+        .max_operations = i->careful > 0 ? 1 : p->options.max_operations,
     };
 }
 
@@ -469,6 +469,7 @@ static void fire_due(struct th_partition *p)
 static bool should_wait(const struct th_partition *p, const struct th_instance *i)
 {
     return i->hold || (i->crashes > 0 && i->crash_stamp > p->acked) ||
+           (i->careful > 0 && i->last > p->acked) ||
            (i->last > p->acked && i->open_tasks > GATHER_ABOVE);
 }
 
