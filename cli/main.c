@@ -101,13 +101,15 @@ static const struct cli_command commands[] = {
      "  taskhub lag --kafka broker-1:9092 --hub Orders --json | jq .totals\n",
      "watch kafka kafka_property hub " REMOTE, cli_lag},
     {"invoke", "APP [FUNCTION]", 1, 2, "run one function of an application, once",
-     "An activity runs alone with --input. An orchestrator, or an HTTP function given by --route,\n"
-     "runs on a hub of its own that is thrown away afterwards. Prints the result on standard\n"
-     "output; log lines, duration and peak memory on standard error.",
+     "An activity runs alone with --input, and so does --operation of an entity, \"@name@key\", on\n"
+     "--state. An orchestrator, or an HTTP function given by --route, runs on a hub of its own that\n"
+     "is thrown away afterwards. Prints the result on standard output; log lines, duration, peak\n"
+     "memory and what became of an entity on standard error.",
      "  taskhub invoke ./apps/hello-cities.so say_hello --input '\"Tokyo\"'\n"
      "  taskhub invoke ./apps/hello-cities.so hello_cities\n"
+     "  taskhub invoke ./apps/counter.so @counter@k --operation add --input 5 --state 37\n"
      "  taskhub invoke ./app.so --route orchestrators/hello_cities --method POST\n",
-     "input route method json timeout activities log_level", cli_invoke},
+     "input operation state route method json timeout activities log_level", cli_invoke},
     {"replay", "APP HISTORY.json...", 2, -1, "check a changed program against recorded histories",
      "Runs the orchestrators of APP against histories saved with `taskhub history ID --json`. A\n"
      "step that the code takes differently from what was recorded would fail running instances\n"

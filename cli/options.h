@@ -86,6 +86,8 @@ enum cli_exit {
     X(log_json, FLAG, "log-json", 0, NULL, "log lines as JSON")                                  \
     X(route, TEXT, "route", 0, "PATH", "call the HTTP function at this route")                   \
     X(method, TEXT, "method", 'X', "METHOD", "with this method; default GET, with input POST")   \
+    X(operation, TEXT, "operation", 'o', "NAME", "the operation of the entity")                  \
+    X(state, TEXT, "state", 0, "JSON", "its state: JSON, @FILE, or -; default: none")            \
     X(provider, TEXT, "provider", 0, "NAME",                                                     \
       "what to measure: sqlite (embedded) or kafka (a fleet)")                                   \
     X(clients, COUNT, "clients", 'c', "N", "clients at once; default 64")                        \

@@ -14,21 +14,23 @@ struct th_counter {
     _Atomic uint64_t buckets[TH_COUNTER_BUCKETS];
 };
 
-/* Orchestrators first, then activities, each in the application's order. */
+static const enum th_function_kind kinds[] = {TH_FUNCTION_ORCHESTRATOR, TH_FUNCTION_ENTITY,
+                                              TH_FUNCTION_ACTIVITY};
+
+/* Kind by kind, each in the application's order. */
 struct th_counters {
     const struct th_app *app;
-    size_t orchestrators, count;
+    size_t count;
     struct th_counter items[];
 };
 
 struct th_counters *th_counters_new(const struct th_app *app)
 {
-    size_t orchestrators = app ? th_app_function_count(app, false) : 0;
-    size_t activities = app ? th_app_function_count(app, true) : 0;
-    size_t count = orchestrators + activities;
+    size_t count = 0;
+    for (size_t k = 0; app && k < TH_COUNT(kinds); k++)
+        count += th_app_function_count(app, kinds[k]);
     struct th_counters *counters = th_alloc(sizeof(*counters) + count * sizeof(counters->items[0]));
     counters->app = app;
-    counters->orchestrators = orchestrators;
     counters->count = count;
     return counters;
 }
@@ -38,14 +40,17 @@ void th_counters_free(struct th_counters *counters)
     free(counters);
 }
 
-struct th_counter *th_counters_find(struct th_counters *counters, bool activity, struct th_str name)
+struct th_counter *th_counters_find(struct th_counters *counters, enum th_function_kind kind,
+                                    struct th_str name)
 {
     if (!counters || !counters->app)
         return NULL;
-    size_t index = th_app_function_index(counters->app, activity, name);
+    size_t index = th_app_function_index(counters->app, kind, name);
     if (index == SIZE_MAX)
         return NULL;
-    return &counters->items[index + (activity ? counters->orchestrators : 0)];
+    for (size_t k = 0; kinds[k] != kind; k++)
+        index += th_app_function_count(counters->app, kinds[k]);
+    return &counters->items[index];
 }
 
 /* ---- counting -------------------------------------------------------------------------------- */
@@ -124,11 +129,13 @@ void th_counters_read(struct th_counters *counters, size_t index, bool report,
                       struct th_counter_values *out)
 {
     struct th_counter *counter = &counters->items[index];
-    bool activity = index >= counters->orchestrators;
-    size_t of_kind = activity ? index - counters->orchestrators : index;
+    size_t k = 0;
+    size_t of_kind = index;
+    for (size_t n; of_kind >= (n = th_app_function_count(counters->app, kinds[k])); k++)
+        of_kind -= n;
     *out = (struct th_counter_values){
-        .activity = activity,
-        .name = th_app_function_name(counters->app, activity, of_kind),
+        .kind = kinds[k],
+        .name = th_app_function_name(counters->app, kinds[k], of_kind),
         .requests = atomic_load(&counter->requests),
         .errors = atomic_load(&counter->errors),
         .latency_sum = atomic_load(&counter->latency_sum),

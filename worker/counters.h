@@ -22,7 +22,7 @@ struct th_counters *th_counters_new(const struct th_app *app);
 void th_counters_free(struct th_counters *counters);
 
 /* NULL: there is no such function. A NULL counter counts nothing, in every call below. */
-struct th_counter *th_counters_find(struct th_counters *counters, bool activity,
+struct th_counter *th_counters_find(struct th_counters *counters, enum th_function_kind kind,
                                     struct th_str name);
 
 void th_counter_wait(struct th_counter *counter);               /* it was taken, and waits */
@@ -31,7 +31,7 @@ void th_counter_drop(struct th_counter *counter);               /* it waited in 
 void th_counter_end(struct th_counter *counter, th_time took, bool failed);
 
 struct th_counter_values {
-    bool activity;
+    enum th_function_kind kind;
     struct th_str name; /* lives as long as the application */
     uint64_t requests, errors, latency_sum, running, waiting;
     uint64_t latency_max; /* since the last reading but one that was a report */

@@ -138,7 +138,7 @@ static bool on_goes_out(void *argument, struct th_host *host, struct th_str name
 {
     struct th_fleet_worker *worker = argument;
     const struct th_app *app = worker->options.host.app;
-    bool known = app && th_app_function_index(app, true, name) != SIZE_MAX;
+    bool known = app && th_app_function_index(app, TH_FUNCTION_ACTIVITY, name) != SIZE_MAX;
     struct th_pool_load load;
     th_host_get_load(host, &load);
     return th_placement_goes_out(worker->options.placement, known, &load, others_serve, worker,
@@ -295,7 +295,10 @@ static bool open_lease(struct th_fleet_worker *worker, struct th_error *error)
         .position = position_of,
         .tick = on_tick,
     };
-    if (!worker->options.host.app || th_app_function_count(worker->options.host.app, false) == 0)
+    const struct th_app *app = worker->options.host.app;
+    if (!app || th_app_function_count(app, TH_FUNCTION_ORCHESTRATOR) +
+                        th_app_function_count(app, TH_FUNCTION_ENTITY) ==
+                    0)
         return true;
     struct th_lease *lease = th_lease_open(&options, error);
     __atomic_store_n(&worker->lease, lease, __ATOMIC_RELEASE);
@@ -318,7 +321,8 @@ static bool open_shared(struct th_fleet_worker *worker, struct th_error *error)
         .most = ahead < LEAST_AHEAD ? LEAST_AHEAD : ahead,
         .session_ms = worker->options.session_ms,
     };
-    if (!worker->options.host.app || th_app_function_count(worker->options.host.app, true) == 0)
+    if (!worker->options.host.app ||
+        th_app_function_count(worker->options.host.app, TH_FUNCTION_ACTIVITY) == 0)
         return true;
     struct th_shared *shared = th_shared_open(&options, error);
     __atomic_store_n(&worker->shared, shared, __ATOMIC_RELEASE);

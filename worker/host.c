@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/memory.h"
+#include "model/name.h"
 
 #define DEFAULT_EPISODE_LIMIT_MS 10000
 #define DEFAULT_MAX_WARM         20000
@@ -259,10 +261,11 @@ static void on_lease(void *argument, uint32_t partition, int64_t epoch)
 }
 
 /* Of a fleet: what another application's process serves waits for that process. */
-static bool on_serves(void *argument, bool activity, struct th_str name, struct th_str version)
+static bool on_serves(void *argument, enum th_function_kind kind, struct th_str name,
+                      struct th_str version)
 {
     struct th_host *host = argument;
-    return th_app_function_index(host->options.app, activity, name) != SIZE_MAX;
+    return th_app_function_index(host->options.app, kind, name) != SIZE_MAX;
 }
 
 static bool on_withdraw(void *argument, uint64_t token)
@@ -271,7 +274,8 @@ static bool on_withdraw(void *argument, uint64_t token)
     return th_pool_withdraw(host->pool, token);
 }
 
-static bool serves_nothing(void *argument, bool activity, struct th_str name, struct th_str version)
+static bool serves_nothing(void *argument, enum th_function_kind kind, struct th_str name,
+                           struct th_str version)
 {
     return false;
 }
@@ -288,7 +292,8 @@ static void on_episode(void *argument, bool begins, struct th_str instance_id, s
 {
     struct th_host *host = argument;
     if (begins) {
-        host->counter = th_counters_find(host->options.counters, false, name);
+        host->counter =
+            th_counters_find(host->options.counters, th_function_kind_of(instance_id), name);
         host->episode_began = th_monotonic();
         th_counter_begin(host->counter, false);
         th_flight_begin(host->slot, instance_id, TH_FLIGHT_EPISODE, TH_STR_ABSENT,
@@ -352,7 +357,7 @@ static void abort_when_stuck(struct th_host *host, th_time now)
     if (!th_flight_mark_stuck(host->options.flight, now - limit, now))
         return;
     th_log(host->options.log, TH_LOG_ERROR, "worker.host",
-           "an orchestrator did not come back within %lld ms; the process starts anew without it",
+           "an episode did not come back within %lld ms; the process starts anew without it",
            (long long)host->options.episode_limit_ms);
     abort();
 }
@@ -492,6 +497,7 @@ static struct th_executor *executor_of(struct th_host *host)
     struct th_executor_options executor = {
         .app = host->options.app,
         .log = host->options.log,
+        .default_version = host->options.version,
         .max_warm = host->options.max_warm,
         .replay_always = host->options.replay_always,
     };
@@ -505,12 +511,14 @@ static void report_crash(struct th_host *host, size_t index)
     struct th_flight *flight = host->options.flight;
     const struct th_flight_culprit *culprit = th_flight_culprit(flight, index);
     bool episode = culprit->task_id == TH_FLIGHT_EPISODE;
+    const char *code =
+        th_is_entity(th_str_of(culprit->instance_id)) ? "the entity" : "the orchestrator";
     uint32_t max = host->options.max_crashes;
     uint32_t reports = culprit->certain ? 1 : culprit->count >= max ? max : 0;
 
     th_log(host->options.log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s",
-           culprit->instance_id, episode ? "the orchestrator" : "activity \"", culprit->name,
-           episode ? "" : "\"", culprit->reason);
+           culprit->instance_id, episode ? code : "activity \"", culprit->name, episode ? "" : "\"",
+           culprit->reason);
     for (uint32_t i = 0; i < reports; i++)
         th_node_report_crash(host->node, th_str_of(culprit->instance_id), culprit->task_id,
                              culprit->reason);

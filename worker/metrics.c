@@ -75,7 +75,7 @@ static void put_functions(struct th_buffer *out, enum th_metric metric, const ch
         TH_ARENA arena = {NULL, NULL, NULL, 0};
         struct th_counter_values values;
         th_counters_read(counters, i, false, &values);
-        const char *const labels[] = {hub, values.activity ? "activity" : "orchestrator",
+        const char *const labels[] = {hub, th_function_kind_text(values.kind),
                                       th_arena_format(&arena, "%.*s", TH_PRI(values.name)).data};
         put_function(out, metric, labels, &values);
     }

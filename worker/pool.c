@@ -521,7 +521,7 @@ void th_pool_submit(struct th_pool *pool, const struct th_activity_work *work)
         item_free(item);
     } else {
         item->limit = find_limit(pool, item->name);
-        item->counter = th_counters_find(pool->options.counters, true, item->name);
+        item->counter = th_counters_find(pool->options.counters, TH_FUNCTION_ACTIVITY, item->name);
         th_counter_wait(item->counter);
         table_add(pool, item);
         enqueue(pool, item);

@@ -135,7 +135,7 @@ static void add_functions(struct th_report *report, struct th_member *member,
         struct th_counter_values values;
         th_counters_read(counters, i, anew, &values);
         functions[i] = (struct th_member_function){
-            .kind = values.activity ? TH_FUNCTION_ACTIVITY : TH_FUNCTION_ORCHESTRATOR,
+            .kind = values.kind,
             .name = values.name,
             .requests = values.requests,
             .errors = values.errors,
@@ -144,7 +144,7 @@ static void add_functions(struct th_report *report, struct th_member *member,
             .running = values.running,
             .waiting = values.waiting,
         };
-        member->activities_run += values.activity ? values.requests : 0;
+        member->activities_run += values.kind == TH_FUNCTION_ACTIVITY ? values.requests : 0;
     }
     member->functions = functions;
     member->functions_count = count;
@@ -315,18 +315,19 @@ static void see_partition(struct part *part, const struct th_node *node, uint32_
     part->seen.trouble = part->trouble;
 }
 
-static void count_unserved(void *argument, struct th_str name)
+static void count_unserved(void *argument, enum th_function_kind kind, struct th_str name)
 {
     struct house *house = argument;
     size_t at = 0;
-    while (at < house->unserved_count && !th_str_eq(house->unserved[at].name, name))
+    while (at < house->unserved_count &&
+           !(house->unserved[at].kind == kind && th_str_eq(house->unserved[at].name, name)))
         at++;
     if (at == house->unserved_count) {
         house->unserved =
             th_grow(house->unserved, &house->unserved_capacity, at + 1, sizeof *house->unserved);
         char *copy = th_str_dup(name);
         house->unserved[house->unserved_count++] =
-            (struct th_member_unserved){.kind = TH_FUNCTION_ORCHESTRATOR, .name = th_str_of(copy)};
+            (struct th_member_unserved){.kind = kind, .name = th_str_of(copy)};
     }
     house->unserved[at].waiting++;
 }

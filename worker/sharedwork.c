@@ -265,7 +265,7 @@ static void dispatch(struct th_shared *shared, struct activities *part, int64_t 
         return;
     }
     struct th_str function = decoded.event.name;
-    if (th_app_function_index(shared->options.app, true, function) != SIZE_MAX) {
+    if (th_app_function_index(shared->options.app, TH_FUNCTION_ACTIVITY, function) != SIZE_MAX) {
         run(shared, part, offset, arrived, blob);
         return;
     }

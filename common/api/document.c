@@ -237,7 +237,7 @@ static void put_unserved(struct th_buffer *out, const struct th_hub_view *hub)
     for (size_t i = 0; i < hub->unserved_count; i++) {
         th_buffer_text(out, "{");
         put_text(out, "name", hub->unserved[i].name);
-        put_text(out, "kind", th_str_of(hub->unserved[i].activity ? "activity" : "orchestrator"));
+        put_text(out, "kind", th_str_of(th_function_kind_text(hub->unserved[i].kind)));
         put_unsigned(out, "waiting", hub->unserved[i].waiting);
         put_end(out, '}');
         th_buffer_text(out, ",");

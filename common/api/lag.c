@@ -253,7 +253,7 @@ static void put_unserved(struct th_buffer *out, const struct th_hub_view *view)
     th_metric_begin(out, TH_METRIC_UNSERVED);
     for (size_t i = 0; i < view->unserved_count; i++) {
         const struct th_unserved *u = &view->unserved[i];
-        const char *const labels[] = {view->record.name, u->activity ? "activity" : "orchestrator",
+        const char *const labels[] = {view->record.name, th_function_kind_text(u->kind),
                                       text_of(&arena, u->name)};
         th_metric_add(out, TH_METRIC_UNSERVED, labels, (double)u->waiting);
     }

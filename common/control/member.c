@@ -286,19 +286,6 @@ const char *th_member_kind_text(uint32_t kind)
     }
 }
 
-const char *th_function_kind_text(uint32_t kind)
-{
-    switch (kind) {
-#define X(name, number, text) \
-    case number:              \
-        return text;
-        TH_FUNCTION_KINDS(X)
-#undef X
-    default:
-        return "unknown";
-    }
-}
-
 bool th_member_serves(const struct th_member *member, enum th_function_kind kind,
                       struct th_str name)
 {

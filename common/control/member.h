@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "model/name.h"
 
 /* name, number, text (in keys of the topic, in views and metrics) */
 #define TH_MEMBER_KINDS(X) \
@@ -19,17 +20,6 @@
 enum th_member_kind {
 #define X(name, number, text) TH_MEMBER_##name = number,
     TH_MEMBER_KINDS(X)
-#undef X
-};
-
-#define TH_FUNCTION_KINDS(X)           \
-    X(ORCHESTRATOR, 1, "orchestrator") \
-    X(ACTIVITY, 2, "activity")         \
-    X(ENTITY, 3, "entity")
-
-enum th_function_kind {
-#define X(name, number, text) TH_FUNCTION_##name = number,
-    TH_FUNCTION_KINDS(X)
 #undef X
 };
 
@@ -159,7 +149,6 @@ struct th_member *th_member_ref(struct th_member *member);
 void th_member_unref(struct th_member *member); /* NULL is fine */
 
 const char *th_member_kind_text(uint32_t kind); /* "unknown" for one that is */
-const char *th_function_kind_text(uint32_t kind);
 bool th_member_serves(const struct th_member *member, enum th_function_kind kind,
                       struct th_str name); /* without regard to case, as functions are called */
 /* What it says of an instance partition; NULL: nothing. */

@@ -415,7 +415,7 @@ enum th_begin th_engine_begin(const struct th_engine_in *in, struct th_offer *of
     size_t decided;
 
     if (th_is_entity(in->info->instance_id))
-        return th_entity_begin(in, offers, count, arena, out);
+        return th_engine_entity_begin(in, offers, count, arena, out);
     th_arena_event(arena, &out->fresh, turn);
     if (in->info->starting)
         begin_continued(&b);

@@ -436,7 +436,7 @@ void th_engine_finish(const struct th_engine_in *in, const struct th_actions *ac
     struct finish f;
 
     if (th_is_entity(in->info->instance_id)) {
-        th_entity_finish(in, actions, arena, out);
+        th_engine_entity_finish(in, actions, arena, out);
         return;
     }
     f = finish_of(in, arena, out);
@@ -458,7 +458,7 @@ void th_engine_fail(const struct th_engine_in *in, struct th_str type, struct th
     struct finish f;
 
     if (th_is_entity(in->info->instance_id)) {
-        th_entity_fail(in, th_failure_copy(arena, &failure), arena, out);
+        th_engine_entity_fail(in, th_failure_copy(arena, &failure), arena, out);
         return;
     }
     f = finish_of(in, arena, out);

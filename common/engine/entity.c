@@ -228,8 +228,8 @@ static enum th_verdict decide(struct batch *b, struct th_offer *offer)
     }
 }
 
-enum th_begin th_entity_begin(const struct th_engine_in *in, struct th_offer *offers, size_t count,
-                              struct th_arena *arena, struct th_outcome *out)
+enum th_begin th_engine_entity_begin(const struct th_engine_in *in, struct th_offer *offers,
+                                     size_t count, struct th_arena *arena, struct th_outcome *out)
 {
     struct batch b = {.in = in, .arena = arena, .out = out, .next = &out->next};
 
@@ -354,8 +354,8 @@ static void close_batch(const struct th_engine_in *in, struct th_outcome *out)
     out->gone = is_nothing(next);
 }
 
-void th_entity_finish(const struct th_engine_in *in, const struct th_actions *actions,
-                      struct th_arena *arena, struct th_outcome *out)
+void th_engine_entity_finish(const struct th_engine_in *in, const struct th_actions *actions,
+                             struct th_arena *arena, struct th_outcome *out)
 {
     static const struct th_failure no_answer = {
         .type = {"NoResult", 8},
@@ -372,8 +372,8 @@ void th_entity_finish(const struct th_engine_in *in, const struct th_actions *ac
     close_batch(in, out);
 }
 
-void th_entity_fail(const struct th_engine_in *in, const struct th_failure *failure,
-                    struct th_arena *arena, struct th_outcome *out)
+void th_engine_entity_fail(const struct th_engine_in *in, const struct th_failure *failure,
+                           struct th_arena *arena, struct th_outcome *out)
 {
     fail_all(in, arena, out, failure);
     close_batch(in, out);

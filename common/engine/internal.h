@@ -26,12 +26,12 @@ void th_outcome_unlock(struct th_outcome *out, struct th_arena *arena,
                        const struct th_instance_info *info, th_time now);
 
 /* Those of engine.h, for entities. */
-enum th_begin th_entity_begin(const struct th_engine_in *in, struct th_offer *offers, size_t count,
-                              struct th_arena *arena, struct th_outcome *out);
-void th_entity_finish(const struct th_engine_in *in, const struct th_actions *actions,
-                      struct th_arena *arena, struct th_outcome *out);
-void th_entity_fail(const struct th_engine_in *in, const struct th_failure *failure,
-                    struct th_arena *arena, struct th_outcome *out);
+enum th_begin th_engine_entity_begin(const struct th_engine_in *in, struct th_offer *offers,
+                                     size_t count, struct th_arena *arena, struct th_outcome *out);
+void th_engine_entity_finish(const struct th_engine_in *in, const struct th_actions *actions,
+                             struct th_arena *arena, struct th_outcome *out);
+void th_engine_entity_fail(const struct th_engine_in *in, const struct th_failure *failure,
+                           struct th_arena *arena, struct th_outcome *out);
 
 /* An array in an arena grows by doubling; the old copy is left to the arena. */
 void *th_arena_grow(struct th_arena *arena, void *items, size_t count, size_t *capacity,

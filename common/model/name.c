@@ -227,3 +227,16 @@ bool th_event_name_check(struct th_str name, struct th_error *error)
     return printable("event name", name, TH_FUNCTION_NAME_MAX, error) &&
            path_safe("event name", name, error);
 }
+
+const char *th_function_kind_text(uint32_t kind)
+{
+    switch (kind) {
+#define X(name, number, text) \
+    case number:              \
+        return text;
+        TH_FUNCTION_KINDS(X)
+#undef X
+    default:
+        return "unknown";
+    }
+}

@@ -161,14 +161,12 @@ static void add_unserved(struct th_hub_view *view, struct th_unserved *all,
                          const struct th_member_unserved *more)
 {
     size_t at = 0;
-    bool activity = more->kind == TH_FUNCTION_ACTIVITY;
     while (at < view->unserved_count &&
-           !(all[at].activity == activity && th_str_eq(all[at].name, more->name))) {
+           !(all[at].kind == more->kind && th_str_eq(all[at].name, more->name))) {
         at++;
     }
     if (at == view->unserved_count) {
-        all[view->unserved_count++] =
-            (struct th_unserved){.name = more->name, .activity = activity};
+        all[view->unserved_count++] = (struct th_unserved){.kind = more->kind, .name = more->name};
     }
     all[at].waiting += more->waiting;
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "model/name.h"
 #include "provider/contract.h"
 
 enum th_command_kind {
@@ -41,8 +42,8 @@ struct th_command {
 
 /* Work that waits because nothing here serves its function. */
 struct th_unserved {
+    enum th_function_kind kind;
     struct th_str name;
-    bool activity;
     uint64_t waiting;
 };
 

@@ -60,6 +60,7 @@ static void fail_version(struct th_node *node, struct part *part, struct th_inst
 static bool may_run(struct th_node *node, struct part *part, struct th_instance *instance)
 {
     const struct th_node_hooks *h = &node->options.hooks;
+    const enum th_function_kind kind = th_function_kind_of(th_partition_instance_id(instance));
     struct th_str name, version;
 
     if (!node->options.version && !h->serves)
@@ -70,12 +71,13 @@ static bool may_run(struct th_node *node, struct part *part, struct th_instance 
             fail_version(node, part, instance, version);
             return false;
         }
-    } else if (!h->serves || h->serves(h->argument, false, name, version)) {
+    } else if (!h->serves || h->serves(h->argument, kind, name, version)) {
         return th_partition_served(part->core, instance, node->now);
     }
     node_say(node, TH_LOG_WARN,
-             "instance \"%.*s\" waits: nobody here serves orchestrator \"%.*s\", version \"%.*s\"",
-             TH_PRI(th_partition_instance_id(instance)), TH_PRI(name), TH_PRI(version));
+             "instance \"%.*s\" waits: nobody here serves %s \"%.*s\", version \"%.*s\"",
+             TH_PRI(th_partition_instance_id(instance)), th_function_kind_text(kind), TH_PRI(name),
+             TH_PRI(version));
     th_partition_put_back(part->core, instance, node->now);
     return false;
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "model/name.h"
 #include "model/settings.h"
 #include "node/command.h"
 #include "sdk/executor.h"
@@ -44,7 +45,8 @@ struct th_node_hooks {
     void (*episode_canceled)(void *argument, uint64_t episode);
     /* Whether this process runs the function; work for others waits and is named in the hub
      * view. NULL: everything. */
-    bool (*serves)(void *argument, bool activity, struct th_str name, struct th_str version);
+    bool (*serves)(void *argument, enum th_function_kind kind, struct th_str name,
+                   struct th_str version);
     /* A partition was lost or broke; the node claims it again by itself after a back-off. */
     void (*trouble)(void *argument, uint32_t partition, const struct th_error *error);
     /* Shared hubs only. Whether this activity is put where any process may take it, instead of
@@ -189,8 +191,9 @@ struct th_node_partition {
     size_t instances, pending_activities;
 };
 void th_node_look(const struct th_node *node, uint32_t partition, struct th_node_partition *out);
-/* Each orchestration that waits because nobody here serves it, by its function's name. */
-void th_node_unserved(const struct th_node *node, void (*visit)(void *argument, struct th_str name),
+/* Each instance that waits because nobody here serves it, by its function. */
+void th_node_unserved(const struct th_node *node,
+                      void (*visit)(void *argument, enum th_function_kind kind, struct th_str name),
                       void *argument);
 
 /* For metrics, bench and tests. Counters since the start, then how it is now. */

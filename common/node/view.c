@@ -40,18 +40,21 @@ static void count_unserved(struct th_node *node, struct ticket *t, struct th_hub
 
     for (uint32_t n = 0; n < node->part_count; n++) {
         void *cursor = NULL;
+        enum th_function_kind kind;
         struct th_str name;
         size_t at;
 
         if (node->parts[n].state != PART_ACTIVE)
             continue;
-        while (th_partition_next_unserved(node->parts[n].core, &cursor, &name)) {
-            for (at = 0; at < view->unserved_count && !th_str_eq(found[at].name, name); at++)
+        while (th_partition_next_unserved(node->parts[n].core, &cursor, &kind, &name)) {
+            for (at = 0; at < view->unserved_count &&
+                         !(found[at].kind == kind && th_str_eq(found[at].name, name));
+                 at++)
                 ;
             if (at == view->unserved_count) {
                 found = th_grow(found, &capacity, at + 1, sizeof(*found));
                 found[view->unserved_count++] =
-                    (struct th_unserved){.name = th_arena_str(&t->arena, name)};
+                    (struct th_unserved){.kind = kind, .name = th_arena_str(&t->arena, name)};
             }
             found[at].waiting++;
         }
@@ -139,15 +142,17 @@ void th_node_look(const struct th_node *node, uint32_t partition, struct th_node
                                       .pending_activities = s.pending_tasks};
 }
 
-void th_node_unserved(const struct th_node *node, void (*visit)(void *argument, struct th_str name),
+void th_node_unserved(const struct th_node *node,
+                      void (*visit)(void *argument, enum th_function_kind kind, struct th_str name),
                       void *argument)
 {
     for (uint32_t n = 0; n < node->part_count; n++) {
         void *cursor = NULL;
+        enum th_function_kind kind;
         struct th_str name;
 
         while (node->parts[n].state == PART_ACTIVE &&
-               th_partition_next_unserved(node->parts[n].core, &cursor, &name))
-            visit(argument, name);
+               th_partition_next_unserved(node->parts[n].core, &cursor, &kind, &name))
+            visit(argument, kind, name);
     }
 }

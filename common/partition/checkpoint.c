@@ -357,8 +357,7 @@ static void get_crashes(struct th_partition *p, struct th_reader *in)
 
         if (!i)
             return;
-        i->crashes = crashes;
-        keep_reason(&i->crash_reason, reason);
+        instance_crashes(i, crashes, reason);
     }
 }
 

@@ -334,6 +334,26 @@ void keep_reason(char **kept, struct th_str reason)
     *kept = th_str_dup(reason);
 }
 
+/* As many operations as the batch may have had. */
+#define CAREFUL 4096
+
+void instance_crashes(struct th_instance *i, uint32_t crashes, struct th_str reason)
+{
+    const size_t batch = i->partition->options.max_operations;
+
+    i->crashes = crashes;
+    keep_reason(&i->crash_reason, reason);
+    if (th_is_entity(instance_id(i)))
+        i->careful = batch > 0 && batch < CAREFUL ? (uint32_t)batch : CAREFUL;
+}
+
+static void forget_crashes(struct th_instance *i)
+{
+    i->crashes = 0;
+    i->careful -= i->careful > 0;
+    keep_reason(&i->crash_reason, TH_STR_ABSENT);
+}
+
 static void fold_episode(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
@@ -345,8 +365,7 @@ static void fold_episode(struct fold *f)
     if (th_str_present(f->r->events))
         th_decode_events(&reader, &events);
     fold_pending(f, i, &events);
-    i->crashes = 0;
-    keep_reason(&i->crash_reason, TH_STR_ABSENT);
+    forget_crashes(i);
     /* A row that is ahead of the log already holds this; a delta without a base is skipped. */
     if (!is_in_row(f, i) && (existed || f->r->replace_history || th_str_present(f->r->next))) {
         i->known = true;
@@ -368,6 +387,7 @@ static void fold_purge(struct fold *f)
     request_remember(f->p, f->r->reason, f->r->time);
     pending_close_all(i, true, 0);
     pending_cancel_orphans(i, 0);
+    forget_crashes(i); /* an episode that left nothing is a purge, too */
     if (i->row >= f->stamp)
         return;
     instance_forget_info(i);
@@ -400,9 +420,8 @@ static void fold_crash(struct fold *f)
     struct pending *d;
 
     if (f->r->task_id < 0) {
-        i->crashes = f->r->crashes;
+        instance_crashes(i, f->r->crashes, f->r->reason);
         i->crash_stamp = f->stamp;
-        keep_reason(&i->crash_reason, f->r->reason);
         return;
     }
     d = pending_find(i, f->r->execution_id, f->r->task_id);

@@ -128,6 +128,8 @@ struct th_instance {
     uint32_t crashes;       /* processes lost in a row by its episodes */
     uint64_t crash_stamp;   /* no episode before the last count is durable */
     char *crash_reason;
+    uint32_t careful; /* an entity that cost a process: so many more operations run one by one, each
+                         when the one before is durable, so that none is blamed for another */
 
     struct letter *mailbox; /* utlist DL, in order of arrival */
     struct letter *parked;
@@ -417,6 +419,8 @@ void early_drop_below(struct th_partition *p, int64_t position);
 
 /* Replaces what is kept; absent: nothing is. */
 void keep_reason(char **kept, struct th_str reason);
+/* So many processes were lost in a row by its episodes. */
+void instance_crashes(struct th_instance *i, uint32_t crashes, struct th_str reason);
 
 /* ---- write.c ---- */
 void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t);

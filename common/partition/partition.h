@@ -13,6 +13,7 @@
 #pragma once
 
 #include "engine/engine.h"
+#include "model/name.h"
 #include "partition/record.h"
 #include "provider/contract.h"
 
@@ -268,7 +269,8 @@ enum th_view_state th_partition_view(struct th_partition *p, struct th_str insta
                                      const struct th_instance_info **info, bool *durable);
 
 /* Orchestrations put back, one by one; false at the end. `cursor` begins as NULL. */
-bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th_str *name);
+bool th_partition_next_unserved(struct th_partition *p, void **cursor, enum th_function_kind *kind,
+                                struct th_str *name);
 
 /* The projection holds everything about this instance (nothing at all included). */
 bool th_partition_stored(struct th_partition *p, struct th_str instance_id);

@@ -168,7 +168,7 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
         .now = p->now > i->info.updated ? p->now : i->info.updated,
         .new_execution_id = th_str_n(t->execution_id, 32),
         .next_execution_id = th_str_n(t->next_execution_id, 32),
-        .max_operations = i->crashes > 0 ? 1 : p->options.max_operations, /* to find the culprit */
+        .max_operations = i->careful > 0 ? 1 : p->options.max_operations,
     };
 }
 
@@ -487,16 +487,19 @@ bool th_partition_served(struct th_partition *p, struct th_instance *i, th_time 
     return false;
 }
 
-bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th_str *name)
+bool th_partition_next_unserved(struct th_partition *p, void **cursor, enum th_function_kind *kind,
+                                struct th_str *name)
 {
     struct th_instance *i = *cursor ? ((struct th_instance *)*cursor)->hh.next : p->instances;
 
     while (i && !i->unserved)
         i = i->hh.next;
     *cursor = i;
-    if (i)
-        *name = th_is_entity(instance_id(i)) ? th_entity_name(instance_id(i)) : i->info.name;
-    return i != NULL;
+    if (!i)
+        return false;
+    *kind = th_function_kind_of(instance_id(i));
+    *name = *kind == TH_FUNCTION_ENTITY ? th_entity_name(instance_id(i)) : i->info.name;
+    return true;
 }
 
 /* ---- the work loop ---- */
@@ -523,6 +526,7 @@ static void fire_due(struct th_partition *p)
 static bool should_wait(const struct th_partition *p, const struct th_instance *i)
 {
     return i->hold || (i->crashes > 0 && i->crash_stamp > p->acked) ||
+           (i->careful > 0 && i->last > p->acked) ||
            (i->last > p->acked && i->open_tasks > GATHER_ABOVE);
 }
 

@@ -97,7 +97,8 @@ static void come_back(struct run *run, struct away *a)
 
 /* ---- programs that come and go ---- */
 
-bool away_serves(void *process, bool activity, struct th_str name, struct th_str version)
+bool away_serves(void *process, enum th_function_kind kind, struct th_str name,
+                 struct th_str version)
 {
     const struct process *p = process;
 

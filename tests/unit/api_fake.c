@@ -256,7 +256,7 @@ static void purge_by(struct fake *fake, const struct th_query *q, struct answer 
 
 static void show_hub(struct fake *fake, struct answer *answer)
 {
-    static const struct th_unserved unserved[] = {{{"lost", 4}, true, 3}};
+    static const struct th_unserved unserved[] = {{TH_FUNCTION_ACTIVITY, {"lost", 4}, 3}};
     struct th_hub_partition_view *partitions =
         TH_ARENA_ARRAY(&answer->arena, struct th_hub_partition_view, fake->record.partitions);
     for (uint32_t i = 0; i < fake->record.partitions; i++) {

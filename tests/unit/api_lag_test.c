@@ -186,8 +186,8 @@ static void metrics(void **state)
 
 static struct th_hub_view view_of(struct th_hub_partition_view *partitions)
 {
-    static const struct th_unserved unserved[] = {
-        {.name = {"pay", 3}, .activity = true, .waiting = 4}, {.name = {"order", 5}, .waiting = 1}};
+    static const struct th_unserved unserved[] = {{TH_FUNCTION_ACTIVITY, {"pay", 3}, 4},
+                                                  {TH_FUNCTION_ORCHESTRATOR, {"order", 5}, 1}};
     return (struct th_hub_view){.record = {.name = "Orders", .partitions = 2},
                                 .unserved = unserved,
                                 .unserved_count = TH_COUNT(unserved),

@@ -93,7 +93,7 @@ static void every_option_is_read(void **state)
     parse(
         "{\"version\":\"2.0\",\"functionTimeout\":\"00:10:00\",\n"
         "\"extensions\":{\"http\":{\"routePrefix\":\"/v1/\"},\"durableTask\":{\n"
-        "\"hubName\":\"MyTaskHub\",\"storageProvider\":{\"partitionCount\":4},\n"
+        "\"hubName\":\"MyTaskHub\",\"storageProvider\":{\"partitionCount\":4,\"placement\":\"local\"},\n"
         "\"maxConcurrentActivityFunctions\":10,\"maxConcurrentOrchestratorFunctions\":11,\n"
         "\"maxConcurrentEntityFunctions\":12,\"maxEntityOperationBatchSize\":13,\n"
         "\"extendedSessionsEnabled\":false,\"extendedSessionIdleTimeoutInSeconds\":14,\n"
@@ -111,6 +111,7 @@ static void every_option_is_read(void **state)
     assert_str(s.hub_name, "MyTaskHub");
     assert_str(s.route_prefix, "v1");
     assert_int_equal(s.partitions, 4);
+    assert_str(s.placement, "local");
     assert_int_equal(s.max_activities, 10);
     assert_int_equal(s.max_orchestrators, 11);
     assert_int_equal(s.max_entities, 12);

@@ -268,9 +268,9 @@ static void view(void **state)
     assert_int_equal(v->instances_in_memory, 21);
     assert_int_equal(v->unserved_count, 2);
     assert_str(v->unserved[0].name, "pay");
-    assert_true(v->unserved[0].activity);
+    assert_int_equal(v->unserved[0].kind, TH_FUNCTION_ACTIVITY);
     assert_int_equal(v->unserved[0].waiting, 5);
-    assert_false(v->unserved[1].activity);
+    assert_int_equal(v->unserved[1].kind, TH_FUNCTION_ORCHESTRATOR);
     assert_int_equal(v->unserved[1].waiting, 1);
 }
 

@@ -345,6 +345,74 @@ static void test_the_culprit_is_found(void **state)
     desk_deinit(&d);
 }
 
+/* Dies whenever "boom" would run; everything else gets on, one record at a time. */
+static int deaths_until_quiet(struct desk *d)
+{
+    int deaths = 0;
+
+    for (int steps = 0; steps < 100; steps++) {
+        desk_work(d);
+        if (d->run_count > 0) {
+            struct th_episode e;
+            bool dies = false;
+
+            th_partition_episode(d->p, d->runs[0], false, &e);
+            for (size_t n = 0; n < e.fresh_count; n++)
+                dies |= th_str_eq(e.fresh[n].name, TH_STR("boom"));
+            if (!dies) {
+                desk_run(d);
+                continue;
+            }
+            deaths++;
+            desk_crash(d);
+            desk_open(d);
+            th_partition_crashed(d->p, TH_STR(COUNTER), -1, TH_STR("SIGSEGV"), d->now);
+            continue;
+        }
+        if (d->append_count == 0)
+            break;
+        desk_ack(d, 1); /* the storage is slower than the code */
+    }
+    return deaths;
+}
+
+/* Operations before the culprit are not blamed for it, however slow the storage is. */
+static void test_nobody_is_blamed_for_another(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    d.hold_runs = true;
+    for (int n = 0; n < 4; n++)
+        desk_deliver(&d, signal_of("add", "10"));
+    desk_deliver(&d, signal_of("boom", "5"));
+    desk_deliver(&d, signal_of("add", "100"));
+    assert_int_equal(deaths_until_quiet(&d), 1 + 3); /* with the others, and alone */
+    d.hold_runs = false;
+    desk_settle(&d);
+    expect_state(&d, "140");
+    desk_deinit(&d);
+}
+
+/* One that leaves no state is forgotten, and so is what it cost. */
+static void test_a_culprit_without_state(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    d.hold_runs = true;
+    desk_deliver(&d, signal_of("boom", "5"));
+    assert_int_equal(deaths_until_quiet(&d), 3);
+    desk_deliver(&d, signal_of("boom", "5"));
+    assert_int_equal(deaths_until_quiet(&d), 3);
+    d.hold_runs = false;
+    signal_it(&d, "add", "7");
+    expect_state(&d, "7");
+    desk_deinit(&d);
+}
+
 /* ---- the log without rows ---- */
 
 static void test_it_is_copied_forward(void **state)
@@ -395,6 +463,8 @@ int main(void)
         cmocka_unit_test(test_a_released_one_may_be_nothing),
         cmocka_unit_test(test_a_later_signal),
         cmocka_unit_test(test_the_culprit_is_found),
+        cmocka_unit_test(test_nobody_is_blamed_for_another),
+        cmocka_unit_test(test_a_culprit_without_state),
         cmocka_unit_test(test_it_is_copied_forward),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,6 +342,7 @@ static void test_put_back_until_the_partition_is_taken_up_again(void **state)
     (void)state;
     struct desk d;
     void *cursor = NULL;
+    enum th_function_kind kind;
     struct th_str name;
 
     begin(&d);
@@ -353,7 +354,8 @@ static void test_put_back_until_the_partition_is_taken_up_again(void **state)
     d.run_count = 0;
     desk_deliver(&d, desk_raise("a", "end", NULL));
     desk_settle(&d);
-    assert_true(th_partition_next_unserved(d.p, &cursor, &name));
+    assert_true(th_partition_next_unserved(d.p, &cursor, &kind, &name));
+    assert_int_equal(kind, TH_FUNCTION_ORCHESTRATOR);
     assert_int_equal(desk_status(&d, "a"), TH_STATUS_PENDING);
     desk_crash(&d);
     d.hold_runs = false;
