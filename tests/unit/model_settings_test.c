@@ -102,7 +102,9 @@ static void every_option_is_read(void **state)
         "\"versionFailureStrategy\":\"Fail\",\"overridableExistingInstanceStates\":\"AnyState\",\n"
         "\"tracing\":{\"traceInputsAndOutputs\":true,\"traceReplayEvents\":true},\n"
         "\"httpSettings\":{\"defaultAsyncRequestSleepTimeMilliseconds\":17,"
-        "\"useForwardedHost\":true},\"maxGrpcMessageSizeInBytes\":4194304}},\n"
+        "\"useForwardedHost\":true},\"maxGrpcMessageSizeInBytes\":4194304,\n"
+        "\"purgePolicy\":{\"age\":\"1.00:00:00\",\"statuses\":\"Failed\",\"recursive\":true,"
+        "\"instancesPerSecond\":19}}},\n"
         "\"concurrency\":{\"dynamicConcurrencyEnabled\":true,\"snapshotPersistenceEnabled\":false,"
         "\"maximumFunctionConcurrency\":18,\"cpuThreshold\":0.5},\n"
         "\"logging\":{\"logLevel\":{\"default\":\"Warning\"}}}",
@@ -131,6 +133,10 @@ static void every_option_is_read(void **state)
     assert_true(s.dynamic_concurrency && !s.concurrency_snapshots);
     assert_int_equal(s.concurrency_most, 18);
     assert_true(s.cpu_threshold == 0.5);
+    assert_int_equal(s.purge_age, 86400000);
+    assert_str(s.purge_statuses, "Failed");
+    assert_true(s.purge_recursive);
+    assert_int_equal(s.purge_rate, 19);
     assert_int_equal(s.log_level, TH_LOG_LEVEL_WARNING);
     for (size_t k = 0; k < TH_SETTING_COUNT; k++) {
         assert_true(s.given[k]);
