@@ -171,6 +171,22 @@ static void free_list(struct th_arena_block *block)
     }
 }
 
+void th_arena_adopt(struct th_arena *a, struct th_arena *from)
+{
+    if (!a->blocks) {
+        *a = *from;
+    } else if (from->blocks) {
+        struct th_arena_block *last = from->blocks;
+        while (last->next) {
+            last = last->next;
+        }
+        last->next = a->blocks->next;
+        a->blocks->next = from->blocks;
+        a->total += from->total;
+    }
+    *from = (struct th_arena){0};
+}
+
 void th_arena_reset(struct th_arena *a)
 {
     struct th_arena_block *kept = a->blocks;

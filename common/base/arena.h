@@ -21,6 +21,8 @@ void *th_arena_dup(struct th_arena *a, const void *p, size_t n);
 struct th_str th_arena_str(struct th_arena *a, struct th_str s); /* copy; absent stays absent */
 struct th_str th_arena_format(struct th_arena *a, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* What `from` holds lives on in `a`, where it is; `from` is empty then. */
+void th_arena_adopt(struct th_arena *a, struct th_arena *from);
 void th_arena_reset(struct th_arena *a);
 void th_arena_deinit(struct th_arena *a);
 

@@ -122,6 +122,24 @@ static void what_a_reset_took_back_is_poisoned(void **state)
 #endif
 }
 
+static void what_is_adopted_lives_on(void **state)
+{
+    TH_ARENA arena = {0};
+    for (int round = 0; round < 3; round++) {
+        struct th_arena other = {0};
+        struct th_str text = th_arena_format(&other, "round %d", round);
+        char *large = th_arena_alloc(&other, 100000);
+        th_arena_adopt(&arena, &other);
+        assert_null(other.blocks);
+        assert_int_equal(other.total, 0);
+        assert_int_equal(text.data[6], '0' + round);
+        memset(large, round, 100000);
+        th_arena_format(&arena, "beside it");
+        th_arena_adopt(&arena, &other); /* nothing is fine */
+    }
+    assert_true(arena.total > 300000);
+}
+
 static void an_unused_arena_costs_nothing(void **state)
 {
     TH_ARENA a = {0};
@@ -167,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_reset_keeps_one_block),
         cmocka_unit_test(one_huge_request_is_not_kept),
         cmocka_unit_test(what_a_reset_took_back_is_poisoned),
+        cmocka_unit_test(what_is_adopted_lives_on),
         cmocka_unit_test(an_unused_arena_costs_nothing),
         cmocka_unit_test(sizes_that_overflow_end_the_process),
     };
