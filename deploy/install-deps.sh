@@ -10,6 +10,7 @@ build=(
     libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
     uthash-dev liblapacke-dev libmimalloc-dev librdkafka-dev libhiredis-dev
     libnghttp2-dev libssl-dev
+    libprotobuf-c-dev protobuf-c-compiler libprotobuf-dev
 )
 demo=(
     "${build[@]}"
@@ -18,7 +19,7 @@ demo=(
 check=(
     "${demo[@]}"
     libcmocka-dev clang-14 libclang-rt-14-dev llvm-14 clang-format-14
-    python3-venv redis-server
+    python3-venv redis-server protobuf-compiler
 )
 # Existing clients are tested as their registries publish them. A Node.js that is there, from
 # wherever, is not replaced.

@@ -1,0 +1,89 @@
+/*
+ * client: the RPCs of clients. Each call is an exchange: the request's bytes become a command for
+ * the gateway (node/command.h); its reply becomes another command, or the response and a status of
+ * gRPC (contracts 1.1). No I/O: whoever has the call submits the commands and sends the response.
+ *
+ *     th_rpc_begin ──COMMAND──▶ gateway ──reply──▶ th_rpc_reply ──DONE──▶ status, response
+ *          └──DONE (bad request, or nothing to ask)                  └──COMMAND──▶ …
+ *
+ * One thread at a time. Memory is the exchange's arena; th_rpc_end frees all of it.
+ */
+#pragma once
+
+#include "grpc/grpc.h"
+#include "node/command.h"
+#include "rpc/event.h"
+
+/* name, request, response. All of them are unary but StreamInstanceHistory, whose response is any
+ * number of chunks. The other RPCs of the service are the dispatcher's or the service's own. */
+#define TH_RPC_CLIENT(X)                                                               \
+    X(StartInstance, create_instance_request, create_instance_response)                \
+    X(GetInstance, get_instance_request, get_instance_response)                        \
+    X(RewindInstance, rewind_instance_request, rewind_instance_response)               \
+    X(RestartInstance, restart_instance_request, restart_instance_response)            \
+    X(WaitForInstanceStart, get_instance_request, get_instance_response)               \
+    X(WaitForInstanceCompletion, get_instance_request, get_instance_response)          \
+    X(RaiseEvent, raise_event_request, raise_event_response)                           \
+    X(TerminateInstance, terminate_request, terminate_response)                        \
+    X(SuspendInstance, suspend_request, suspend_response)                              \
+    X(ResumeInstance, resume_request, resume_response)                                 \
+    X(QueryInstances, query_instances_request, query_instances_response)               \
+    X(ListInstanceIds, list_instance_ids_request, list_instance_ids_response)          \
+    X(PurgeInstances, purge_instances_request, purge_instances_response)               \
+    X(SignalEntity, signal_entity_request, signal_entity_response)                     \
+    X(GetEntity, get_entity_request, get_entity_response)                              \
+    X(QueryEntities, query_entities_request, query_entities_response)                  \
+    X(CleanEntityStorage, clean_entity_storage_request, clean_entity_storage_response) \
+    X(StreamInstanceHistory, stream_instance_history_request, history_chunk)
+
+struct th_rpc_method; /* of the table above */
+
+/* The method of that name ("StartInstance"); NULL: it is none of these. */
+const struct th_rpc_method *th_rpc_method(struct th_str name);
+/* By its place in the table, from 0; NULL: behind its end. */
+const struct th_rpc_method *th_rpc_method_at(size_t index);
+const char *th_rpc_method_name(const struct th_rpc_method *method);
+const ProtobufCMessageDescriptor *th_rpc_method_request(const struct th_rpc_method *method);
+
+enum th_rpc_step {
+    TH_RPC_COMMAND, /* submit `command`, then th_rpc_reply with the reply */
+    TH_RPC_DONE,    /* `status`, `message` and, with OK, `response` or `chunks` */
+};
+
+/* Zeroed at first. */
+struct th_rpc_exchange {
+    struct th_arena arena;
+    const struct th_rpc_method *method;
+    void *request;
+
+    struct th_command command; /* points into the arena */
+
+    enum th_grpc_status status;
+    struct th_str message;    /* for a person; absent with OK */
+    struct th_blob *response; /* NULL: none */
+    struct th_blob **chunks;  /* StreamInstanceHistory */
+    size_t chunk_count, chunk_capacity;
+
+    /* between commands: */
+    size_t done;                  /* commands answered so far */
+    uint64_t count;               /* instances purged so far */
+    struct th_rpc_listed *listed; /* ListInstanceIds */
+    size_t listed_count;
+};
+
+/* Takes a request. `deadline`: the call's, by the wall clock; TH_TIME_NONE: none. The bytes are not
+ * used after return. */
+enum th_rpc_step th_rpc_begin(struct th_rpc_exchange *exchange, const struct th_rpc_method *method,
+                              struct th_str bytes, th_time deadline);
+
+/* Takes the reply to the last command; it is not used after return, so this may be called within
+ * the gateway's callback. */
+enum th_rpc_step th_rpc_reply(struct th_rpc_exchange *exchange, const struct th_reply *reply);
+
+/* Frees everything in it, in any state, and zeroes it. A response that is to live longer needs a
+ * reference of its own. */
+void th_rpc_end(struct th_rpc_exchange *exchange);
+
+/* OrchestrationState of an instance; without `payloads` input and output stay absent. */
+OrchestrationState *th_rpc_state(struct th_arena *arena, const struct th_instance_info *info,
+                                 bool payloads);
