@@ -14,6 +14,3 @@ bool th_guard_knows_key(struct th_operation *op);
 /* "http://host:port" as the caller wrote it, from Host or, behind a trusted proxy, from
  * X-Forwarded-*; the server's own address when what they say is no host. Lives in op's arena. */
 struct th_str th_guard_origin(struct th_operation *op);
-
-/* Whether a numeric address is a loopback one. */
-bool th_guard_loopback(const char *address);

@@ -26,6 +26,7 @@
 #include "api/guard.h"
 #include "api/threads.h"
 #include "api/timetable.h"
+#include "base/access.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -617,7 +618,7 @@ static void free_http(struct th_http *http)
 static bool check_key(const struct th_http *http, struct th_error *error)
 {
     const struct th_http_options *options = &http->api.options;
-    if (options->api_key || th_guard_loopback(options->address)) {
+    if (options->api_key || th_is_loopback(options->address)) {
         return true;
     }
     return th_fail(error, TH_INVALID,

@@ -68,6 +68,7 @@ struct th_episode {
     uint64_t number; /* of this run, by the node */
     struct th_str instance_id;
     struct th_str execution_id;
+    struct th_str name, version; /* of the function, by the node */
     bool past_loaded;
     const struct th_event *past;
     size_t past_count;

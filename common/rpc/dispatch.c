@@ -59,7 +59,8 @@ struct item {
     th_time paused_until;              /* TH_TIME_NONE: it is not paused */
     uint32_t abandoned, refusals;
     int32_t task_id;
-    struct th_blob *blob;
+    size_t operations;
+    struct th_blob *blob, *brief;
     struct th_str instance_id;
     struct th_arena parts;
     void *first_part;
@@ -242,8 +243,9 @@ static void send(struct th_dispatch *d, struct th_dispatch_stream *stream, struc
     stream->last = item;
     stream->spoke = now;
     token_of(d, item, &token);
+    struct th_blob *blob = stream->options.brief && item->brief ? item->brief : item->blob;
     stream->blocked =
-        !d->hooks.send(d->hooks.argument, stream->options.user, item->blob, th_str_of(token.text));
+        !d->hooks.send(d->hooks.argument, stream->options.user, blob, th_str_of(token.text));
     list_room(d, stream);
 }
 
@@ -294,6 +296,7 @@ static void item_free(struct th_dispatch *d, struct item *item)
     line_leave(d, item->line);
     th_arena_deinit(&item->parts);
     th_blob_unref(item->blob);
+    th_blob_unref(item->brief);
     free(item);
 }
 
@@ -314,7 +317,9 @@ static struct item *item_new(struct th_dispatch *d, const struct th_dispatch_wor
     item->owner = (struct owner_key){work->owner, work->ticket, work->kind};
     item->paused_until = TH_TIME_NONE;
     item->task_id = work->task_id;
-    item->blob = th_blob_ref(work->blob);
+    item->operations = work->operations;
+    item->blob = work->blob;
+    item->brief = work->brief;
     memcpy(item->text, work->instance_id.data, work->instance_id.len);
     item->instance_id = th_str_n(item->text, work->instance_id.len);
     item->line = line_of(d, work->kind, work->name, work->version);
@@ -587,6 +592,7 @@ static void tell(struct item *item, struct th_dispatch_found *out)
                                       .ticket = item->owner.ticket,
                                       .kind = item->line->kind,
                                       .instance_id = item->instance_id,
+                                      .operations = item->operations,
                                       .parts = &item->parts,
                                       .first_part = &item->first_part};
 }

@@ -25,16 +25,22 @@ struct th_dispatch_stream;
 
 /* ---- what is put in ---- */
 
-/* One episode, activity or batch of an entity. Strings are copied, the blob is referenced. */
+/* One episode, activity or batch of an entity. Strings are copied, the references to
+ * blobs are taken over. */
 struct th_dispatch_work {
     void *owner;
     uint64_t ticket; /* the owner's; with kind and owner it is unique */
     enum th_function_kind kind;
     struct th_str name, version; /* of the function */
     struct th_str instance_id;
-    int32_t task_id;      /* of an activity; -1 */
-    struct th_blob *blob; /* what is sent, without the token */
+    int32_t task_id;       /* of an activity; -1 */
+    size_t operations;     /* of a batch; for th_dispatch_found */
+    struct th_blob *blob;  /* what is sent, without the token */
+    struct th_blob *brief; /* … to streams that fetch the rest themselves; NULL: the same */
 };
+
+/* Work of more bytes than that is worth a brief form. */
+#define TH_DISPATCH_BRIEF (1u << 20)
 
 /* The functions of one kind that a stream takes. Names are compared without case, except that an
  * empty list of versions means any. */
@@ -52,6 +58,7 @@ struct th_dispatch_stream_options {
     void *user; /* what `send` is called with */
     struct th_dispatch_filter filters[TH_DISPATCH_KINDS];
     uint32_t most[TH_DISPATCH_KINDS]; /* at a time; 0: any number */
+    bool brief;                       /* is sent the brief form */
 };
 
 struct th_dispatch_token {
@@ -124,6 +131,7 @@ struct th_dispatch_found {
     uint64_t ticket;
     enum th_function_kind kind;
     struct th_str instance_id;
+    size_t operations;
     struct th_arena *parts; /* the caller's, for an answer that comes in several parts; it is empty
                                again when the item is sent again */
     void **first_part;      /* in it; NULL at first */

@@ -90,7 +90,6 @@ static void add_of(struct desk *desk, enum th_function_kind kind, const char *na
                                    .task_id = kind == TH_FUNCTION_ACTIVITY ? (int32_t)ticket : -1,
                                    .blob = blob},
         desk->now);
-    th_blob_unref(blob);
 }
 
 static void add(struct desk *desk, enum th_function_kind kind, uint64_t ticket)
