@@ -20,13 +20,14 @@
 
 #define DEFAULT_PORT     7071
 #define DEFAULT_DRAIN_MS 10000
+#define NO_RPC           (-1)
 #define EXIT_RESTART     75 /* the child asks for a fresh process */
 
 struct dev {
     const struct cli_options *options;
     struct th_log log;
     struct th_settings settings;
-    const struct th_app *app; /* with --isolate its names only */
+    const struct th_app *app; /* with --isolate its names only; NULL: there is none */
     struct th_app *loaded;    /* NULL with --isolate */
     struct th_appproc *proc;  /* with --isolate */
     struct th_runner runner;
@@ -35,7 +36,10 @@ struct dev {
     char *default_version;
     char *route_prefix;
     bool supervised;
-    int *port; /* shared with every child: the one that a free port was found by is kept */
+    /* Shared with every child: the ports that were found free once are kept. */
+    struct ports {
+        int http, rpc;
+    } * ports;
 };
 
 /* ---- settings -------------------------------------------------------------------------------- */
@@ -58,7 +62,8 @@ static bool set_level(struct dev *dev)
 static bool load_settings(struct dev *dev)
 {
     struct th_error error = {.code = TH_OK};
-    TH_AUTOFREE char *path = th_str_dup(th_str_of(dev->options->arguments[0]));
+    const char *application = dev->options->arguments[0];
+    TH_AUTOFREE char *path = th_str_dup(th_str_of(application ? application : "./here"));
     struct th_settings_source source = {
         .directory = dev->options->host_json ? dev->options->host_json : dirname(path),
         .environment = th_settings_getenv,
@@ -90,7 +95,16 @@ static bool fits(const char *name, int64_t value, int64_t most)
 
 static bool check_options(const struct cli_options *options)
 {
-    return fits("port", options->port, 65535) && fits("partitions", options->partitions, 1024) &&
+    if (options->isolate && !options->arguments[0]) {
+        fprintf(stderr, "taskhub dev: --isolate needs an application\n");
+        return false;
+    }
+    if (!options->rpc_certificate != !options->rpc_key) {
+        fprintf(stderr, "taskhub dev: --rpc-certificate and --rpc-key belong together\n");
+        return false;
+    }
+    return fits("port", options->port, 65535) && fits("rpc-port", options->rpc_port, 65535) &&
+           fits("partitions", options->partitions, 1024) &&
            fits("activities", options->activities, 10000);
 }
 
@@ -102,9 +116,16 @@ static int64_t given(int64_t option, int64_t otherwise)
 static int64_t port_of(const struct dev *dev)
 {
     int64_t port = dev->settings.local_http_port ? dev->settings.local_http_port : DEFAULT_PORT;
-    if (*dev->port)
-        return *dev->port;
+    if (dev->ports->http)
+        return dev->ports->http;
     return given(dev->options->port, port);
+}
+
+static int rpc_port_of(const struct dev *dev)
+{
+    if (dev->ports->rpc)
+        return dev->ports->rpc;
+    return (int)given(dev->options->rpc_port, dev->options->arguments[0] ? NO_RPC : TH_RPC_PORT);
 }
 
 static const char *database_of(const struct dev *dev)
@@ -141,6 +162,11 @@ static void print_routes(const struct dev *dev, const char *url)
 
 static void print_try(const struct dev *dev, const char *url)
 {
+    if (!dev->app) {
+        printf(
+            "\nNow start a program with a Durable Task SDK: docs/sdk/ has the first ten lines.\n");
+        return;
+    }
     TH_AUTOFREE char *names = th_app_orchestrator_names(dev->app);
     size_t n = names ? strcspn(names, ",") : 0;
     if (n == 0)
@@ -159,15 +185,22 @@ static void print_banner(const struct dev *dev, struct th_embedded *hub)
     char path[PATH_MAX];
     const struct th_hub_record *record = th_embedded_record(hub);
     const char *url = th_http_url(th_embedded_http(hub));
-    printf("Taskhub " TASKHUB_VERSION " runs %s\n", dev->options->arguments[0]);
+    const char *application = dev->options->arguments[0];
+    printf("Taskhub " TASKHUB_VERSION " runs %s\n", application ? application : "a hub");
     printf("  %-15s%s, %" PRIu32 " partition%s\n", "hub", record->name, record->partitions,
            record->partitions == 1 ? "" : "s");
     printf("  %-15s%s\n", "database", realpath(database_of(dev), path) ? path : database_of(dev));
     printf("  %-15s%s\n", "API", url);
-    print_names("orchestrators", th_app_orchestrator_names(dev->app));
-    print_names("activities", th_app_activity_names(dev->app));
-    print_names("entities", th_app_entity_names(dev->app));
-    print_routes(dev, url);
+    if (th_embedded_rpc_port(hub))
+        printf("  %-15s%s:%d%s\n", "RPC",
+               dev->options->address ? dev->options->address : "localhost",
+               th_embedded_rpc_port(hub), dev->options->rpc_certificate ? " (TLS)" : "");
+    if (dev->app) {
+        print_names("orchestrators", th_app_orchestrator_names(dev->app));
+        print_names("activities", th_app_activity_names(dev->app));
+        print_names("entities", th_app_entity_names(dev->app));
+        print_routes(dev, url);
+    }
     print_try(dev, url);
     printf("\nStop with Ctrl-C; what is under way goes on at the next start.\n");
     fflush(stdout);
@@ -214,6 +247,14 @@ static struct th_embedded_options embedded_options(struct dev *dev)
                  .api_key = key_of(dev),
                  .route_prefix = dev->route_prefix,
                  .trust_forwarded = settings->forwarded_host},
+        .serve_rpc = rpc_port_of(dev) != NO_RPC,
+        .rpc = {.address = options->address,
+                .port = rpc_port_of(dev),
+                .key = key_of(dev),
+                .certificate = options->rpc_certificate,
+                .private_key = options->rpc_key,
+                .client_ca = options->rpc_client_ca,
+                .message_bytes = (size_t)settings->max_rpc_message},
     };
 }
 
@@ -239,6 +280,8 @@ static bool load_apart(struct dev *dev, struct th_error *error)
 
 static bool load(struct dev *dev, struct th_error *error)
 {
+    if (!dev->options->arguments[0])
+        return true;
     if (dev->options->isolate)
         return load_apart(dev, error);
     dev->app = dev->loaded = th_app_load(dev->options->arguments[0], error);
@@ -294,7 +337,8 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
         unload(dev);
         return fail(&error);
     }
-    *dev->port = th_http_port(th_embedded_http(hub));
+    *dev->ports = (struct ports){.http = th_http_port(th_embedded_http(hub)),
+                                 .rpc = th_embedded_rpc_port(hub)};
     th_supervised_ready(self);
     if (restarts == 0)
         print_banner(dev, hub);
@@ -306,9 +350,9 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
 
 static int supervise(struct dev *dev)
 {
-    dev->port =
-        mmap(NULL, sizeof *dev->port, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (dev->port == MAP_FAILED)
+    dev->ports =
+        mmap(NULL, sizeof *dev->ports, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (dev->ports == MAP_FAILED)
         return CLI_ERROR;
     if (!dev->supervised) {
         th_supervised_block();

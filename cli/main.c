@@ -16,18 +16,21 @@
 #define RUN    "hub partitions host_json activities log_level log_json "
 
 static const struct cli_command commands[] = {
-    {"dev", "APP", 1, 1, "run an application and its hub on this machine",
+    {"dev", "[APP]", 0, 1, "run an application and its hub on this machine",
      "Loads APP (a shared object built against taskhub.h) and runs its functions on a hub kept in\n"
-     "one SQLite file. Everything is in this one program: worker, hub, HTTP API. What was started\n"
-     "goes on after a restart, also after kill -9 or a power cut. A crash in the application is\n"
-     "contained: the process starts anew, and the activity or orchestration that crashes again and\n"
-     "again fails with the reason. With --isolate the application has a process of its own, and hub\n"
-     "and API go on while that one is started anew.",
+     "one SQLite file. Without APP, or with --rpc-port, programs with a Durable Task SDK (Python,\n"
+     "JavaScript, .NET, Java, Go) run functions, too; they connect to localhost:4001 by themselves.\n"
+     "Everything is in this one program: worker, hub, HTTP API. What was started goes on after a\n"
+     "restart, also after kill -9 or a power cut. A crash in the application is contained: the\n"
+     "process starts anew, and the activity or orchestration that crashes again and again fails\n"
+     "with the reason. With --isolate the application has a process of its own, and hub and API go\n"
+     "on while that one is started anew.",
+     "  taskhub dev                                 # a hub for programs with an SDK\n"
      "  taskhub dev ./apps/hello-cities.so\n"
      "  taskhub dev ./apps/hello-cities.so --db /var/lib/orders.db --port 8080\n"
      "  taskhub dev ./app.so --replay-always        # find orchestrators that are not deterministic\n",
-     RUN
-     "db port address key replay_always isolate no_supervisor episode_limit function_timeout drain",
+     RUN "db port rpc_port rpc_certificate rpc_key rpc_client_ca address key replay_always isolate "
+         "no_supervisor episode_limit function_timeout drain",
      cli_dev},
     {"start", "ORCHESTRATOR", 1, 1, "start an instance of an orchestrator",
      "Prints the new instance's id once the start is durable. With --wait, waits for the end and\n"

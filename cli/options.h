@@ -62,6 +62,13 @@ enum cli_exit {
       "properties of librdkafka, as security.protocol=ssl; default $TASKHUB_KAFKA_PROPERTIES")   \
     X(watch, FLAG, "watch", 'W', NULL, "again every second, until stopped")                      \
     X(port, COUNT, "port", 'P', "N", "port of the HTTP API; default 7071, 0: any free one")      \
+    X(rpc_port, COUNT, "rpc-port", 0, "N",                                                       \
+      "port for programs with a Durable Task SDK, 0: any free one; default 4001 without APP, "   \
+      "else none")                                                                               \
+    X(rpc_certificate, TEXT, "rpc-certificate", 0, "FILE", "PEM: TLS for them; needs --rpc-key") \
+    X(rpc_key, TEXT, "rpc-key", 0, "FILE", "PEM: its private key")                               \
+    X(rpc_client_ca, TEXT, "rpc-client-ca", 0, "FILE",                                           \
+      "PEM: they need a certificate signed by one of these")                                     \
     X(address, TEXT, "address", 0, "IP",                                                         \
       "where to listen; default 127.0.0.1; any other needs --key")                               \
     X(hub, TEXT, "hub", 0, "NAME", "name of the hub; default host.json's, else TestHubName")     \

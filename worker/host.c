@@ -134,11 +134,6 @@ static void enter_all(struct th_host *host, struct th_link *link, th_time now)
     }
 }
 
-static size_t running(struct th_host *host)
-{
-    return host->pool ? th_pool_running(host->pool) : host->runner.running(host->runner.argument);
-}
-
 /* `quiet`: nothing ran when the queue was last emptied, so no result is in it. */
 static bool is_over(struct th_host *host, bool quiet)
 {
@@ -176,7 +171,7 @@ static void *node_main(void *argument)
     host->slot = th_flight_join(host->options.flight);
     th_time next = th_now();
     for (bool quiet = false; !is_over(host, quiet);) {
-        quiet = host->draining && running(host) == 0;
+        quiet = host->draining && host_running(host) == 0;
         th_time deadline =
             quiet ? th_monotonic() + QUIET_LOOK : sleep_deadline(host, next, th_now());
         struct th_link *mail = th_queue_wait(&host->mail, deadline);
@@ -197,54 +192,28 @@ static void on_activity(void *argument, const struct th_activity_work *work)
 {
     struct th_host *host = argument;
     host_not_announced(host);
-    th_pool_submit(host->pool, work);
+    host_activity(host, work);
 }
 
 static void on_activity_canceled(void *argument, uint64_t token)
 {
-    struct th_host *host = argument;
-    th_pool_cancel(host->pool, token);
+    host_activity_canceled(argument, token);
 }
 
 static enum th_executor_result on_orchestrate(void *argument, const struct th_episode *episode,
                                               struct th_arena *arena, struct th_actions *out)
 {
-    struct th_host *host = argument;
-    return th_executor_run(host->executor, episode, arena, out);
+    return host_orchestrate(argument, episode, arena, out);
 }
 
 static void on_forget(void *argument, struct th_str instance_id)
 {
-    struct th_host *host = argument;
-    th_executor_forget(host->executor, instance_id);
+    host_forget(argument, instance_id);
 }
 
-/* The runner's argument is not the host: the hooks have one argument for all. */
-static void on_remote_activity(void *argument, const struct th_activity_work *work)
+static void on_episode_canceled(void *argument, uint64_t episode)
 {
-    struct th_host *host = argument;
-    host_not_announced(host);
-    host->runner.activity(host->runner.argument, work);
-}
-
-static void on_remote_canceled(void *argument, uint64_t token)
-{
-    struct th_host *host = argument;
-    host->runner.cancel(host->runner.argument, token);
-}
-
-static enum th_executor_result on_remote_orchestrate(void *argument,
-                                                     const struct th_episode *episode,
-                                                     struct th_arena *arena, struct th_actions *out)
-{
-    struct th_host *host = argument;
-    return host->runner.orchestrate(host->runner.argument, episode, arena, out);
-}
-
-static void on_remote_forget(void *argument, struct th_str instance_id)
-{
-    struct th_host *host = argument;
-    host->runner.forget(host->runner.argument, instance_id);
+    host_episode_canceled(argument, episode);
 }
 
 static bool on_is_alive(void *argument, struct th_str worker)
@@ -260,24 +229,15 @@ static void on_lease(void *argument, uint32_t partition, int64_t epoch)
     host->options.lease(host->options.argument, partition, epoch);
 }
 
-/* Of a fleet: what another application's process serves waits for that process. */
 static bool on_serves(void *argument, enum th_function_kind kind, struct th_str name,
                       struct th_str version)
 {
-    struct th_host *host = argument;
-    return th_app_function_index(host->options.app, kind, name) != SIZE_MAX;
+    return host_serves(argument, kind, name, version);
 }
 
 static bool on_withdraw(void *argument, uint64_t token)
 {
-    struct th_host *host = argument;
-    return th_pool_withdraw(host->pool, token);
-}
-
-static bool serves_nothing(void *argument, enum th_function_kind kind, struct th_str name,
-                           struct th_str version)
-{
-    return false;
+    return host_withdraw(argument, token);
 }
 
 static void on_trouble(void *argument, uint32_t partition, const struct th_error *error)
@@ -436,37 +396,33 @@ static struct th_pool *pool_of(struct th_host *host, struct th_error *error)
     return th_pool_new(&pool, error);
 }
 
+/* What nobody has fails, in a hub of one application; where others may come to serve it, it waits.
+ */
+static bool others_may_serve(const struct th_host *host)
+{
+    return host->options.leases || host->options.rpc || !host->options.app;
+}
+
 static struct th_node_hooks hooks_of(struct th_host *host)
 {
     const struct th_host_options *options = &host->options;
-    if (has_runner(host))
-        return (struct th_node_hooks){.argument = host,
-                                      .activity = on_remote_activity,
-                                      .activity_canceled = on_remote_canceled,
-                                      .orchestrate = on_remote_orchestrate,
-                                      .forget = on_remote_forget,
-                                      .trouble = on_trouble,
-                                      .episode = options->counters ? on_episode : NULL};
-    return (struct th_node_hooks){.argument = host,
-                                  .activity = on_activity,
-                                  .activity_canceled = on_activity_canceled,
-                                  .orchestrate = options->app ? on_orchestrate : NULL,
-                                  .forget = options->app ? on_forget : NULL,
-                                  .serves = options->app ? NULL : serves_nothing,
-                                  .trouble = on_trouble,
-                                  .episode =
-                                      options->flight || options->counters ? on_episode : NULL};
-}
-
-static void add_shared_hooks(const struct th_host *host, struct th_node_hooks *hooks)
-{
-    const struct th_host_options *options = &host->options;
-    if (options->leases && options->app)
-        hooks->serves = on_serves;
-    hooks->withdraw = options->leases && host->pool ? on_withdraw : NULL;
-    hooks->goes_out = options->goes_out ? host_goes_out : NULL;
-    hooks->is_alive = options->is_alive ? on_is_alive : NULL;
-    hooks->lease = options->lease ? on_lease : NULL;
+    bool watched = options->counters || (options->flight && !has_runner(host));
+    bool withdraws = options->leases && (host->pool || options->rpc);
+    return (struct th_node_hooks){
+        .argument = host,
+        .activity = on_activity,
+        .activity_canceled = on_activity_canceled,
+        .orchestrate = options->app || options->rpc ? on_orchestrate : NULL,
+        .forget = on_forget,
+        .episode_canceled = options->rpc ? on_episode_canceled : NULL,
+        .serves = others_may_serve(host) ? on_serves : NULL,
+        .trouble = on_trouble,
+        .withdraw = withdraws ? on_withdraw : NULL,
+        .goes_out = options->goes_out ? host_goes_out : NULL,
+        .is_alive = options->is_alive ? on_is_alive : NULL,
+        .lease = options->lease ? on_lease : NULL,
+        .episode = watched ? on_episode : NULL,
+    };
 }
 
 static struct th_node *node_of(struct th_host *host)
@@ -486,7 +442,6 @@ static struct th_node *node_of(struct th_host *host)
         .version_match = options->version_match,
         .version_failure = options->version_failure,
     };
-    add_shared_hooks(host, &node.hooks);
     return th_node_new(&node);
 }
 
@@ -587,6 +542,8 @@ static bool start_threads(struct th_host *host, struct th_error *error)
 
 static void detach(struct th_host *host)
 {
+    if (host->options.rpc)
+        host_rpc_leave(host);
     if (has_runner(host))
         host->runner.detach(host->runner.argument);
 }
@@ -646,6 +603,8 @@ struct th_host *th_host_start(const struct th_host_options *options, struct th_e
         th_node_hold(host->node, true); /* until the application is up */
         host->runner.attach(host->runner.argument, host);
     }
+    if (options->rpc)
+        host_rpc_join(host);
     for (uint32_t p = 0; p < host->hub.partitions && !options->leases; p++)
         th_node_take(host->node, p);
     if (start_threads(host, error))

@@ -14,6 +14,7 @@
 #include "worker/pool.h"
 
 struct th_host;
+struct th_rpc_hub;
 
 /* Runs the application's functions in place of the host's own pool and executor, somewhere else.
  * Called on the node's thread unless said otherwise; must not block, but in `orchestrate`. */
@@ -40,9 +41,12 @@ struct th_host_options {
     const struct th_log *log;
     struct th_flight *flight;       /* NULL: none; stays the caller's */
     const struct th_runner *runner; /* NULL: functions run here; copied */
-    struct th_counters *counters;   /* NULL: none; stays the caller's */
-    const char *worker;             /* name in claims; NULL: made of host name and process id */
-    uint64_t seed;                  /* 0: random */
+    /* Programs that are connected over RPC run what the application does not have; NULL: nobody
+     * does. It outlives the host. */
+    struct th_rpc_hub *rpc;
+    struct th_counters *counters; /* NULL: none; stays the caller's */
+    const char *worker;           /* name in claims; NULL: made of host name and process id */
+    uint64_t seed;                /* 0: random */
 
     unsigned activity_threads;   /* 0: 2 per processor, at least 4 */
     int64_t function_timeout_ms; /* 0: none */

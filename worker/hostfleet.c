@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static void send_errand(struct th_host *host, struct errand *errand)
+void host_send_errand(struct th_host *host, struct errand *errand)
 {
     errand->mail.kind = MAIL_ERRAND;
     th_queue_push(&host->mail, &errand->mail.link);
@@ -45,7 +45,7 @@ static void lease_carry_out(struct th_host *host, struct errand *errand, th_time
 static void send_lease(struct th_host *host, struct lease lease)
 {
     lease.errand = (struct errand){.carry_out = lease_carry_out, .drop = lease_drop};
-    send_errand(host, th_memdup(&lease, sizeof lease));
+    host_send_errand(host, th_memdup(&lease, sizeof lease));
 }
 
 void th_host_take(struct th_host *host, uint32_t partition)
@@ -169,10 +169,8 @@ static void run_carry_out(struct th_host *host, struct errand *errand, th_time n
     HASH_ADD(hh, host->runs, token, sizeof run->token, run);
     if (culprit)
         fail_culprit(host, run, culprit, now);
-    else if (host->pool)
-        th_pool_submit(host->pool, &work);
     else
-        host->runner.activity(host->runner.argument, &work);
+        host_activity(host, &work);
 }
 
 uint64_t th_host_run(struct th_host *host, struct th_blob *message, void (*done)(void *argument),
@@ -192,7 +190,7 @@ uint64_t th_host_run(struct th_host *host, struct th_blob *message, void (*done)
         run_free(run);
         return 0;
     }
-    send_errand(host, &run->errand);
+    host_send_errand(host, &run->errand);
     return token;
 }
 
@@ -218,11 +216,11 @@ static void forget_carry_out(struct th_host *host, struct errand *errand, th_tim
 
 bool th_host_withdraw(struct th_host *host, uint64_t token)
 {
-    if (!host->pool || !th_pool_withdraw(host->pool, token))
+    if (!host_withdraw(host, token))
         return false;
     struct forget *forget = TH_NEW(struct forget);
     *forget = (struct forget){{.carry_out = forget_carry_out, .drop = forget_drop}, token};
-    send_errand(host, &forget->errand);
+    host_send_errand(host, &forget->errand);
     return true;
 }
 
@@ -256,7 +254,7 @@ void th_host_forward(struct th_host *host, struct th_blob *message, uint32_t act
                           .partition = activity_partition,
                           .done = done,
                           .argument = argument};
-    send_errand(host, &f->errand);
+    host_send_errand(host, &f->errand);
 }
 
 void host_drop_runs(struct th_host *host)
@@ -297,7 +295,7 @@ void th_host_look(struct th_host *host, void (*seen)(void *argument, const struc
     *look = (struct look){.errand = {.carry_out = look_carry_out, .drop = look_drop},
                           .seen = seen,
                           .argument = argument};
-    send_errand(host, &look->errand);
+    host_send_errand(host, &look->errand);
 }
 
 /* ---- where activities run -------------------------------------------------------------------- */

@@ -2,6 +2,8 @@
  * The state of a host, and what its files share.
  *
  *   host.c       the node's thread and its hooks, the watchdog, start and stop
+ *   hostwork.c   who runs what: the pool and the executor here, a runner, or programs over RPC
+ *   hostrpc.c    answers of programs over RPC
  *   hostcalls.c  commands from any thread, and their answers
  *   hostfleet.c  what a fleet asks: partitions that come and go, activity messages, looks
  *
@@ -15,6 +17,7 @@
 #include <uthash.h>
 
 #include "base/memory.h"
+#include "rpc/hub.h"
 #include "worker/host.h"
 
 #define CALL_BUCKETS 4096
@@ -58,6 +61,7 @@ struct th_host {
     struct th_node *node;
     struct th_executor *executor;
     struct th_pool *pool;
+    struct th_rpc_owner rpc; /* what this host is at options.rpc */
     struct th_queue mail;
     _Atomic uint64_t last_run;
     pthread_t thread;
@@ -90,7 +94,28 @@ bool host_cancel(struct th_gateway *gateway, uint64_t ticket);
 void host_enter_command(struct th_host *host, struct mail *mail, th_time now);
 void host_enter_cancel(struct th_host *host, struct mail *mail);
 
+/* ---- hostrpc.c ---- */
+
+/* With options.rpc only. */
+void host_rpc_join(struct th_host *host);
+void host_rpc_leave(struct th_host *host);
+
+/* ---- hostwork.c: who runs what; node's thread where nothing else is said ---- */
+
+void host_activity(struct th_host *host, const struct th_activity_work *work);
+void host_activity_canceled(struct th_host *host, uint64_t token);
+bool host_withdraw(struct th_host *host, uint64_t token); /* any thread */
+enum th_executor_result host_orchestrate(struct th_host *host, const struct th_episode *episode,
+                                         struct th_arena *arena, struct th_actions *out);
+void host_forget(struct th_host *host, struct th_str instance_id);
+void host_episode_canceled(struct th_host *host, uint64_t episode);
+bool host_serves(const struct th_host *host, enum th_function_kind kind, struct th_str name,
+                 struct th_str version);
+size_t host_running(struct th_host *host);
+
 /* ---- hostfleet.c ---- */
+
+void host_send_errand(struct th_host *host, struct errand *errand);
 
 /* Tokens of activity messages; the node's have partition and lease up there. */
 #define RUN_TOKEN (UINT64_C(1) << 63)

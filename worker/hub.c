@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "coordinator/provisioning.h"
 #include "provider/sqlite/sqlite.h"
 #include "worker/metrics.h"
+
+#define RPC_PATIENCE (200 * TH_MILLISECOND) /* for calls that are being answered at a stop */
 
 struct th_embedded {
     struct th_hub_record record;
@@ -22,6 +25,8 @@ struct th_embedded {
     struct th_host *host;
     struct th_client *client;
     struct th_http *http;
+    struct th_rpc_hub *rpc;
+    struct th_rpc_endpoint *endpoint;
 };
 
 static bool open_flight(struct th_embedded *hub, const struct th_embedded_options *options,
@@ -59,6 +64,7 @@ static bool start_host(struct th_embedded *hub, const struct th_embedded_options
     }
     host.flight = hub->flight;
     host.counters = hub->counters;
+    host.rpc = hub->rpc;
     hub->host = th_host_start(&host, error);
     return hub->host != NULL;
 }
@@ -100,8 +106,43 @@ static bool start_http(struct th_embedded *hub, const struct th_embedded_options
     http.reuse = options->reuse;
     http.hubs = th_provision_http(&hub->provisioning);
     http.reports = (struct th_http_reports){.argument = hub, .metrics = tell_metrics};
+    http.any_orchestrator |= options->serve_rpc;
     hub->http = th_http_start(&http, error);
     return hub->http != NULL;
+}
+
+static void make_rpc(struct th_embedded *hub, const struct th_embedded_options *options)
+{
+    if (!options->serve_rpc)
+        return;
+    hub->rpc = th_rpc_hub_new(&(struct th_rpc_hub_options){
+        .log = options->host.log,
+        .nonce = th_random_system(),
+        .message_bytes = options->rpc.message_bytes,
+    });
+}
+
+static bool start_rpc(struct th_embedded *hub, const struct th_embedded_options *options,
+                      struct th_error *error)
+{
+    struct th_rpc_endpoint_options rpc = options->rpc;
+    if (!hub->rpc)
+        return true;
+    th_rpc_hub_open(hub->rpc, th_host_gateway(hub->host));
+    rpc.hubs = &hub->rpc;
+    rpc.hub_count = 1;
+    rpc.log = options->host.log;
+    hub->endpoint = th_rpc_endpoint_start(&rpc, error);
+    return hub->endpoint != NULL;
+}
+
+/* Programs may finish what they have; then nobody asks the host any more. */
+static void stop_rpc(struct th_embedded *hub, th_time deadline)
+{
+    if (!hub->rpc)
+        return;
+    th_rpc_quiet(hub->rpc, deadline);
+    th_rpc_endpoint_stop(hub->endpoint, RPC_PATIENCE);
 }
 
 struct th_embedded *th_embedded_start(const struct th_embedded_options *options,
@@ -111,12 +152,13 @@ struct th_embedded *th_embedded_start(const struct th_embedded_options *options,
     uint32_t fallback = options->new_partitions ? options->new_partitions : 1;
     hub->store = th_file_store(options->database);
     hub->counters = options->host.app ? th_counters_new(options->host.app) : NULL;
+    make_rpc(hub, options);
     bool ok = th_provision_ensure(&hub->store, options->hub, options->partitions, fallback,
                                   options->host.log, &hub->record, error) &&
               start_host(hub, options, error);
     if (ok) {
         start_client(hub, options);
-        ok = start_http(hub, options, error);
+        ok = start_http(hub, options, error) && start_rpc(hub, options, error);
     }
     if (ok)
         return hub;
@@ -144,6 +186,11 @@ struct th_http *th_embedded_http(struct th_embedded *hub)
     return hub->http;
 }
 
+int th_embedded_rpc_port(const struct th_embedded *hub)
+{
+    return hub->endpoint ? th_rpc_endpoint_port(hub->endpoint) : 0;
+}
+
 const struct th_hub_record *th_embedded_record(const struct th_embedded *hub)
 {
     return &hub->record;
@@ -153,13 +200,17 @@ bool th_embedded_stop(struct th_embedded *hub, int64_t drain_ms)
 {
     if (!hub)
         return true;
+    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     if (hub->client)
         th_client_stop(hub->client);
     if (hub->http)
         th_http_stop(hub->http);
+    stop_rpc(hub, deadline);
     th_client_free(hub->client);
-    if (!th_host_stop(hub->host, drain_ms))
+    int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
+    if (!th_host_stop(hub->host, left > 0 ? left : 0))
         return false;
+    th_rpc_hub_free(hub->rpc);
     th_flight_close(hub->flight);
     th_counters_free(hub->counters);
     free(hub);

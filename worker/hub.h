@@ -6,6 +6,7 @@
 #pragma once
 
 #include "api/http.h"
+#include "rpc/endpoint.h"
 #include "worker/host.h"
 
 struct th_embedded;
@@ -23,6 +24,8 @@ struct th_embedded_options {
     th_reuse reuse;
     bool serve;                  /* start the HTTP API with: */
     struct th_http_options http; /* address, port, key, …; gateway, client, app are filled in */
+    bool serve_rpc;              /* start the endpoint for Durable Task SDKs with: */
+    struct th_rpc_endpoint_options rpc; /* the hub is filled in */
 };
 
 /* Strings must outlive the hub. NULL: failed, see `error`. */
@@ -32,6 +35,7 @@ struct th_gateway *th_embedded_gateway(struct th_embedded *hub);
 struct th_client *th_embedded_client(struct th_embedded *hub);
 struct th_host *th_embedded_host(struct th_embedded *hub);
 struct th_http *th_embedded_http(struct th_embedded *hub); /* NULL: not served */
+int th_embedded_rpc_port(const struct th_embedded *hub);   /* 0: not served */
 const struct th_hub_record *th_embedded_record(const struct th_embedded *hub);
 
 /* False: activities are still in the application's code, see th_host_stop. */

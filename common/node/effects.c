@@ -4,7 +4,8 @@
  */
 #include "node/internal.h"
 
-#define WALK_ROWS 200 /* of one look for instances to copy forward */
+#define WALK_ROWS        200 /* of one look for instances to copy forward */
+#define WAITS_SAID_EVERY (5 * TH_SECOND)
 
 static bool fails(const struct th_actions *actions)
 {
@@ -55,6 +56,16 @@ static void fail_version(struct th_node *node, struct part *part, struct th_inst
     th_partition_ran(part->core, instance, &actions, node->now);
 }
 
+/* Programs that serve functions come and go, and many instances may wait for one of them. */
+static bool waits_often(struct th_node *node)
+{
+    const bool often = node->now - node->waited < WAITS_SAID_EVERY;
+
+    if (!often)
+        node->waited = node->now;
+    return often;
+}
+
 /* Whether the instance is to run here and now; otherwise it was failed or put back, or comes again.
  */
 static bool may_run(struct th_node *node, struct part *part, struct th_instance *instance)
@@ -74,7 +85,7 @@ static bool may_run(struct th_node *node, struct part *part, struct th_instance 
     } else if (!h->serves || h->serves(h->argument, kind, name, version)) {
         return th_partition_served(part->core, instance, node->now);
     }
-    node_say(node, TH_LOG_WARN,
+    node_say(node, waits_often(node) ? TH_LOG_DEBUG : TH_LOG_WARN,
              "instance \"%.*s\" waits: nobody here serves %s \"%.*s\", version \"%.*s\"",
              TH_PRI(th_partition_instance_id(instance)), th_function_kind_text(kind), TH_PRI(name),
              TH_PRI(version));

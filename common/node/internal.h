@@ -228,6 +228,7 @@ struct th_node {
     struct th_node_stats stats;
     struct away *away;
     uint64_t next_episode;
+    th_time waited; /* when an instance was last said to wait for a function */
 };
 
 /* ---- node.c ---- */

@@ -376,6 +376,7 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
                                    .fresh = t->outcome.fresh.items,
                                    .fresh_count = t->outcome.fresh.count,
                                    .entity = true,
+                                   .name = th_entity_name(instance_id(i)),
                                    .state = i->info.output};
         return true;
     }
@@ -386,6 +387,7 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
                                .past_count = begins ? t->outcome.past.count : i->info.event_count,
                                .fresh = t->outcome.fresh.items,
                                .fresh_count = t->outcome.fresh.count};
+    th_partition_function(i, &out->name, &out->version);
     if (begins || !history)
         return true;
     if (!i->whole) {

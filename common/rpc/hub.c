@@ -93,6 +93,15 @@ static void on_refused(void *argument, void *owner, enum th_function_kind kind, 
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 struct th_rpc_hub *th_rpc_hub_new(const struct th_rpc_hub_options *options)
 {
     struct th_rpc_hub *hub = TH_NEW(struct th_rpc_hub);
@@ -108,6 +117,7 @@ struct th_rpc_hub *th_rpc_hub_new(const struct th_rpc_hub_options *options)
     hub->dispatch = th_dispatch_new(&hooks, options->nonce);
     hub->due = TH_TIME_NONE;
     pthread_mutex_init(&hub->lock, NULL);
+    init_condition(&hub->finished);
     th_queue_init(&hub->wake);
     if (pthread_create(&hub->thread, NULL, hub_main, hub) != 0)
         abort();
@@ -130,6 +140,7 @@ void th_rpc_hub_free(struct th_rpc_hub *hub)
     pthread_join(hub->thread, NULL);
     th_dispatch_free(hub->dispatch);
     th_queue_deinit(&hub->wake);
+    pthread_cond_destroy(&hub->finished);
     pthread_mutex_destroy(&hub->lock);
     free(hub->owners);
     free(hub);
@@ -277,11 +288,25 @@ size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner
     return count;
 }
 
-void th_rpc_quiet(struct th_rpc_hub *hub)
+static bool is_busy(const struct th_rpc_hub *hub)
 {
+    struct th_dispatch_stats stats;
+    size_t under_way = hub->answers;
+    th_dispatch_get_stats(hub->dispatch, &stats);
+    for (size_t kind = 0; kind < TH_DISPATCH_KINDS; kind++)
+        under_way += stats.under_way[kind];
+    return under_way > 0;
+}
+
+void th_rpc_quiet(struct th_rpc_hub *hub, th_time deadline)
+{
+    const struct timespec until = {.tv_sec = deadline / TH_SECOND,
+                                   .tv_nsec = deadline % TH_SECOND * 1000};
     hub_lock(hub);
     hub->quiet = true;
     streams_quiet(hub);
+    while (is_busy(hub) && th_monotonic() < deadline)
+        pthread_cond_timedwait(&hub->finished, &hub->lock, &until);
     hub_unlock(hub);
 }
 

@@ -69,8 +69,9 @@ bool th_rpc_withdraw(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, u
 /* What programs are busy with, of this owner. */
 size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner);
 
-/* Programs are given nothing more; what they have they may finish. */
-void th_rpc_quiet(struct th_rpc_hub *hub);
+/* Programs are given nothing more. Blocks until they have finished what they have, or until
+ * `deadline` (monotonic). Not on a node's thread. */
+void th_rpc_quiet(struct th_rpc_hub *hub, th_time deadline);
 
 /* Activities that wait because no program takes them. */
 void th_rpc_unserved(struct th_rpc_hub *hub,

@@ -28,7 +28,8 @@ struct th_rpc_hub {
     struct th_dispatch *dispatch;
     const struct th_rpc_owner **owners;
     size_t owner_count, owner_capacity;
-    size_t answers; /* on their way to their owners */
+    size_t answers;          /* on their way to their owners */
+    pthread_cond_t finished; /* one of them arrived, or a stream is gone */
     bool quiet;
     struct stream *streams;
     th_time due; /* when the thread wakes up, monotonic; TH_TIME_NONE: only when told */

@@ -4,6 +4,7 @@
  */
 #include "rpc/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -210,6 +211,7 @@ static void close_stream(struct stream *stream, bool broken)
     hub_lock(hub);
     DL_DELETE(hub->streams, stream);
     th_dispatch_close(hub->dispatch, stream->dispatched, broken, th_monotonic());
+    pthread_cond_signal(&hub->finished);
     hub_unlock(hub);
     th_log(hub->options.log, TH_LOG_INFO, "rpc", "a program takes no more work: %s", stream->agent);
 }
