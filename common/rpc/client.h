@@ -14,27 +14,27 @@
 #include "node/command.h"
 #include "rpc/event.h"
 
-/* name, request, response. All of them are unary but StreamInstanceHistory, whose response is any
- * number of chunks. The other RPCs of the service are the dispatcher's or the service's own. */
-#define TH_RPC_CLIENT(X)                                                               \
-    X(StartInstance, create_instance_request, create_instance_response)                \
-    X(GetInstance, get_instance_request, get_instance_response)                        \
-    X(RewindInstance, rewind_instance_request, rewind_instance_response)               \
-    X(RestartInstance, restart_instance_request, restart_instance_response)            \
-    X(WaitForInstanceStart, get_instance_request, get_instance_response)               \
-    X(WaitForInstanceCompletion, get_instance_request, get_instance_response)          \
-    X(RaiseEvent, raise_event_request, raise_event_response)                           \
-    X(TerminateInstance, terminate_request, terminate_response)                        \
-    X(SuspendInstance, suspend_request, suspend_response)                              \
-    X(ResumeInstance, resume_request, resume_response)                                 \
-    X(QueryInstances, query_instances_request, query_instances_response)               \
-    X(ListInstanceIds, list_instance_ids_request, list_instance_ids_response)          \
-    X(PurgeInstances, purge_instances_request, purge_instances_response)               \
-    X(SignalEntity, signal_entity_request, signal_entity_response)                     \
-    X(GetEntity, get_entity_request, get_entity_response)                              \
-    X(QueryEntities, query_entities_request, query_entities_response)                  \
-    X(CleanEntityStorage, clean_entity_storage_request, clean_entity_storage_response) \
-    X(StreamInstanceHistory, stream_instance_history_request, history_chunk)
+/* name, the same in lower case, request. All are unary but StreamInstanceHistory, whose response is
+ * any number of chunks. The other RPCs of the service are the dispatcher's or the service's own. */
+#define TH_RPC_CLIENT(X)                                                             \
+    X(StartInstance, start_instance, create_instance_request)                        \
+    X(GetInstance, get_instance, get_instance_request)                               \
+    X(RewindInstance, rewind_instance, rewind_instance_request)                      \
+    X(RestartInstance, restart_instance, restart_instance_request)                   \
+    X(WaitForInstanceStart, wait_for_instance_start, get_instance_request)           \
+    X(WaitForInstanceCompletion, wait_for_instance_completion, get_instance_request) \
+    X(RaiseEvent, raise_event, raise_event_request)                                  \
+    X(TerminateInstance, terminate_instance, terminate_request)                      \
+    X(SuspendInstance, suspend_instance, suspend_request)                            \
+    X(ResumeInstance, resume_instance, resume_request)                               \
+    X(QueryInstances, query_instances, query_instances_request)                      \
+    X(ListInstanceIds, list_instance_ids, list_instance_ids_request)                 \
+    X(PurgeInstances, purge_instances, purge_instances_request)                      \
+    X(SignalEntity, signal_entity, signal_entity_request)                            \
+    X(GetEntity, get_entity, get_entity_request)                                     \
+    X(QueryEntities, query_entities, query_entities_request)                         \
+    X(CleanEntityStorage, clean_entity_storage, clean_entity_storage_request)        \
+    X(StreamInstanceHistory, stream_instance_history, stream_instance_history_request)
 
 struct th_rpc_method; /* of the table above */
 
@@ -64,11 +64,14 @@ struct th_rpc_exchange {
     struct th_blob **chunks;  /* StreamInstanceHistory */
     size_t chunk_count, chunk_capacity;
 
-    /* between commands: */
+    /* its own: */
+    th_time deadline;
     size_t done;                  /* commands answered so far */
     uint64_t count;               /* instances purged so far */
-    struct th_rpc_listed *listed; /* ListInstanceIds */
-    size_t listed_count;
+    struct th_rpc_listed *listed; /* ListInstanceIds: the first ones found so far, in order … */
+    size_t listed_count, listed_wanted;
+    th_time after_time; /* … behind this one */
+    struct th_str after_id;
 };
 
 /* Takes a request. `deadline`: the call's, by the wall clock; TH_TIME_NONE: none. The bytes are not
