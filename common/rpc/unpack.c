@@ -52,39 +52,40 @@ static bool is_varint(ProtobufCType type)
            type == PROTOBUF_C_TYPE_BOOL || type == PROTOBUF_C_TYPE_ENUM;
 }
 
-static enum th_wire_type wire_type_of(ProtobufCType type)
+static enum th_rpc_wire_type wire_type_of(ProtobufCType type)
 {
     if (is_varint(type)) {
-        return TH_WIRE_VARINT;
+        return TH_RPC_WIRE_VARINT;
     }
     switch (type) {
     case PROTOBUF_C_TYPE_FIXED64:
     case PROTOBUF_C_TYPE_SFIXED64:
     case PROTOBUF_C_TYPE_DOUBLE:
-        return TH_WIRE_64;
+        return TH_RPC_WIRE_64;
     case PROTOBUF_C_TYPE_FIXED32:
     case PROTOBUF_C_TYPE_SFIXED32:
     case PROTOBUF_C_TYPE_FLOAT:
-        return TH_WIRE_32;
+        return TH_RPC_WIRE_32;
     default:
-        return TH_WIRE_BYTES;
+        return TH_RPC_WIRE_BYTES;
     }
 }
 
 /* Numbers of a repeated field may come one by one, or all in one run of bytes. */
-static bool fits(const ProtobufCFieldDescriptor *field, const struct th_wire_field *found)
+static bool fits(const ProtobufCFieldDescriptor *field, const struct th_rpc_wire_field *found)
 {
-    enum th_wire_type wanted = wire_type_of(field->type);
-    return found->type == wanted || (found->type == TH_WIRE_BYTES && wanted == TH_WIRE_VARINT &&
-                                     field->label == PROTOBUF_C_LABEL_REPEATED);
+    enum th_rpc_wire_type wanted = wire_type_of(field->type);
+    return found->type == wanted ||
+           (found->type == TH_RPC_WIRE_BYTES && wanted == TH_RPC_WIRE_VARINT &&
+            field->label == PROTOBUF_C_LABEL_REPEATED);
 }
 
 static bool check_packed(struct scan *s, const ProtobufCFieldDescriptor *field, struct th_str bytes)
 {
-    struct th_wire in = th_wire_of(bytes);
+    struct th_wire in = th_rpc_wire_of(bytes);
     uint64_t number;
     while (in.at != in.end) {
-        if (!th_wire_varint(&in, &number)) {
+        if (!th_rpc_wire_varint(&in, &number)) {
             return wrong(s, field->name, "its list of numbers is cut off");
         }
         s->parts++;
@@ -121,12 +122,12 @@ static bool check_nested(struct scan *s, const ProtobufCFieldDescriptor *field, 
 }
 
 static bool check_known(struct scan *s, const ProtobufCFieldDescriptor *field,
-                        const struct th_wire_field *found)
+                        const struct th_rpc_wire_field *found)
 {
     if (!fits(field, found)) {
         return wrong(s, field->name, "it has wire type %d, which is another field's", found->type);
     }
-    if (found->type != TH_WIRE_BYTES) {
+    if (found->type != TH_RPC_WIRE_BYTES) {
         return true;
     }
     switch (field->type) {
@@ -155,11 +156,11 @@ static bool is_second(const ProtobufCMessageDescriptor *kind, const ProtobufCFie
 static bool check_message(struct scan *s, const ProtobufCMessageDescriptor *kind,
                           struct th_str bytes)
 {
-    struct th_wire in = th_wire_of(bytes);
-    struct th_wire_field found;
+    struct th_wire in = th_rpc_wire_of(bytes);
+    struct th_rpc_wire_field found;
     uint64_t seen = 0;
     while (in.at != in.end) {
-        if (!th_wire_next(&in, &found)) {
+        if (!th_rpc_wire_next(&in, &found)) {
             return wrong(s, kind->short_name, "it is cut off or malformed at byte %zu of %zu",
                          (size_t)(in.at - bytes.data), bytes.len);
         }

@@ -1,12 +1,12 @@
 #include "rpc/wire.h"
 
-struct th_wire th_wire_of(struct th_str bytes)
+struct th_wire th_rpc_wire_of(struct th_str bytes)
 {
     const char *start = bytes.data ? bytes.data : "";
     return (struct th_wire){start, start + bytes.len};
 }
 
-bool th_wire_varint(struct th_wire *in, uint64_t *out)
+bool th_rpc_wire_varint(struct th_wire *in, uint64_t *out)
 {
     uint64_t number = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
@@ -37,10 +37,10 @@ static bool take(struct th_wire *in, uint64_t len, struct th_str *out)
 static bool short_varint(struct th_wire *in, uint64_t *out)
 {
     const char *start = in->at;
-    return th_wire_varint(in, out) && in->at - start <= 5 && *out <= UINT32_MAX;
+    return th_rpc_wire_varint(in, out) && in->at - start <= 5 && *out <= UINT32_MAX;
 }
 
-bool th_wire_next(struct th_wire *in, struct th_wire_field *out)
+bool th_rpc_wire_next(struct th_wire *in, struct th_rpc_wire_field *out)
 {
     const char *start = in->at;
     uint64_t tag, number;
@@ -48,18 +48,18 @@ bool th_wire_next(struct th_wire *in, struct th_wire_field *out)
     if (!short_varint(in, &tag) || tag >> 3 == 0) {
         return false;
     }
-    *out = (struct th_wire_field){.number = (uint32_t)(tag >> 3), .type = tag & 7};
+    *out = (struct th_rpc_wire_field){.number = (uint32_t)(tag >> 3), .type = tag & 7};
     switch (out->type) {
-    case TH_WIRE_VARINT:
-        good = th_wire_varint(in, &number);
+    case TH_RPC_WIRE_VARINT:
+        good = th_rpc_wire_varint(in, &number);
         break;
-    case TH_WIRE_64:
+    case TH_RPC_WIRE_64:
         good = take(in, 8, &out->bytes);
         break;
-    case TH_WIRE_BYTES:
+    case TH_RPC_WIRE_BYTES:
         good = short_varint(in, &number) && take(in, number, &out->bytes);
         break;
-    case TH_WIRE_32:
+    case TH_RPC_WIRE_32:
         good = take(in, 4, &out->bytes);
         break;
     default:
