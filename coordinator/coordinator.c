@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "api/metrics.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "coordinator/store_kafka.h"
 #include "monitor/monitor.h"
@@ -13,6 +14,8 @@
 #include "worker/metrics.h"
 
 #define HEARD_LATELY (3 * TH_SECOND)
+
+#define RPC_PATIENCE (200 * TH_MILLISECOND) /* for calls that are being answered at a stop */
 
 struct th_coordinator {
     struct th_coordinator_options options;
@@ -27,6 +30,8 @@ struct th_coordinator {
     struct th_purge *purge;
     struct th_monitor *monitor;
     struct th_http *http;
+    struct th_rpc_hub *rpc;
+    struct th_rpc_endpoint *endpoint;
 };
 
 /* ---- the hub --------------------------------------------------------------------------------- */
@@ -172,6 +177,21 @@ static bool start_http(struct th_coordinator *c, struct th_error *error)
     return c->http != NULL;
 }
 
+static bool start_rpc(struct th_coordinator *c, struct th_error *error)
+{
+    struct th_rpc_endpoint_options rpc = c->options.rpc;
+    if (!c->options.serve_rpc)
+        return true;
+    c->rpc = th_rpc_hub_new(&(struct th_rpc_hub_options){
+        .gateway = th_host_gateway(c->host), .log = c->options.log, .nonce = th_random_system()});
+    rpc.hubs = &c->rpc;
+    rpc.hub_count = 1;
+    rpc.log = c->options.log;
+    rpc.clients_only = true;
+    c->endpoint = th_rpc_endpoint_start(&rpc, error);
+    return c->endpoint != NULL;
+}
+
 struct th_coordinator *th_coordinator_start(const struct th_coordinator_options *options,
                                             struct th_error *error)
 {
@@ -179,7 +199,8 @@ struct th_coordinator *th_coordinator_start(const struct th_coordinator_options 
     c->options = *options;
     th_member_name(c->name);
     if (ensure_hub(c, error) && start_host(c, error) && start_control(c, error) &&
-        start_client(c, error) && start_monitor(c, error) && start_http(c, error)) {
+        start_client(c, error) && start_monitor(c, error) && start_http(c, error) &&
+        start_rpc(c, error)) {
         introduce(c);
         return c;
     }
@@ -190,6 +211,11 @@ struct th_coordinator *th_coordinator_start(const struct th_coordinator_options 
 const char *th_coordinator_url(const struct th_coordinator *coordinator)
 {
     return th_http_url(coordinator->http);
+}
+
+int th_coordinator_rpc_port(const struct th_coordinator *coordinator)
+{
+    return coordinator->endpoint ? th_rpc_endpoint_port(coordinator->endpoint) : 0;
 }
 
 const struct th_hub_record *th_coordinator_hub(const struct th_coordinator *coordinator)
@@ -205,6 +231,8 @@ void th_coordinator_stop(struct th_coordinator *coordinator)
     if (c->client)
         th_client_stop(c->client);
     th_http_stop(c->http);
+    th_rpc_endpoint_stop(c->endpoint, RPC_PATIENCE);
+    th_rpc_hub_free(c->rpc);
     th_monitor_close(c->monitor);
     th_purge_stop(c->purge);
     th_client_free(c->client);

@@ -8,6 +8,7 @@
 #include "api/http.h"
 #include "control/options.h"
 #include "coordinator/purge.h"
+#include "rpc/endpoint.h"
 
 struct th_coordinator;
 
@@ -23,7 +24,9 @@ struct th_coordinator_options {
     th_reuse reuse;
     const char *url; /* that others use; NULL: where the API listens */
     struct th_purge_policy purge;
-    struct th_http_options http; /* address, port, key, …; the rest is filled in */
+    struct th_http_options http;        /* address, port, key, …; the rest is filled in */
+    bool serve_rpc;                     /* clients with an SDK, with: */
+    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hub is filled in */
 };
 
 /* Blocks while the brokers are asked. UNAVAILABLE: try again; PRECONDITION, and all others:
@@ -31,6 +34,7 @@ struct th_coordinator_options {
 struct th_coordinator *th_coordinator_start(const struct th_coordinator_options *options,
                                             struct th_error *error);
 const char *th_coordinator_url(const struct th_coordinator *coordinator);
+int th_coordinator_rpc_port(const struct th_coordinator *coordinator); /* 0: not served */
 const struct th_hub_record *th_coordinator_hub(const struct th_coordinator *coordinator);
 
 /* Whether the hub still is the one that is served; blocks. False: NOT_FOUND, it was deleted;

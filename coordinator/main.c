@@ -93,6 +93,8 @@ static void say_started(const struct th_coordinator *coordinator,
            hub->partitions);
     printf("  %-15s%s\n", "Kafka", options->place->cluster.brokers);
     printf("  %-15s%s\n", "API", th_coordinator_url(coordinator));
+    if (th_coordinator_rpc_port(coordinator))
+        printf("  %-15sport %d\n", "RPC", th_coordinator_rpc_port(coordinator));
     fflush(stdout);
 }
 

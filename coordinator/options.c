@@ -133,6 +133,14 @@ bool th_coordinator_options_of(const struct th_coordinator_program *program,
                  .port = (int)given(own->port, DEFAULT_PORT),
                  .api_key = own->key,
                  .trust_forwarded = settings->forwarded_host},
+        .serve_rpc = own->rpc_port != TH_NOT_GIVEN,
+        .rpc = {.address = own->address,
+                .port = (int)given(own->rpc_port, 0),
+                .key = own->key,
+                .certificate = own->rpc_certificate,
+                .private_key = own->rpc_key,
+                .client_ca = own->rpc_client_ca,
+                .message_bytes = (size_t)settings->max_rpc_message},
     };
     return purge_policy_of(program, &out->purge, error);
 }

@@ -11,6 +11,7 @@
 #define TH_COORDINATOR_ARGUMENTS(X)                                                              \
     X(port, COUNT, "port", 'P', "N", "TASKHUB_PORT", 65535,                                      \
       "port of the HTTP API; default 7071, 0: any free one")                                     \
+    TH_RPC_ARGUMENTS(X, "none")                                                                  \
     X(address, TEXT, "address", 0, "IP", "TASKHUB_ADDRESS", 0,                                   \
       "where to listen; default 127.0.0.1; any other needs --key")                               \
     X(key, TEXT, "key", 'k', "KEY", "TASKHUB_KEY", 0, "API key that clients have to give")       \

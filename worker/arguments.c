@@ -31,7 +31,8 @@ static struct th_arguments describe(struct th_argument_group groups[static 2],
         .summary = "run an application on a hub that many workers share",
         .text =
             "Loads the application, joins the other workers of the hub and takes its share of\n"
-            "the partitions and activities. Workers may come and go at any time: what one of them\n"
+            "the partitions and activities. Programs with a Durable Task SDK (Python, JavaScript,\n"
+            ".NET, Java, Go) connect to any of the workers, and run what is theirs. Workers may come and go at any time: what one of them\n"
             "ran, another goes on with. State lies in Kafka; Redis answers queries and can be lost.\n"
             "SIGTERM hands the partitions over at once and waits for running activities; a second\n"
             "signal ends the process.",
@@ -104,8 +105,10 @@ static void count_threads(struct th_worker_setup *setup)
 static bool check(const struct th_worker_setup *setup, struct th_error *error)
 {
     const struct th_worker_arguments *a = &setup->arguments;
-    if (!a->app)
-        return th_fail(error, TH_INVALID, "no application is given: --app APP.so");
+    if (a->isolate && !a->app)
+        return th_fail(error, TH_INVALID, "--isolate needs an application: --app APP.so");
+    if (!a->rpc_certificate != !a->rpc_key)
+        return th_fail(error, TH_INVALID, "--rpc-certificate and --rpc-key belong together");
     if (a->isolate && given(a->threads, 1) > 1)
         return th_fail(error, TH_INVALID, "--isolate has one thread for orchestrators");
     return true;
@@ -271,5 +274,13 @@ struct th_fleet_worker_options th_worker_options(struct th_worker_setup *setup,
                  .api_key = a->key,
                  .route_prefix = setup->route_prefix,
                  .trust_forwarded = s->forwarded_host},
+        .serve_rpc = true,
+        .rpc = {.address = a->address,
+                .port = (int)given(a->rpc_port, a->app ? 0 : TH_RPC_PORT),
+                .key = a->key,
+                .certificate = a->rpc_certificate,
+                .private_key = a->rpc_key,
+                .client_ca = a->rpc_client_ca,
+                .message_bytes = (size_t)s->max_rpc_message},
     };
 }

@@ -10,7 +10,9 @@
 
 #define TH_WORKER_ARGUMENTS(X)                                                                     \
     X(app, TEXT, "app", 'a', "APP.so", "TASKHUB_APP", 0,                                           \
-      "the application: a shared object built against taskhub.h")                                  \
+      "the application: a shared object built against taskhub.h; default: none, programs with an " \
+      "SDK run everything")                                                                        \
+    TH_RPC_ARGUMENTS(X, "4001 without --app, else any free one")                                   \
     X(host_json, TEXT, "host-json", 0, "DIR", "TASKHUB_HOST_JSON", 0,                              \
       "where host.json and local.settings.json lie; default: beside the application")              \
     X(port, COUNT, "port", 'P', "N", "TASKHUB_PORT", 65535,                                        \

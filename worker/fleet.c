@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "monitor/monitor.h"
 #include "provider/fleet/connect.h"
+#include "worker/fleetrpc.h"
 #include "worker/lease.h"
 #include "worker/metrics.h"
 #include "worker/shared.h"
@@ -15,8 +16,9 @@
 /* For what is under way in a partition that is given up to become durable. */
 #define RELEASE_MS 500
 /* Messages of shared activities that are taken ahead, by thread that runs them. */
-#define TAKEN_AHEAD 8
-#define LEAST_AHEAD 32
+#define TAKEN_AHEAD     8
+#define LEAST_AHEAD     32
+#define LEAST_AHEAD_RPC 256 /* programs with an SDK have threads of their own */
 
 struct th_fleet_worker {
     struct th_fleet_worker_options options;
@@ -31,8 +33,9 @@ struct th_fleet_worker {
     size_t host_count;
     struct th_spread *spread;
     struct th_client *client;
-    struct th_lease *lease;   /* NULL: the application has no orchestrators */
-    struct th_shared *shared; /* NULL: it has no activities */
+    struct th_fleet_rpc *rpc; /* NULL: programs with an SDK are not served */
+    struct th_lease *lease;   /* NULL: nothing here runs orchestrators */
+    struct th_shared *shared; /* NULL: nothing here runs activities */
     struct th_monitor *monitor;
     struct th_http_reports reports; /* the monitor's */
     struct th_http *http;
@@ -47,6 +50,11 @@ const char *th_fleet_worker_name(const struct th_fleet_worker *worker)
 struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker)
 {
     return worker->http;
+}
+
+const char *th_fleet_worker_rpc_url(const struct th_fleet_worker *worker)
+{
+    return th_fleet_rpc_url(worker->rpc);
 }
 
 struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker)
@@ -70,6 +78,7 @@ static void wake_all(struct th_fleet_worker *worker)
         th_lease_wake(lease);
     if (shared)
         th_shared_wake(shared);
+    th_fleet_rpc_look(worker->rpc, worker->control);
 }
 
 static void on_joined(void *argument, const struct th_member *member)
@@ -139,7 +148,10 @@ static bool on_goes_out(void *argument, struct th_host *host, struct th_str name
     struct th_fleet_worker *worker = argument;
     const struct th_app *app = worker->options.host.app;
     bool known = app && th_app_function_index(app, TH_FUNCTION_ACTIVITY, name) != SIZE_MAX;
+    struct th_rpc_hub *rpc = th_fleet_rpc_hub(worker->rpc);
     struct th_pool_load load;
+    if (!known && rpc && th_rpc_serves(rpc, TH_FUNCTION_ACTIVITY, name, version))
+        return false; /* programs take it from here, wherever they are connected */
     th_host_get_load(host, &load);
     return th_placement_goes_out(worker->options.placement, known, &load, others_serve, worker,
                                  name);
@@ -226,6 +238,7 @@ static struct th_host_options host_options(const struct th_fleet_worker *worker)
 {
     struct th_host_options host = worker->options.host;
     host.counters = worker->counters;
+    host.rpc = th_fleet_rpc_hub(worker->rpc);
     host.worker = worker->name;
     host.version = worker->options.default_version;
     if (!host.version && host.app)
@@ -296,9 +309,9 @@ static bool open_lease(struct th_fleet_worker *worker, struct th_error *error)
         .tick = on_tick,
     };
     const struct th_app *app = worker->options.host.app;
-    if (!app || th_app_function_count(app, TH_FUNCTION_ORCHESTRATOR) +
-                        th_app_function_count(app, TH_FUNCTION_ENTITY) ==
-                    0)
+    if (!worker->rpc && (!app || th_app_function_count(app, TH_FUNCTION_ORCHESTRATOR) +
+                                         th_app_function_count(app, TH_FUNCTION_ENTITY) ==
+                                     0))
         return true;
     struct th_lease *lease = th_lease_open(&options, error);
     __atomic_store_n(&worker->lease, lease, __ATOMIC_RELEASE);
@@ -308,21 +321,24 @@ static bool open_lease(struct th_fleet_worker *worker, struct th_error *error)
 static bool open_shared(struct th_fleet_worker *worker, struct th_error *error)
 {
     size_t ahead = (size_t)worker->options.host.activity_threads * TAKEN_AHEAD;
+    size_t least = worker->rpc ? LEAST_AHEAD_RPC : LEAST_AHEAD;
     const struct th_shared_options options = {
         .cluster = &worker->options.place->cluster,
         .log = worker->options.host.log,
         .hub = &worker->hub.record,
         .name = worker->name,
         .app = worker->options.host.app,
+        .rpc = th_fleet_rpc_hub(worker->rpc),
         .hosts = worker->hosts,
         .host_count = worker->host_count,
         .control = worker->control,
         .report = worker->report,
-        .most = ahead < LEAST_AHEAD ? LEAST_AHEAD : ahead,
+        .most = ahead < least ? least : ahead,
         .session_ms = worker->options.session_ms,
     };
-    if (!worker->options.host.app ||
-        th_app_function_count(worker->options.host.app, TH_FUNCTION_ACTIVITY) == 0)
+    if (!worker->rpc &&
+        (!worker->options.host.app ||
+         th_app_function_count(worker->options.host.app, TH_FUNCTION_ACTIVITY) == 0))
         return true;
     struct th_shared *shared = th_shared_open(&options, error);
     __atomic_store_n(&worker->shared, shared, __ATOMIC_RELEASE);
@@ -433,6 +449,40 @@ static bool start_http(struct th_fleet_worker *worker, struct th_error *error)
     return worker->http != NULL;
 }
 
+static void on_programs(void *argument)
+{
+    struct th_fleet_worker *worker = argument;
+    struct th_shared *shared = __atomic_load_n(&worker->shared, __ATOMIC_ACQUIRE);
+    if (shared)
+        th_shared_wake(shared);
+}
+
+static void make_rpc(struct th_fleet_worker *worker)
+{
+    if (!worker->options.serve_rpc)
+        return;
+    worker->rpc = th_fleet_rpc_new(&(struct th_fleet_rpc_options){
+        .hub = worker->hub.record.name,
+        .name = worker->name,
+        .log = worker->options.host.log,
+        .endpoint = worker->options.rpc,
+        .changed = on_programs,
+        .argument = worker,
+    });
+}
+
+static bool start_rpc(struct th_fleet_worker *worker, struct th_error *error)
+{
+    if (!worker->rpc)
+        return true;
+    if (!th_fleet_rpc_open(worker->rpc, th_fleet_worker_gateway(worker), error))
+        return false;
+    th_report_set_rpc(worker->report, th_fleet_rpc_url(worker->rpc));
+    th_report_publish(worker->report, true);
+    th_fleet_rpc_look(worker->rpc, worker->control);
+    return true;
+}
+
 static struct th_fleet_worker *worker_new(const struct th_fleet_worker_options *options)
 {
     struct th_fleet_worker *worker = TH_NEW(struct th_fleet_worker);
@@ -455,6 +505,7 @@ static struct th_fleet_worker *worker_new(const struct th_fleet_worker_options *
         .threads = options->host.activity_threads,
     };
     worker->report = th_report_new(&report);
+    make_rpc(worker);
     return worker;
 }
 
@@ -465,7 +516,8 @@ struct th_fleet_worker *th_fleet_worker_start(const struct th_fleet_worker_optio
     bool ok = open_control(worker, error) && start_hosts(worker, error);
     if (ok) {
         start_client(worker);
-        ok = open_shared(worker, error) && open_lease(worker, error) && start_http(worker, error);
+        ok = start_rpc(worker, error) && open_shared(worker, error) && open_lease(worker, error) &&
+             start_http(worker, error);
     }
     if (ok)
         return worker;
@@ -505,6 +557,7 @@ static void worker_free(struct th_fleet_worker *worker)
     th_report_free(worker->report);
     th_counters_free(worker->counters);
     th_spread_free(worker->spread);
+    th_fleet_rpc_free(worker->rpc);
     pthread_mutex_destroy(&worker->lock);
     free(worker->providers);
     free(worker->hosts);
@@ -520,7 +573,10 @@ bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
     th_lease_leave(worker->lease);
     th_shared_leave(worker->shared);
     close_doors(worker);
-    bool ended = stop_hosts(worker, drain_ms);
+    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
+    th_fleet_rpc_close(worker->rpc, deadline);
+    int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
+    bool ended = stop_hosts(worker, left > 0 ? left : 0);
     if (!ended) { /* their threads may still come back */
         th_control_close(worker->control);
         return false;

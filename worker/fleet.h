@@ -12,6 +12,7 @@
 
 #include "api/http.h"
 #include "control/options.h"
+#include "rpc/endpoint.h"
 #include "worker/host.h"
 #include "worker/placement.h"
 
@@ -29,6 +30,8 @@ struct th_fleet_worker_options {
     th_reuse reuse;
     void *argument;
     void (*exhausted)(void *argument, const char *reason); /* as th_host_options; any thread */
+    bool serve_rpc;                     /* the endpoint for programs with an SDK, with: */
+    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hub is filled in */
     struct th_http_options http; /* port (or TH_HTTP_CLOSED), address, key, …; the rest is filled
           in */
 };
@@ -41,6 +44,8 @@ struct th_fleet_worker *th_fleet_worker_start(const struct th_fleet_worker_optio
 
 const char *th_fleet_worker_name(const struct th_fleet_worker *worker);
 struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker); /* NULL: it has none */
+/* Where its endpoint for programs with an SDK is; NULL: it has none. */
+const char *th_fleet_worker_rpc_url(const struct th_fleet_worker *worker);
 struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker);
 
 /*

@@ -69,6 +69,8 @@ static bool load_apart(struct program *program, struct th_error *error)
 
 static bool load(struct program *program, struct th_error *error)
 {
+    if (!program->setup.arguments.app)
+        return true;
     if (program->setup.arguments.isolate)
         return load_apart(program, error);
     program->app = program->loaded = th_app_load(program->setup.arguments.app, error);
@@ -183,15 +185,21 @@ static void print_banner(const struct program *program, struct th_fleet_worker *
 {
     struct th_http *http = th_fleet_worker_http(worker);
     const char *url = http ? th_http_url(http) : NULL;
+    const char *application = program->setup.arguments.app;
     printf("Taskhub " TASKHUB_VERSION " works on hub %s with %s\n", program->setup.hub,
-           program->setup.arguments.app);
+           application ? application : "programs that connect to it");
     printf("  %-15s%s\n", "worker", th_fleet_worker_name(worker));
     printf("  %-15s%" PRIu32 " in all\n", "partitions", program->hub.record.partitions);
     printf("  %-15s%s\n", "Kafka", program->setup.place.cluster.brokers);
     if (url)
         printf("  %-15s%s\n", "API", url);
-    print_names("orchestrators", th_app_orchestrator_names(program->app));
-    print_names("activities", th_app_activity_names(program->app));
+    if (th_fleet_worker_rpc_url(worker))
+        printf("  %-15s%s\n", "RPC", th_fleet_worker_rpc_url(worker));
+    if (program->app) {
+        print_names("orchestrators", th_app_orchestrator_names(program->app));
+        print_names("activities", th_app_activity_names(program->app));
+        print_names("entities", th_app_entity_names(program->app));
+    }
     fflush(stdout);
 }
 

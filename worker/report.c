@@ -39,7 +39,7 @@ struct th_report {
     struct th_report_options options;
     struct th_control *control;
     char host_name[65];
-    char *url;
+    char *url, *rpc;
     th_time started;
     pthread_mutex_t lock; /* guards what follows */
     bool drains;
@@ -84,6 +84,7 @@ void th_report_free(struct th_report *report)
     pthread_mutex_destroy(&report->lock);
     free(report->houses);
     free(report->parts);
+    free(report->rpc);
     free(report->url);
     free(report);
 }
@@ -101,6 +102,14 @@ void th_report_set_hosts(struct th_report *report, struct th_host *const *hosts,
         report->houses[i] = (struct house){
             .report = report, .host = hosts[i], .index = i, .answered = th_monotonic()};
     report->house_count = count;
+    pthread_mutex_unlock(&report->lock);
+}
+
+void th_report_set_rpc(struct th_report *report, const char *url)
+{
+    pthread_mutex_lock(&report->lock);
+    free(report->rpc);
+    report->rpc = th_str_dup(th_str_of(url));
     pthread_mutex_unlock(&report->lock);
 }
 
@@ -217,6 +226,7 @@ static uint64_t publish(struct th_report *report, bool at_once)
         .format = TH_RECORD_FORMAT,
         .started = report->started,
         .url = th_str_of(report->url),
+        .rpc = th_str_of(report->rpc),
         .application = th_str_of(report->options.application),
         .threads = report->options.threads,
         .draining = report->drains,

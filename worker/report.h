@@ -27,6 +27,7 @@ void th_report_free(struct th_report *report);
 void th_report_set_control(struct th_report *report, struct th_control *control);
 void th_report_set_hosts(struct th_report *report, struct th_host *const *hosts, size_t count);
 void th_report_set_url(struct th_report *report, const char *url); /* copied */
+void th_report_set_rpc(struct th_report *report, const char *url); /* copied */
 void th_report_drains(struct th_report *report);
 
 /* Says what is known now; as th_control_publish. 0: there is no control yet. */

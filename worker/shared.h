@@ -27,6 +27,7 @@ struct th_shared_options {
     const struct th_hub_record *hub;
     const char *name; /* of this worker */
     const struct th_app *app;
+    struct th_rpc_hub *rpc; /* its programs run what the application does not have; NULL: none */
     struct th_host *const *hosts;
     size_t host_count;
     struct th_control *control;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "model/codec.h"
+#include "rpc/hub.h"
 
 /* A worker that was never seen is believed to have existed for so long; heartbeats are on their
  * way. */
@@ -253,6 +254,13 @@ void shared_look_at_held(struct th_shared *shared)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+static bool serves(const struct th_shared *shared, struct th_str function, struct th_str version)
+{
+    const struct th_shared_options *o = &shared->options;
+    return (o->app && th_app_function_index(o->app, TH_FUNCTION_ACTIVITY, function) != SIZE_MAX) ||
+           (o->rpc && th_rpc_serves(o->rpc, TH_FUNCTION_ACTIVITY, function, version));
+}
+
 static void dispatch(struct th_shared *shared, struct activities *part, int64_t offset,
                      th_time arrived, struct th_blob *blob)
 {
@@ -265,7 +273,7 @@ static void dispatch(struct th_shared *shared, struct activities *part, int64_t 
         return;
     }
     struct th_str function = decoded.event.name;
-    if (th_app_function_index(shared->options.app, TH_FUNCTION_ACTIVITY, function) != SIZE_MAX) {
+    if (serves(shared, function, decoded.event.version)) {
         run(shared, part, offset, arrived, blob);
         return;
     }

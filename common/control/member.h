@@ -73,33 +73,34 @@ enum th_member_kind {
     X(2, name, STR, "of the function")       \
     X(3, waiting, U64, "how many")
 
-#define TH_MEMBER_FIELDS(X)                                                     \
-    X(1, serial, U64, "counts what this process has said; control sets it")     \
-    X(2, kind, U32, "enum th_member_kind")                                      \
-    X(3, name, STR, "of this start of the process; no spaces")                  \
-    X(4, incarnation, U64, "of the hub; control sets it")                       \
-    X(5, host, STR, "host name")                                                \
-    X(6, pid, U32, "process id there")                                          \
-    X(7, version, STR, "of the program")                                        \
-    X(8, format, U32, "of the records it writes")                               \
-    X(9, started, TIME, "by its own clock")                                     \
-    X(10, url, STR, "of its HTTP port; absent: none")                           \
-    X(11, application, STR, "file name; absent: none")                          \
-    X(12, threads, U32, "activities it runs at a time")                         \
-    X(13, running, U64, "activities under way")                                 \
-    X(14, waiting, U64, "activities that wait for a thread")                    \
-    X(15, draining, U32, "1: it ends as soon as what runs here has ended")      \
-    X(16, functions, FUNCTIONS, "what it serves")                               \
-    X(17, partitions, PARTITIONS, "instance partitions it owns or wants")       \
-    X(18, activities, ACTIVITIES, "activity partitions it consumes")            \
-    X(19, left, LEFT, "activities of partitions it had")                        \
-    X(20, unserved, UNSERVED, "work for functions that nobody serves")          \
-    X(21, handed, U64, "activities that run on for instance partitions it had") \
-    X(22, episodes, U64, "since the start, as the next two")                    \
-    X(23, records, U64, "appended")                                             \
-    X(24, activities_run, U64, "attempts that have ended")                      \
-    X(25, ended, U32, "1: its last word; control sets it")                      \
-    X(40, queued_since, TIME, "arrival here of the activity that waits longest for a thread")
+#define TH_MEMBER_FIELDS(X)                                                                   \
+    X(1, serial, U64, "counts what this process has said; control sets it")                   \
+    X(2, kind, U32, "enum th_member_kind")                                                    \
+    X(3, name, STR, "of this start of the process; no spaces")                                \
+    X(4, incarnation, U64, "of the hub; control sets it")                                     \
+    X(5, host, STR, "host name")                                                              \
+    X(6, pid, U32, "process id there")                                                        \
+    X(7, version, STR, "of the program")                                                      \
+    X(8, format, U32, "of the records it writes")                                             \
+    X(9, started, TIME, "by its own clock")                                                   \
+    X(10, url, STR, "of its HTTP port; absent: none")                                         \
+    X(11, application, STR, "file name; absent: none")                                        \
+    X(12, threads, U32, "activities it runs at a time")                                       \
+    X(13, running, U64, "activities under way")                                               \
+    X(14, waiting, U64, "activities that wait for a thread")                                  \
+    X(15, draining, U32, "1: it ends as soon as what runs here has ended")                    \
+    X(16, functions, FUNCTIONS, "what it serves")                                             \
+    X(17, partitions, PARTITIONS, "instance partitions it owns or wants")                     \
+    X(18, activities, ACTIVITIES, "activity partitions it consumes")                          \
+    X(19, left, LEFT, "activities of partitions it had")                                      \
+    X(20, unserved, UNSERVED, "work for functions that nobody serves")                        \
+    X(21, handed, U64, "activities that run on for instance partitions it had")               \
+    X(22, episodes, U64, "since the start, as the next two")                                  \
+    X(23, records, U64, "appended")                                                           \
+    X(24, activities_run, U64, "attempts that have ended")                                    \
+    X(25, ended, U32, "1: its last word; control sets it")                                    \
+    X(40, queued_since, TIME, "arrival here of the activity that waits longest for a thread") \
+    X(41, rpc, STR, "URL of its endpoint for SDKs, where others take work; absent: none")
 
 #define TH_MEMBER_C_U32(field)  uint32_t field;
 #define TH_MEMBER_C_U64(field)  uint64_t field;

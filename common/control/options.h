@@ -21,6 +21,17 @@
       "error, warn, info or debug; default info")                                             \
     X(log_json, FLAG, "log-json", 0, NULL, "TASKHUB_LOG_JSON", 0, "log lines as JSON")
 
+/* Of those that programs with a Durable Task SDK connect to. `port_words`: the default. */
+#define TH_RPC_ARGUMENTS(X, port_words)                                                      \
+    X(rpc_port, COUNT, "rpc-port", 0, "N", "TASKHUB_RPC_PORT", 65535,                        \
+      "port for programs with a Durable Task SDK; 0: any free one; default " port_words)     \
+    X(rpc_certificate, TEXT, "rpc-certificate", 0, "FILE", "TASKHUB_RPC_CERTIFICATE", 0,     \
+      "PEM: TLS on that port; needs --rpc-key")                                              \
+    X(rpc_key, TEXT, "rpc-key", 0, "FILE", "TASKHUB_RPC_KEY", 0, "PEM: its private key")     \
+    X(rpc_client_ca, TEXT, "rpc-client-ca", 0, "FILE", "TASKHUB_RPC_CLIENT_CA", 0,           \
+      "PEM: whoever connects needs a certificate signed by one of these, and other workers " \
+      "have theirs by them")
+
 struct th_fleet_options {
     TH_FLEET_ARGUMENTS(TH_ARGUMENT_FIELD)
 };

@@ -25,6 +25,7 @@ struct answer {
     struct th_dispatch_key key;
     struct th_actions actions;
     struct th_activity_answer activity;
+    void *raw;                            /* the message, whichever it is */
     const OrchestratorResponse *response; /* an orchestrator's */
     const EntityBatchResult *batch;       /* an entity's */
 
@@ -49,7 +50,7 @@ static struct th_dispatch_key key_of(enum th_function_kind kind, const char *tok
 
 static bool read_orchestrator(struct answer *a, struct th_str bytes, struct th_error *error)
 {
-    const OrchestratorResponse *r =
+    const OrchestratorResponse *r = a->raw =
         th_rpc_unpack(&a->arena, &orchestrator_response__descriptor, bytes, error);
     if (!r)
         return false;
@@ -60,7 +61,7 @@ static bool read_orchestrator(struct answer *a, struct th_str bytes, struct th_e
 
 static bool read_activity(struct answer *a, struct th_str bytes, struct th_error *error)
 {
-    const ActivityResponse *r =
+    const ActivityResponse *r = a->raw =
         th_rpc_unpack(&a->arena, &activity_response__descriptor, bytes, error);
     if (!r)
         return false;
@@ -71,7 +72,7 @@ static bool read_activity(struct answer *a, struct th_str bytes, struct th_error
 
 static bool read_entity(struct answer *a, struct th_str bytes, struct th_error *error)
 {
-    const EntityBatchResult *r =
+    const EntityBatchResult *r = a->raw =
         th_rpc_unpack(&a->arena, &entity_batch_result__descriptor, bytes, error);
     if (!r)
         return false;
@@ -123,6 +124,19 @@ static void understand(struct answer *a, struct th_error *error)
 
 /* ---- from the dispatcher to the owner -------------------------------------------------------- */
 
+/* Lock held. A relay's: as it came. */
+static void send_on(struct th_rpc_hub *hub, const struct th_dispatch_found *found,
+                    const struct answer *a)
+{
+    const struct th_rpc_owner *owner = found->owner;
+    bool last = !(a->response && a->response->is_partial);
+    uint64_t ticket = found->ticket;
+    enum th_function_kind kind = found->kind;
+    if (last)
+        th_dispatch_take(hub->dispatch, &a->key, th_monotonic());
+    owner->answered(owner->argument, ticket, kind, a->raw, last);
+}
+
 /* Lock held. Whether there is something for the owner. */
 static bool take(struct th_rpc_hub *hub, struct answer *a)
 {
@@ -131,6 +145,10 @@ static bool take(struct th_rpc_hub *hub, struct answer *a)
     th_time now = th_monotonic();
     if (!th_dispatch_find(hub->dispatch, &a->key, &found))
         return false;
+    if (((const struct th_rpc_owner *)found.owner)->answered) {
+        send_on(hub, &found, a);
+        return false;
+    }
     if ((r && r->requires_history) || (a->batch && a->batch->requires_state)) {
         th_dispatch_abandon(hub->dispatch, &a->key, now); /* it is sent as a whole again */
         return false;
@@ -206,11 +224,11 @@ static void on_abandon(struct th_grpc_call *call, struct th_blob *message)
     struct th_error error = {.code = TH_OK};
     if (!route)
         return;
-    /* The three requests are alike: one field, the token. */
+    /* The three requests are alike: one field, the token; and so is what is to be done. */
     const AbandonOrchestrationTaskRequest *r = th_rpc_unpack(
         &arena, &abandon_orchestration_task_request__descriptor, th_blob_view(message), &error);
     if (r && r->completion_token[0] != '\0') {
-        const struct th_dispatch_key key = key_of(route->kind, r->completion_token, "", -1);
+        const struct th_dispatch_key key = key_of(0, r->completion_token, "", -1);
         hub_lock(route->hub);
         th_dispatch_abandon(route->hub->dispatch, &key, th_monotonic());
         hub_unlock(route->hub);

@@ -27,10 +27,11 @@
 #define FIRST_KIND TH_FUNCTION_ORCHESTRATOR
 #define LAST_KIND  TH_FUNCTION_ENTITY
 
-/* Kind, name and version, as one key. */
+/* Kind, whether it is relayed, name and version, as one key. */
 struct line {
     UT_hash_handle hh; /* th_dispatch.lines */
     enum th_function_kind kind;
+    bool relayed;
     struct th_str name, version;
     size_t streams; /* that take from it */
     size_t items;   /* that belong to it, wherever they are */
@@ -95,18 +96,18 @@ struct th_dispatch {
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-static char *line_key(struct th_buffer *out, enum th_function_kind kind, struct th_str name,
-                      struct th_str version)
+#define KEY_NAME 2 /* where the name begins in the key */
+
+static void line_key(struct th_buffer *out, const struct th_dispatch_work *work)
 {
-    th_buffer_format(out, "%u ", (unsigned)kind);
-    th_buffer_str(out, name);
+    th_buffer_format(out, "%u%c", (unsigned)work->kind, work->relayed ? 'r' : 'o');
+    th_buffer_str(out, work->name);
     th_buffer_add(out, "", 1);
-    th_buffer_str(out, version);
-    return out->data;
+    th_buffer_str(out, work->version);
 }
 
-static bool takes(const struct th_dispatch_stream *stream, enum th_function_kind kind,
-                  struct th_str name, struct th_str version)
+static bool takes_function(const struct th_dispatch_stream *stream, enum th_function_kind kind,
+                           struct th_str name, struct th_str version)
 {
     const struct th_dispatch_filter *filter = &stream->options.filters[kind];
     if (stream->quiet || filter->everything)
@@ -129,30 +130,36 @@ bool th_dispatch_serves(const struct th_dispatch *d, enum th_function_kind kind,
 {
     const struct th_dispatch_stream *stream;
     DL_FOREACH(d->streams, stream)
-        if (takes(stream, kind, name, version))
+        if (takes_function(stream, kind, name, version))
             return true;
     return false;
 }
 
-static struct line *line_of(struct th_dispatch *d, enum th_function_kind kind, struct th_str name,
-                            struct th_str version)
+static bool takes(const struct th_dispatch_stream *stream, const struct line *line)
+{
+    return !(line->relayed && stream->options.relay) &&
+           takes_function(stream, line->kind, line->name, line->version);
+}
+
+static struct line *line_of(struct th_dispatch *d, const struct th_dispatch_work *work)
 {
     TH_BUFFER key = {0};
     struct line *line;
     const struct th_dispatch_stream *stream;
-    line_key(&key, kind, name, version);
+    line_key(&key, work);
     HASH_FIND(hh, d->lines, key.data, key.len, line);
     if (line)
         return line;
     line = th_alloc(sizeof *line + key.len + 1);
-    line->kind = kind;
+    line->kind = work->kind;
+    line->relayed = work->relayed;
     line->key_len = key.len;
     memcpy(line->key, key.data, key.len);
-    line->name = th_str_n(line->key + 2, name.len);
-    if (th_str_present(version))
-        line->version = th_str_n(line->key + 2 + name.len + 1, version.len);
+    line->name = th_str_n(line->key + KEY_NAME, work->name.len);
+    if (th_str_present(work->version))
+        line->version = th_str_n(line->key + KEY_NAME + work->name.len + 1, work->version.len);
     DL_FOREACH(d->streams, stream)
-        line->streams += takes(stream, kind, line->name, line->version);
+        line->streams += takes(stream, line);
     HASH_ADD_KEYPTR(hh, d->lines, line->key, line->key_len, line);
     return line;
 }
@@ -254,8 +261,7 @@ static struct item *oldest_for(const struct th_dispatch *d, const struct th_disp
     struct item *oldest = NULL;
     for (const struct line *line = d->lines; line; line = line->hh.next)
         if (line->waiting && has_room(stream, line->kind) &&
-            (!oldest || line->waiting->number < oldest->number) &&
-            takes(stream, line->kind, line->name, line->version))
+            (!oldest || line->waiting->number < oldest->number) && takes(stream, line))
             oldest = line->waiting;
     return oldest;
 }
@@ -322,7 +328,7 @@ static struct item *item_new(struct th_dispatch *d, const struct th_dispatch_wor
     item->brief = work->brief;
     memcpy(item->text, work->instance_id.data, work->instance_id.len);
     item->instance_id = th_str_n(item->text, work->instance_id.len);
-    item->line = line_of(d, work->kind, work->name, work->version);
+    item->line = line_of(d, work);
     item->line->items++;
     HASH_ADD(hh, d->items, number, sizeof item->number, item);
     HASH_ADD(by_owner, d->owned, owner, sizeof item->owner, item);
@@ -335,7 +341,7 @@ static void place(struct th_dispatch *d, struct item *item, th_time now)
     struct line *line = item->line;
     struct room *room;
     DL_FOREACH(d->rooms[line->kind], room) {
-        if (!takes(room->stream, line->kind, line->name, line->version))
+        if (!takes(room->stream, line))
             continue;
         DL_DELETE(d->rooms[line->kind], room);
         DL_APPEND(d->rooms[line->kind], room);
@@ -345,10 +351,10 @@ static void place(struct th_dispatch *d, struct item *item, th_time now)
     line_up(d, item);
 }
 
-/* What nobody takes: episodes go back to their owners. */
+/* What nobody takes goes back to its owner, but for activities of this process. */
 static void give_back(struct th_dispatch *d, struct line *line)
 {
-    if (line->kind == TH_FUNCTION_ACTIVITY)
+    if (line->kind == TH_FUNCTION_ACTIVITY && !line->relayed)
         return;
     line->items++; /* stays until all are out */
     while (line->waiting) {
@@ -443,7 +449,7 @@ static void copy_filter(struct th_arena *arena, struct th_dispatch_filter *filte
 static void count_taker(struct th_dispatch *d, const struct th_dispatch_stream *stream, int by)
 {
     for (struct line *line = d->lines; line; line = line->hh.next)
-        if (takes(stream, line->kind, line->name, line->version))
+        if (takes(stream, line))
             line->streams += (size_t)by;
 }
 
@@ -581,7 +587,7 @@ static struct item *find_instance(const struct th_dispatch *d, const struct th_d
 static struct item *find(struct th_dispatch *d, const struct th_dispatch_key *key)
 {
     struct item *item = key->token.len > 0 ? find_token(d, key->token) : find_instance(d, key);
-    bool good = item && item->line->kind == key->kind;
+    bool good = item && (key->kind == 0 || item->line->kind == key->kind);
     d->stats.stale += !good;
     return good ? item : NULL;
 }
@@ -678,6 +684,33 @@ th_time th_dispatch_step(struct th_dispatch *d, th_time now)
     break_silence(d, now);
     give_all_back(d);
     return th_dispatch_deadline(d);
+}
+
+static void add_functions(struct th_arena *arena, struct th_dispatch_filter *out,
+                          const struct th_dispatch_filter *more)
+{
+    struct th_dispatch_function *all =
+        TH_ARENA_ARRAY(arena, struct th_dispatch_function, out->count + more->count);
+    struct th_dispatch_filter added = *more;
+    copy_filter(arena, &added);
+    if (out->count > 0)
+        memcpy(all, out->functions, out->count * sizeof *all);
+    if (more->count > 0)
+        memcpy(all + out->count, added.functions, more->count * sizeof *all);
+    out->functions = all;
+    out->count += more->count;
+    out->everything |= more->everything;
+}
+
+void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
+                           struct th_dispatch_filter out[TH_DISPATCH_KINDS])
+{
+    const struct th_dispatch_stream *stream;
+    memset(out, 0, TH_DISPATCH_KINDS * sizeof *out);
+    DL_FOREACH(d->streams, stream)
+        for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++)
+            if (!stream->quiet && !stream->options.relay)
+                add_functions(arena, &out[kind], &stream->options.filters[kind]);
 }
 
 void th_dispatch_unserved(const struct th_dispatch *d,

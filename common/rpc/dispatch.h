@@ -35,6 +35,7 @@ struct th_dispatch_work {
     struct th_str instance_id;
     int32_t task_id;       /* of an activity; -1 */
     size_t operations;     /* of a batch; for th_dispatch_found */
+    bool relayed;          /* it comes from another process: not to be relayed once more */
     struct th_blob *blob;  /* what is sent, without the token */
     struct th_blob *brief; /* … to streams that fetch the rest themselves; NULL: the same */
 };
@@ -59,6 +60,7 @@ struct th_dispatch_stream_options {
     struct th_dispatch_filter filters[TH_DISPATCH_KINDS];
     uint32_t most[TH_DISPATCH_KINDS]; /* at a time; 0: any number */
     bool brief;                       /* is sent the brief form */
+    bool relay;                       /* it is another process, which has streams of its own */
 };
 
 struct th_dispatch_token {
@@ -70,8 +72,8 @@ struct th_dispatch_hooks {
     /* Sends an item. False: the stream takes no more until th_dispatch_writable. */
     bool (*send)(void *argument, void *user, struct th_blob *blob, struct th_str token);
     bool (*ping)(void *argument, void *user); /* the stream was silent for a while; as `send` */
-    /* No stream takes this function any more. Episodes and batches only, which are forgotten;
-     * activities wait here. */
+    /* No stream takes this function any more, so it is forgotten here. Activities wait instead, but
+     * for those that are relayed. */
     void (*back)(void *argument, void *owner, enum th_function_kind kind, uint64_t ticket);
     /* Programs broke off their stream each time they were sent this; it is forgotten. */
     void (*refused)(void *argument, void *owner, enum th_function_kind kind, uint64_t ticket,
@@ -120,7 +122,7 @@ void th_dispatch_quiet(struct th_dispatch *d, struct th_dispatch_stream *stream,
 /* What an answer is for. By the token; programs of older SDKs give none (it is empty), then by the
  * instance, and of an activity its task. */
 struct th_dispatch_key {
-    enum th_function_kind kind;
+    enum th_function_kind kind; /* 0: any, with a token */
     struct th_str token, instance_id;
     int32_t task_id; /* -1 but for an activity */
 };
@@ -150,6 +152,10 @@ bool th_dispatch_abandon(struct th_dispatch *d, const struct th_dispatch_key *ke
  * change what is due: ask again after every other call. */
 th_time th_dispatch_step(struct th_dispatch *d, th_time now);
 th_time th_dispatch_deadline(const struct th_dispatch *d);
+
+/* Which functions streams take that are no relays, in `arena`; the same one perhaps twice. */
+void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
+                           struct th_dispatch_filter out[TH_DISPATCH_KINDS]);
 
 /* Functions of which work waits, and how much, that no stream takes. */
 void th_dispatch_unserved(const struct th_dispatch *d,

@@ -86,9 +86,9 @@ static const struct own {
     {"CompleteWorkflowTask", &completion_handler, TH_FUNCTION_ORCHESTRATOR, true},
     {"CompleteActivityTask", &completion_handler, TH_FUNCTION_ACTIVITY, true},
     {"CompleteEntityTask", &completion_handler, TH_FUNCTION_ENTITY, true},
-    {"AbandonTaskOrchestratorWorkItem", &abandon_handler, TH_FUNCTION_ORCHESTRATOR, true},
-    {"AbandonTaskActivityWorkItem", &abandon_handler, TH_FUNCTION_ACTIVITY, true},
-    {"AbandonTaskEntityWorkItem", &abandon_handler, TH_FUNCTION_ENTITY, true},
+    {"AbandonTaskOrchestratorWorkItem", &abandon_handler, 0, true},
+    {"AbandonTaskActivityWorkItem", &abandon_handler, 0, true},
+    {"AbandonTaskEntityWorkItem", &abandon_handler, 0, true},
 };
 
 static char *path_of(const char *name)

@@ -80,6 +80,10 @@ static void on_refused(void *argument, void *owner, enum th_function_kind kind, 
 {
     const struct th_rpc_owner *o = owner;
     struct th_arena arena = {0};
+    if (!o->ran) { /* a relay's: the process that it comes from finds out, too */
+        o->back(o->argument, ticket);
+        return;
+    }
     if (kind == TH_FUNCTION_ACTIVITY) {
         const struct th_activity_answer answer = {.token = ticket,
                                                   .failure = too_large(&arena, bytes)};
@@ -161,10 +165,15 @@ bool hub_has(const struct th_rpc_hub *hub, const struct th_rpc_owner *owner)
     return place_of(hub, owner) < hub->owner_count;
 }
 
-void hub_served(struct th_rpc_hub *hub)
+void hub_changed(struct th_rpc_hub *hub, bool more)
 {
-    for (size_t i = 0; i < hub->owner_count; i++)
-        hub->owners[i]->served(hub->owners[i]->argument);
+    for (size_t i = 0; i < hub->owner_count; i++) {
+        const struct th_rpc_owner *owner = hub->owners[i];
+        if (more && owner->served)
+            owner->served(owner->argument);
+        if (owner->changed)
+            owner->changed(owner->argument);
+    }
 }
 
 void th_rpc_join(struct th_rpc_hub *hub, const struct th_rpc_owner *owner)
@@ -278,6 +287,72 @@ bool th_rpc_withdraw(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, u
     bool back = th_dispatch_withdraw(hub->dispatch, owner, TH_FUNCTION_ACTIVITY, token);
     hub_unlock(hub);
     return back;
+}
+
+/* ---- a relay's ------------------------------------------------------------------------------- */
+
+static struct th_str started_name(const HistoryEvent *const *events, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (events[i]->event_type_case == HISTORY_EVENT__EVENT_TYPE_EXECUTION_STARTED)
+            return th_str_of(events[i]->execution_started->name);
+    return TH_STR_ABSENT;
+}
+
+static bool read_item(const WorkItem *item, struct th_dispatch_work *work)
+{
+    const OrchestratorRequest *o = item->orchestrator_request;
+    const ActivityRequest *a = item->activity_request;
+    switch (item->request_case) {
+    case WORK_ITEM__REQUEST_ORCHESTRATOR_REQUEST:
+        work->kind = TH_FUNCTION_ORCHESTRATOR;
+        work->instance_id = th_str_of(o->instance_id);
+        work->name = started_name((const HistoryEvent *const *)o->past_events, o->n_past_events);
+        if (!th_str_present(work->name))
+            work->name = started_name((const HistoryEvent *const *)o->new_events, o->n_new_events);
+        return true;
+    case WORK_ITEM__REQUEST_ACTIVITY_REQUEST:
+        work->kind = TH_FUNCTION_ACTIVITY;
+        work->name = th_str_of(a->name);
+        work->version = th_rpc_value_of(a->version);
+        work->task_id = a->task_id;
+        if (a->orchestration_instance)
+            work->instance_id = th_str_of(a->orchestration_instance->instance_id);
+        return true;
+    case WORK_ITEM__REQUEST_ENTITY_REQUEST_V2:
+        work->kind = TH_FUNCTION_ENTITY;
+        work->instance_id = th_str_of(item->entity_request_v2->instance_id);
+        work->name = th_entity_name(work->instance_id);
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool th_rpc_relay(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, uint64_t ticket,
+                  struct th_blob *item, struct th_error *error)
+{
+    TH_ARENA arena = {0};
+    struct th_dispatch_work work = {
+        .owner = (void *)owner, .ticket = ticket, .task_id = -1, .relayed = true, .blob = item};
+    const WorkItem *unpacked =
+        th_rpc_unpack(&arena, &work_item__descriptor, th_blob_view(item), error);
+    if (unpacked && read_item(unpacked, &work)) {
+        add(hub, &work);
+        return true;
+    }
+    th_blob_unref(item);
+    return unpacked ? th_fail(error, TH_INVALID, "a work item of no kind that is known") : false;
+}
+
+struct th_blob *th_rpc_functions(struct th_rpc_hub *hub)
+{
+    TH_ARENA arena = {0};
+    struct th_dispatch_filter filters[TH_DISPATCH_KINDS];
+    hub_lock(hub);
+    th_dispatch_functions(hub->dispatch, &arena, filters);
+    hub_unlock(hub);
+    return stream_request(&arena, filters);
 }
 
 size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner)

@@ -25,8 +25,14 @@ struct th_rpc_owner {
     void (*back)(void *argument, uint64_t episode);
     /* An activity's result, as `ran`. */
     void (*done)(void *argument, struct th_arena *arena, const struct th_activity_answer *answer);
-    /* More functions are served than before. */
+    /* More functions are served than before; NULL: it does not care. */
     void (*served)(void *argument);
+    /* Of a relay (relay.h), in place of `ran` and `done`: an answer as it came, an
+     * OrchestratorResponse, ActivityResponse or EntityBatchResult. `last`: no other part follows.
+     */
+    void (*answered)(void *argument, uint64_t ticket, enum th_function_kind kind, void *response,
+                     bool last);
+    void (*changed)(void *argument); /* th_rpc_functions has changed; NULL: it does not care */
 };
 
 struct th_rpc_hub_options {
@@ -68,6 +74,17 @@ void th_rpc_activity_canceled(struct th_rpc_hub *hub, const struct th_rpc_owner 
 bool th_rpc_withdraw(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, uint64_t token);
 /* What programs are busy with, of this owner. */
 size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner);
+
+/* ---- for a relay ---- */
+
+/* Puts in a work item of another process, `item`, whose bytes end with that process's token (it is
+ * taken over). False: INVALID, it is none. */
+bool th_rpc_relay(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, uint64_t ticket,
+                  struct th_blob *item, struct th_error *error);
+/* What the programs here take, as a packed GetWorkItemsRequest. NULL: there are none. */
+struct th_blob *th_rpc_functions(struct th_rpc_hub *hub);
+
+/* ---- stopping, and looks ---- */
 
 /* Programs are given nothing more. Blocks until they have finished what they have, or until
  * `deadline` (monotonic). Not on a node's thread. */

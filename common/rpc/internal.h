@@ -44,7 +44,7 @@ struct route {
     struct th_rpc_endpoint *endpoint;
     struct th_rpc_hub *hub;
     size_t index;                       /* of the method */
-    enum th_function_kind kind;         /* of Complete… and Abandon… */
+    enum th_function_kind kind;         /* of Complete… */
     const struct th_rpc_method *client; /* of a client's call */
 };
 
@@ -53,7 +53,8 @@ struct route {
 void hub_lock(struct th_rpc_hub *hub);
 /* Also sees to it that what is due by now is done in time. */
 void hub_unlock(struct th_rpc_hub *hub);
-void hub_served(struct th_rpc_hub *hub); /* lock held: tells the owners */
+/* Lock held: tells the owners that a stream came or went. */
+void hub_changed(struct th_rpc_hub *hub, bool more);
 /* Lock held: whether this owner is (still) here. */
 bool hub_has(const struct th_rpc_hub *hub, const struct th_rpc_owner *owner);
 
@@ -62,6 +63,9 @@ bool hub_has(const struct th_rpc_hub *hub, const struct th_rpc_owner *owner);
 bool stream_send(void *argument, void *user, struct th_blob *blob, struct th_str token);
 bool stream_ping(void *argument, void *user);
 void streams_quiet(struct th_rpc_hub *hub);
+/* A GetWorkItemsRequest for these functions; NULL: there are none. */
+struct th_blob *stream_request(struct th_arena *arena,
+                               const struct th_dispatch_filter filters[TH_DISPATCH_KINDS]);
 
 /* ---- handlers ---- */
 
@@ -71,6 +75,8 @@ extern const struct th_grpc_handler abandon_handler;
 extern const struct th_grpc_handler client_handler; /* calls.c */
 
 /* ---- endpoint.c ---- */
+
+#define RELAY_FIELD "x-taskhub-relay" /* metadata of GetWorkItems: the process that relays */
 
 /* The route of a call's hub, if the call may be made; its user then. NULL: it was finished. */
 const struct route *call_admit(struct th_grpc_call *call, const struct th_grpc_request *request);

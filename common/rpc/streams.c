@@ -20,6 +20,7 @@ struct stream {
     struct th_grpc_call *call;
     struct th_dispatch_stream *dispatched; /* NULL: not yet, or no longer */
     bool dapr;
+    bool relay; /* another process */
     char agent[80];
 };
 
@@ -131,6 +132,85 @@ static uint32_t bound(int32_t most)
     return most > 0 ? (uint32_t)most : 0;
 }
 
+/* ---- the same the other way round, for a relay ----------------------------------------------- */
+
+#define RELAYED_AT_ONCE 256 /* of each kind: the rest waits where other processes see it */
+
+static char **texts_of(struct th_arena *arena, const struct th_str *list, size_t count)
+{
+    char **texts = TH_ARENA_ARRAY(arena, char *, count);
+    for (size_t i = 0; i < count; i++)
+        texts[i] = th_rpc_text(arena, list[i]);
+    return texts;
+}
+
+static void write_orchestrations(struct th_arena *arena, WorkItemFilters *filters,
+                                 const struct th_dispatch_filter *from)
+{
+    filters->n_orchestrations = from->count;
+    filters->orchestrations = TH_ARENA_ARRAY(arena, OrchestrationFilter *, from->count);
+    for (size_t i = 0; i < from->count; i++) {
+        const struct th_dispatch_function *f = &from->functions[i];
+        OrchestrationFilter *o = filters->orchestrations[i] =
+            TH_ARENA_NEW(arena, OrchestrationFilter);
+        orchestration_filter__init(o);
+        o->name = th_rpc_text(arena, f->name);
+        o->n_versions = f->version_count;
+        o->versions = texts_of(arena, f->versions, f->version_count);
+    }
+}
+
+static void write_activities(struct th_arena *arena, WorkItemFilters *filters,
+                             const struct th_dispatch_filter *from)
+{
+    filters->n_activities = from->count;
+    filters->activities = TH_ARENA_ARRAY(arena, ActivityFilter *, from->count);
+    for (size_t i = 0; i < from->count; i++) {
+        const struct th_dispatch_function *f = &from->functions[i];
+        ActivityFilter *a = filters->activities[i] = TH_ARENA_NEW(arena, ActivityFilter);
+        activity_filter__init(a);
+        a->name = th_rpc_text(arena, f->name);
+        a->n_versions = f->version_count;
+        a->versions = texts_of(arena, f->versions, f->version_count);
+    }
+}
+
+static void write_entities(struct th_arena *arena, WorkItemFilters *filters,
+                           const struct th_dispatch_filter *from)
+{
+    filters->n_entities = from->count;
+    filters->entities = TH_ARENA_ARRAY(arena, EntityFilter *, from->count);
+    for (size_t i = 0; i < from->count; i++) {
+        EntityFilter *e = filters->entities[i] = TH_ARENA_NEW(arena, EntityFilter);
+        entity_filter__init(e);
+        e->name = th_rpc_text(arena, from->functions[i].name);
+    }
+}
+
+struct th_blob *stream_request(struct th_arena *arena,
+                               const struct th_dispatch_filter filters[TH_DISPATCH_KINDS])
+{
+    const struct th_dispatch_filter *o = &filters[TH_FUNCTION_ORCHESTRATOR];
+    const struct th_dispatch_filter *a = &filters[TH_FUNCTION_ACTIVITY];
+    const struct th_dispatch_filter *e = &filters[TH_FUNCTION_ENTITY];
+    bool everything = o->everything || a->everything || e->everything;
+    GetWorkItemsRequest request;
+    WorkItemFilters named;
+    if (!everything && o->count + a->count + e->count == 0)
+        return NULL;
+    get_work_items_request__init(&request);
+    work_item_filters__init(&named);
+    request.max_concurrent_orchestration_work_items = RELAYED_AT_ONCE;
+    request.max_concurrent_activity_work_items = RELAYED_AT_ONCE;
+    request.max_concurrent_entity_work_items = RELAYED_AT_ONCE;
+    write_orchestrations(arena, &named, o);
+    write_activities(arena, &named, a);
+    write_entities(arena, &named, e);
+    if (!everything)
+        request.work_item_filters = &named;
+    return th_rpc_pack(&request.base);
+}
+
 /* ---- the call, on the loop's thread ---------------------------------------------------------- */
 
 static void on_begin(struct th_grpc_call *call, const struct th_grpc_request *request)
@@ -143,6 +223,7 @@ static void on_begin(struct th_grpc_call *call, const struct th_grpc_request *re
     stream->call = call;
     if (th_str_present(request->user_agent))
         snprintf(stream->agent, sizeof stream->agent, "%.*s", TH_PRI(request->user_agent));
+    stream->relay = th_str_present(th_grpc_metadata_get(request->metadata, RELAY_FIELD));
     th_grpc_set_user(call, stream);
 }
 
@@ -155,9 +236,10 @@ static void open(struct stream *stream, const struct th_dispatch_stream_options 
     if (hub->quiet)
         th_dispatch_quiet(hub->dispatch, stream->dispatched, th_monotonic());
     else
-        hub_served(hub);
+        hub_changed(hub, true);
     hub_unlock(hub);
-    th_log(hub->options.log, TH_LOG_INFO, "rpc", "a program takes work: %s%s", stream->agent,
+    th_log(hub->options.log, stream->relay ? TH_LOG_DEBUG : TH_LOG_INFO, "rpc",
+           "a program takes work: %s%s", stream->agent,
            options->filters[TH_FUNCTION_ACTIVITY].everything ? "" : ", filtered");
 }
 
@@ -181,6 +263,7 @@ static void on_message(struct th_grpc_call *call, struct th_blob *message)
                  [TH_FUNCTION_ACTIVITY] = bound(request->max_concurrent_activity_work_items),
                  [TH_FUNCTION_ENTITY] = bound(request->max_concurrent_entity_work_items)},
         .brief = streams_history(request),
+        .relay = stream->relay,
     };
     stream->dapr = th_rpc_is_dapr(request, th_str_of(stream->agent));
     read_filters(&arena, request->work_item_filters, options.filters);
@@ -211,9 +294,11 @@ static void close_stream(struct stream *stream, bool broken)
     hub_lock(hub);
     DL_DELETE(hub->streams, stream);
     th_dispatch_close(hub->dispatch, stream->dispatched, broken, th_monotonic());
+    hub_changed(hub, false);
     pthread_cond_signal(&hub->finished);
     hub_unlock(hub);
-    th_log(hub->options.log, TH_LOG_INFO, "rpc", "a program takes no more work: %s", stream->agent);
+    th_log(hub->options.log, stream->relay ? TH_LOG_DEBUG : TH_LOG_INFO, "rpc",
+           "a program takes no more work: %s", stream->agent);
 }
 
 static void on_ended(struct th_grpc_call *call, enum th_grpc_end why)
