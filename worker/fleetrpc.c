@@ -109,7 +109,6 @@ static void tell_relay(struct th_fleet_rpc *rpc, const struct th_control_view *v
     struct th_str *urls = th_alloc((view->count + 1) * sizeof *urls);
     size_t count = 0;
     TH_BUFFER all = {0};
-    th_buffer_text(&all, "");
     for (size_t i = 0; i < view->count; i++) {
         const struct th_member *member = view->members[i];
         if (member->kind != TH_MEMBER_WORKER || member->rpc.len == 0 ||
@@ -119,7 +118,7 @@ static void tell_relay(struct th_fleet_rpc *rpc, const struct th_control_view *v
         th_buffer_str(&all, member->rpc);
         th_buffer_text(&all, "\n");
     }
-    if (!rpc->peers || strcmp(rpc->peers, all.data) != 0) {
+    if (!rpc->peers || !th_str_eq(th_str_of(rpc->peers), th_buffer_view(&all))) {
         free(rpc->peers);
         rpc->peers = th_buffer_take(&all);
         th_relay_set_peers(rpc->relay, urls, count);

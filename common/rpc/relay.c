@@ -211,19 +211,26 @@ static void frame(struct th_buffer *out, struct th_str message)
     th_buffer_str(out, message);
 }
 
+/* Answers go over their stream's connection. With "prior knowledge" libcurl 7.88 takes it for a new
+ * one, and breaks it. */
+static long version_of(const char *url, bool is_stream)
+{
+    if (strncmp(url, "https:", 6) == 0)
+        return CURL_HTTP_VERSION_2TLS;
+    return is_stream ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE : CURL_HTTP_VERSION_2_0;
+}
+
 static void set_options(const struct th_relay *relay, const struct post *post, const char *url,
                         const char *method)
 {
     const struct th_relay_options *o = &relay->options;
     TH_BUFFER path = {0};
     CURL *easy = post->easy;
-    bool tls = strncmp(url, "https:", 6) == 0;
     th_buffer_format(&path, "%s" SERVICE "%s", url, method);
     curl_easy_setopt(easy, CURLOPT_URL, path.data);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version_of(url, post->is_stream));
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, post->body.data);
@@ -571,6 +578,11 @@ struct th_relay *th_relay_start(const struct th_relay_options *options, struct t
     relay->outbox_end = &relay->outbox;
     pthread_mutex_init(&relay->lock, NULL);
     relay->multi = curl_global_init(CURL_GLOBAL_DEFAULT) == 0 ? curl_multi_init() : NULL;
+    if (relay->multi) {
+        curl_multi_setopt(relay->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+        curl_multi_setopt(relay->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L);
+        curl_multi_setopt(relay->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 10000L);
+    }
     if (relay->multi && pthread_create(&relay->thread, NULL, relay_main, relay) == 0)
         return relay;
     relay_free(relay);
