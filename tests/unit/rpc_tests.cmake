@@ -1,3 +1,3 @@
-foreach(unit message event work)
+foreach(unit message event work client dapr)
     taskhub_test(unit_rpc_${unit} SOURCES rpc_${unit}_test.c rpc_sample.c LINK th_rpc LABELS quick)
 endforeach()
