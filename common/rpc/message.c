@@ -88,5 +88,8 @@ bool th_rpc_time_of(const Google__Protobuf__Timestamp *time, const char *field, 
                        time->nanos);
     }
     *out = time->seconds * TH_SECOND + (time->nanos + 999) / 1000;
+    if (*out > LAST_SECOND * TH_SECOND + TH_SECOND - 1) {
+        *out -= 1; /* the last moment of all stays in its year */
+    }
     return true;
 }

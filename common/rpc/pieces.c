@@ -153,8 +153,10 @@ struct th_str th_rpc_trace_from(struct th_arena *arena, const TraceContext *trac
         return th_arena_format(arena, "%.*s\n%.*s\n%.*s", TH_PRI(parent), TH_PRI(span),
                                TH_PRI(state));
     }
-    return span.len ? th_arena_format(arena, "%.*s\n%.*s", TH_PRI(parent), TH_PRI(span))
-                    : th_arena_str(arena, parent);
+    if (span.len) {
+        return th_arena_format(arena, "%.*s\n%.*s", TH_PRI(parent), TH_PRI(span));
+    }
+    return parent.len ? th_arena_str(arena, parent) : TH_STR_ABSENT;
 }
 
 /* ---- unknown fields ---- */
