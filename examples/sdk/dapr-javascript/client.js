@@ -40,6 +40,7 @@ async function main() {
     } finally {
         await client.stop();
     }
+    process.exit(0); // a time-out that the SDK set would keep the process alive
 }
 
 main();

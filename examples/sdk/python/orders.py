@@ -1,4 +1,4 @@
-"""An orchestrator in Python; one of its activities is written in JavaScript (../javascript/prices.js).
+"""An orchestrator in Python; one of its activities is in JavaScript (../javascript/prices.js).
 
     python orders.py [ENDPOINT]
 """
