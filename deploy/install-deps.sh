@@ -27,6 +27,8 @@ command -v npm >/dev/null || check+=(nodejs npm)
 # The same holds for what runs a broker and fetches it.
 command -v java >/dev/null || check+=(default-jre-headless)
 command -v mvn >/dev/null || check+=(maven)
+# Workers in Java are compiled. Node.js and Go come from registries where the machine's are too old.
+command -v javac >/dev/null || check+=(default-jdk-headless)
 
 die() {
     echo "install-deps: $*" >&2
