@@ -165,6 +165,7 @@ static void run_carry_out(struct th_host *host, struct errand *errand, th_time n
         .input = m->event.data,
         .task_id = m->event.id,
         .tags = m->event.tags,
+        .trace = m->event.trace,
     };
     HASH_ADD(hh, host->runs, token, sizeof run->token, run);
     if (culprit)

@@ -29,6 +29,7 @@ struct th_action {
     struct th_str name, version, data, instance_id;
     const struct th_failure *failure;
     struct th_tags tags;
+    struct th_str trace; /* of a task, a child or a start; absent: the instance's, for a child */
     const struct th_event *carryover; /* EVENT_RAISED events for the next generation */
     size_t carryover_count;
     const struct th_event *entity; /* ENTITY_SIGNALED, _CALLED, _LOCK_REQUESTED or _UNLOCK_SENT */

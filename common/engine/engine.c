@@ -132,6 +132,7 @@ static struct th_event event_of_action(const struct finish *f, enum th_event_kin
     event.instance_id = action->instance_id;
     event.fire_at = action->fire_at;
     event.tags = action->tags;
+    event.trace = action->trace;
     return event;
 }
 
@@ -172,7 +173,7 @@ static void create_child(struct finish *f, const struct th_action *action)
     start->event.instance_id = event.instance_id;
     start->event.parent = parent;
     start->event.tags = event.tags;
-    start->event.trace = f->info.trace;
+    start->event.trace = th_str_present(event.trace) ? event.trace : f->info.trace;
 }
 
 static void create_timer(struct finish *f, const struct th_action *action)

@@ -305,6 +305,7 @@ static void start_orchestration(const struct th_engine_in *in, struct th_arena *
     m->event.version = action->version;
     m->event.data = action->data;
     m->event.tags = action->tags;
+    m->event.trace = action->trace;
     m->event.fire_at = action->fire_at;
 }
 

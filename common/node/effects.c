@@ -142,7 +142,8 @@ static void effect_activity(struct th_node *node, struct part *part, uint64_t to
                                      .input = task.input,
                                      .task_id = task.task_id,
                                      .crashes = task.crashes,
-                                     .tags = task.tags};
+                                     .tags = task.tags,
+                                     .trace = task.trace};
     node->stats.activities++;
     node->options.hooks.activity(node->options.hooks.argument, &work);
 }

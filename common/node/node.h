@@ -23,6 +23,7 @@ struct th_activity_work {
     uint32_t partition;
     uint64_t token; /* give it back with the result; unique within this node */
     struct th_str instance_id, execution_id, name, version, input;
+    struct th_str trace; /* parent's, of a remote SDK's; see rpc/event.h */
     int32_t task_id;
     uint32_t crashes; /* how often the process died running it */
     struct th_tags tags;

@@ -66,9 +66,9 @@ struct pending {
     struct th_instance *instance;
     char *execution_id;
     size_t heap_at;       /* TIMER: its place in the heap, plus one; 0: it fired */
-    struct th_blob *blob; /* what name, version, data, child_id point into */
+    struct th_blob *blob; /* what name, version, data, trace, child_id point into */
     struct th_arena nested;
-    struct th_str name, version, data, child_id; /* of a child or an entity */
+    struct th_str name, version, data, trace, child_id; /* of a child or an entity */
     struct th_tags tags;
     th_time fire_at;
     uint64_t stamp; /* of the record that opened it */

@@ -288,6 +288,7 @@ bool th_partition_activity(struct th_partition *p, uint64_t token, struct th_par
                                       .version = d->version,
                                       .input = d->data,
                                       .tags = d->tags,
+                                      .trace = d->trace,
                                       .task_id = d->event_id,
                                       .crashes = d->crashes};
     return true;

@@ -251,7 +251,7 @@ void th_partition_function(struct th_instance *instance, struct th_str *name,
 /* ---- views ---------------------------------------------------------------------------------- */
 
 struct th_partition_task {
-    struct th_str instance_id, execution_id, name, version, input;
+    struct th_str instance_id, execution_id, name, version, input, trace;
     struct th_tags tags;
     int32_t task_id;
     uint32_t crashes;

@@ -50,7 +50,7 @@ static bool fits_message(const struct th_partition *p, const struct th_action *a
     const size_t limit = p->options.traits.max_message_bytes;
     const size_t size = payload_of(a).len + size_of_lock_set(a) + a->name.len + a->version.len +
                         a->instance_id.len + size_of_tags(a->tags) + size_of_failure(a->failure) +
-                        MESSAGE_OVERHEAD;
+                        a->trace.len + MESSAGE_OVERHEAD;
 
     return limit == 0 || size <= limit;
 }

@@ -369,6 +369,7 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
         d->data = kind == TH_PENDING_TASK ? event->data : TH_STR_ABSENT;
         d->child_id = kind == TH_PENDING_TASK ? TH_STR_ABSENT : event->instance_id;
         d->tags = copy.tags;
+        d->trace = kind == TH_PENDING_TASK ? event->trace : TH_STR_ABSENT;
     }
     d->fire_at = event->fire_at;
     d->stamp = stamp;
@@ -398,6 +399,7 @@ struct th_event pending_event(const struct pending *d)
     event.instance_id = d->child_id;
     event.fire_at = d->fire_at;
     event.tags = d->tags;
+    event.trace = d->trace;
     return event;
 }
 

@@ -68,6 +68,7 @@ static bool take_schedule_task(struct th_arena *arena, const OrchestratorAction 
     to->version = th_rpc_value_of(a->version);
     to->data = th_rpc_value_of(a->input);
     to->tags = th_rpc_tags_from(arena, a->tags, a->n_tags);
+    to->trace = th_rpc_trace_from(arena, a->parent_trace_context);
     return check_name(at, "name", to->name);
 }
 
@@ -81,6 +82,7 @@ static bool take_create_child(struct th_arena *arena, const OrchestratorAction *
     to->version = th_rpc_value_of(a->version);
     to->data = th_rpc_value_of(a->input);
     to->tags = th_rpc_tags_from(arena, a->tags, a->n_tags);
+    to->trace = th_rpc_trace_from(arena, a->parent_trace_context);
     return check_name(at, "name", to->name) && check_new_id(at, to->instance_id);
 }
 
@@ -301,6 +303,7 @@ static bool take_start(struct th_arena *arena, const StartNewOrchestrationAction
     to->name = th_rpc_text_of(a->name);
     to->version = th_rpc_value_of(a->version);
     to->data = th_rpc_value_of(a->input);
+    to->trace = th_rpc_trace_from(arena, a->parent_trace_context);
     return check_new_id(at, to->instance_id) && check_name(at, "name", to->name) &&
            take_time(at, a->scheduled_time, "scheduledTime", &to->fire_at);
 }

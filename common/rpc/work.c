@@ -68,6 +68,7 @@ struct th_blob *th_rpc_activity_item(const struct th_activity_work *work, struct
     request.input = th_rpc_value(&arena, work->input);
     request.orchestration_instance = th_rpc_instance(&arena, work->instance_id, work->execution_id);
     request.task_id = work->task_id;
+    request.parent_trace_context = th_rpc_trace(&arena, work->trace);
     request.n_tags = work->tags.count;
     request.tags = th_rpc_tags(&arena, &activity_request__tags_entry__descriptor, work->tags);
     item.request_case = WORK_ITEM__REQUEST_ACTIVITY_REQUEST;

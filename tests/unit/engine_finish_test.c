@@ -21,6 +21,7 @@ static void test_a_task(void **state)
     a->name = TH_STR("Work");
     a->data = TH_STR("[1]");
     a->tags = (struct th_tags){&tag, 1};
+    a->trace = TH_STR("00-a-b-01");
     bench_action(&b, TH_ACTION_SCHEDULE_TASK, 6)->version = TH_STR("9");
     bench_finish(&b);
     expect_events(&b.out.produced, "TaskScheduled TaskScheduled OrchestratorCompleted");
@@ -30,6 +31,7 @@ static void test_a_task(void **state)
     assert_str(e[0].version, "1"); /* the orchestration's, unless it names one */
     assert_str(e[0].data, "[1]");
     assert_int_equal(e[0].tags.count, 1);
+    assert_str(e[0].trace, "00-a-b-01");
     assert_int_equal(e[0].timestamp, NOW);
     assert_str(e[1].version, "9");
     assert_int_equal(b.out.outgoing_count, 0);
@@ -47,7 +49,9 @@ static void test_a_child(void **state)
     a = bench_action(&b, TH_ACTION_CREATE_CHILD, 10);
     a->name = TH_STR("Kid");
     a->data = TH_STR("2");
-    bench_action(&b, TH_ACTION_CREATE_CHILD, 11)->instance_id = TH_STR("given");
+    a = bench_action(&b, TH_ACTION_CREATE_CHILD, 11);
+    a->instance_id = TH_STR("given");
+    a->trace = TH_STR("00-a-b-01");
     bench_finish(&b);
     expect_events(&b.out.produced, "SubOrchestrationInstanceCreated "
                                    "SubOrchestrationInstanceCreated OrchestratorCompleted");
@@ -61,7 +65,9 @@ static void test_a_child(void **state)
     assert_str(m->event.parent->execution_id, "e1");
     assert_str(m->event.parent->name, "F");
     assert_int_equal(m->event.parent->task_id, 10);
-    assert_int_equal(sent(&b, "given", TH_EVENT_EXECUTION_STARTED)->event.parent->task_id, 11);
+    m = sent(&b, "given", TH_EVENT_EXECUTION_STARTED);
+    assert_int_equal(m->event.parent->task_id, 11);
+    assert_str(m->event.trace, "00-a-b-01");
     bench_deinit(&b);
 }
 

@@ -48,9 +48,11 @@ static void big(const struct th_episode *e, struct th_arena *arena, struct th_ac
     char *text = th_arena_alloc(arena, size);
 
     memset(text, 'x', size);
-    if (code_count(e, TH_EVENT_TASK_SCHEDULED) == 0)
-        code_task(out, arena, 0, "Work")->data = th_str_n(text, size);
-    else if (code_count(e, TH_EVENT_TASK_COMPLETED) > 0)
+    if (code_count(e, TH_EVENT_TASK_SCHEDULED) == 0) {
+        struct th_action *task = code_task(out, arena, 0, "Work");
+        task->data = th_str_n(text, size);
+        task->trace = TH_STR("00-a-b-01");
+    } else if (code_count(e, TH_EVENT_TASK_COMPLETED) > 0)
         code_complete(out, arena, "\"big\"");
 }
 
@@ -493,6 +495,7 @@ static void test_a_large_record_goes_in_parts(void **state)
     assert_int_equal(d.activity_count, 1);
     assert_true(th_partition_activity(d.p, d.activities[0].token, &task));
     assert_int_equal(task.input.len, 100000);
+    assert_str(task.trace, "00-a-b-01");
     desk_answer(&d, "a", 0, "1");
     desk_settle(&d);
     assert_str(desk_info(&d, "a")->output, "\"big\"");

@@ -147,6 +147,7 @@ static void an_activity_becomes_an_item(void **state)
                                           .name = TH_STR("SayHello"),
                                           .input = TH_STR("1"),
                                           .task_id = 4,
+                                          .trace = TH_STR("00-a-b-01\n\nk=v"),
                                           .tags = {tags, 1}};
     const WorkItem *item = item_of(&arena, th_rpc_activity_item(&work, TH_STR("t")));
     const ActivityRequest *r = item->activity_request;
@@ -158,6 +159,8 @@ static void an_activity_becomes_an_item(void **state)
     assert_string_equal(r->orchestration_instance->execution_id->value, "e");
     assert_string_equal(r->tags[0]->key, "k");
     assert_string_equal(r->tags[0]->value, "v");
+    assert_string_equal(r->parent_trace_context->trace_parent, "00-a-b-01");
+    assert_string_equal(r->parent_trace_context->trace_state->value, "k=v");
 }
 
 static void a_ping_is_an_item(void **state)
@@ -239,6 +242,8 @@ static void actions_are_what_an_executor_gives(void **state)
     task->name = (char *)"a";
     task->version = value(&t.arena, "2");
     task->input = value(&t.arena, "[]");
+    task->parent_trace_context = NEW(&t.arena, TraceContext, trace_context);
+    task->parent_trace_context->trace_parent = (char *)"00-a-b-01";
     CreateSubOrchestrationAction *child = ADD_CHILD(&t, 2);
     child->name = (char *)"o";
     child->instance_id = (char *)"e:0002";
@@ -264,6 +269,7 @@ static void actions_are_what_an_executor_gives(void **state)
     assert_str(a[0].name, "a");
     assert_str(a[0].version, "2");
     assert_str(a[0].data, "[]");
+    assert_str(a[0].trace, "00-a-b-01");
     assert_true(a[0].fire_at == TH_TIME_NONE);
     assert_int_equal(a[1].kind, TH_ACTION_CREATE_CHILD);
     assert_str(a[1].instance_id, "e:0002");
