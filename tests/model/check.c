@@ -167,6 +167,8 @@ static void check_readable(const struct state *s, u8 part, const struct fold *tr
     struct fold loaded;
     const char *difference;
 
+    if (s->damaged && p->start > 0)
+        return; /* snapshots may be among what is lost; whoever loads stops */
     if (p->start > 0 &&
         (!(valid_records(p) >> p->start & 1) || p->log[p->start].kind != CHECKPOINT)) {
         violate("the log begins at offset %u, which is no valid checkpoint", p->start);
@@ -257,16 +259,27 @@ static void check_row(const struct part *p, u8 part, u8 instance, const struct f
         violate("the row of instance %c is older than the watermark", 'a' + instance);
 }
 
-static void check_rows(const struct part *p, u8 part, const struct fold *truth)
+/* Whoever asks the projection sees its watermark, and no log. */
+static bool outsider_believes(const struct part *p, bool damaged)
+{
+    if (damaged) /* only those who read the log can know */
+        return believe_rows(p, p->count) == BELIEVED;
+    return p->now.w.offset > 0 && !(RULE(BUILDING) && p->now.w.building) && count_is_right(&p->now);
+}
+
+static void check_rows(const struct part *p, u8 part, bool damaged, const struct fold *truth)
 {
     struct fold loaded;
     const char *difference;
-    const enum belief belief = believe_rows(p, p->count);
 
-    if (belief != BELIEVED)
+    if (!outsider_believes(p, damaged))
         return;
+    if (p->now.w.seq > truth->next)
+        violate("the watermark reflects records that are not valid");
     for (u8 n = 0; n < INSTANCES; n++)
         check_row(p, part, n, truth);
+    if (believe_rows(p, p->count) != BELIEVED)
+        return;
     if (!fold_load(p, part, p->start > p->now.w.floor ? p->start : p->now.w.floor, p->count, NONE,
                    p->now.rows, &loaded)) {
         violate("the log from the floor %u on does not fit the rows", p->now.w.floor);
@@ -289,7 +302,7 @@ void check_state(const struct state *s)
             check_inbox(p);
         check_readable(s, n, &truth);
         if (config->project[n])
-            check_rows(p, n, &truth);
+            check_rows(p, n, s->damaged, &truth);
     }
 }
 

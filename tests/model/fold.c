@@ -177,7 +177,7 @@ static bool fold_instance(struct row *i, const struct record *r)
             *i = (struct row){.last = stamp, .full = stamp, .history = (u16)(1u << r->seq)};
             return true;
         }
-        if (i->history == 0 && RULE(BASE))
+        if (i->history == 0) /* a change without its base: the full copy comes later */
             return true;
         if (i->history >> r->seq & 1)
             return false;

@@ -1,59 +1,134 @@
+/*
+ * model: explores configurations, and checks that broken rules are noticed.
+ *
+ *   model list                          configurations, rules and mutations
+ *   model run CONFIG [--without RULE]   one configuration; prints the counter-example, if any
+ *   model quick | long | mutations      the small ones, the large ones, every broken rule
+ *   model fair CONFIG                   run, even if it is large, with the question whether all
+ *                                       work can still be finished
+ */
 #include "tests/model/model.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-static struct config scratch;
-
-static const char *const rule_names[] = {
-#define NAME(n, t) #n,
-    RULES(NAME)
-#undef NAME
-};
-
-static bool set(struct config *c, const char *k, const char *v, struct limits *l)
+static struct limits limits_of(const struct config *c)
 {
-    int n = atoi(v);
-#define F(f) if (!strcmp(k, #f)) { c->f = (u8)n; return true; }
-    F(flight) F(checkpoints) F(snapshots) F(window) F(wipes) F(saves) F(losses) F(cuts)
-    F(holes) F(timeouts) F(again) F(backs)
-    if (!strcmp(k, "evict")) { c->evict = n; return true; }
-    if (!strcmp(k, "subset")) { c->subset = n; return true; }
-    if (!strcmp(k, "clean")) { c->clean = n; return true; }
-    if (!strcmp(k, "claims")) { c->claims[0] = (u8)n; return true; }
-    if (!strcmp(k, "claims1")) { c->claims[1] = (u8)n; return true; }
-    if (!strcmp(k, "workload")) { c->workload = v; return true; }
-    if (!strcmp(k, "bits")) { l->table_bits = (u32)n; return true; }
-    if (!strcmp(k, "lim")) { l->states = (u64)atoll(v); return true; }
-    if (!strcmp(k, "finish")) { l->finish = n; return true; }
-    return false;
+    return (struct limits){.states = UINT64_MAX,
+                           .table_bits = c->table_bits ? c->table_bits : 22,
+                           .finish = !c->no_finish,
+                           .trace = true};
 }
 
-int main(int c, char **v)
+static void explore(const struct config *c, const struct limits *limits, struct result *r)
 {
-    struct limits l = {.states = 500000000, .table_bits = 26, .finish = true, .trace = true};
+    config = c;
+    workload = workload_find(c->workload);
+    search(limits, r);
+}
+
+static bool explore_all(const struct config *c, struct limits limits)
+{
     struct result r;
-    scratch = *config_find(v[1]);
-    for (int i = 2; i < c; i++) {
-        char *e = strchr(v[i], '=');
-        if (e) {
-            *e = 0;
-            if (!set(&scratch, v[i], e + 1, &l)) return printf("what? %s\n", v[i]), 2;
-            continue;
+
+    explore(c, &limits, &r);
+    printf("%-18s %-8s %11llu states %12llu steps  depth %3u  finished in %llu  %.1f s  %llu MB\n",
+           c->name, r.failed ? "FAILED" : r.limited ? "TOO LARGE" : "ok",
+           (unsigned long long)r.states, (unsigned long long)r.edges, r.depth,
+           (unsigned long long)r.finished, r.seconds, (unsigned long long)(r.bytes >> 20));
+    fflush(stdout);
+    return !r.failed && !r.limited;
+}
+
+static int explore_set(bool long_run)
+{
+    int failures = 0;
+
+    for (size_t n = 0; config_at(n); n++)
+        if (config_at(n)->long_run == long_run &&
+            !explore_all(config_at(n), limits_of(config_at(n))))
+            failures++;
+    return failures;
+}
+
+/* Broken rules must be noticed, each where it is said to be. */
+static int break_rules(void)
+{
+    int missed = 0;
+
+    for (size_t n = 0; mutation_at(n); n++) {
+        const struct mutation *m = mutation_at(n);
+        const struct config *c = config_find(m->config);
+        struct limits limits = limits_of(c);
+        struct result r;
+        char names[96] = "";
+
+        limits.trace = false;
+        for (u8 k = 0; k < m->count; k++) {
+            strcat(strcat(names, k > 0 ? "+" : ""), rule_name(m->rules[k]));
+            broken[m->rules[k]] = true;
         }
-        bool ok = false;
-        for (int k = 0; k < RULES_TOTAL; k++)
-            if (!strcmp(rule_names[k], v[i])) ok = broken[k] = true;
-        if (!ok) return printf("no rule %s\n", v[i]), 2;
+        explore(c, &limits, &r);
+        memset(broken, 0, sizeof(broken));
+        missed += !r.failed;
+        printf("%-26s %-18s %s depth %2u, %8llu states, %.1f s: %s\n", names, c->name,
+               r.failed ? "caught" : "MISSED", r.depth, (unsigned long long)r.states, r.seconds,
+               r.failed ? violation : "");
+        fflush(stdout);
     }
-    config = &scratch;
-    workload = workload_find(config->workload);
-    search(&l, &r);
-    struct rusage u; getrusage(RUSAGE_SELF, &u);
-    printf("%s: %s%s states %llu edges %llu depth %u done %llu  %.1f s %ld MB\n", v[1], r.failed ? "FAILED" : "ok",
-           r.limited ? " LIMIT" : "", (unsigned long long)r.states, (unsigned long long)r.edges, r.depth,
-           (unsigned long long)r.finished, r.seconds, u.ru_maxrss / 1024);
-    return r.failed;
+    return missed;
+}
+
+static void list(void)
+{
+    for (size_t n = 0; config_at(n); n++)
+        printf("%-18s %-5s %s\n", config_at(n)->name, config_at(n)->long_run ? "long" : "quick",
+               config_at(n)->about);
+    for (int n = 0; n < RULES_TOTAL; n++)
+        printf("%-18s rule  %s\n", rule_name((enum rule)n), rule_text((enum rule)n));
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: model list | quick | long | mutations |\n"
+                    "             run CONFIG [--without RULE]... | fair CONFIG\n");
+    return 2;
+}
+
+static int run(int count, char **words, bool fair)
+{
+    const struct config *c = count > 0 ? config_find(words[0]) : NULL;
+    struct limits limits;
+
+    if (!c)
+        return usage();
+    for (int n = 1; n < count; n += 2) {
+        const enum rule rule = n + 1 < count ? rule_find(words[n + 1]) : RULES_TOTAL;
+
+        if (strcmp(words[n], "--without") != 0 || rule == RULES_TOTAL)
+            return usage();
+        broken[rule] = true;
+    }
+    limits = limits_of(c);
+    limits.finish = limits.finish || fair;
+    return explore_all(c, limits) ? 0 : 1;
+}
+
+int main(int count, char **words)
+{
+    const char *what = count > 1 ? words[1] : "";
+
+    if (strcmp(what, "list") == 0)
+        list();
+    else if (strcmp(what, "run") == 0 || strcmp(what, "fair") == 0)
+        return run(count - 2, words + 2, what[0] == 'f');
+    else if (strcmp(what, "quick") == 0)
+        return explore_set(false) > 0;
+    else if (strcmp(what, "long") == 0)
+        return explore_set(true) > 0;
+    else if (strcmp(what, "mutations") == 0)
+        return break_rules() > 0;
+    else
+        return usage();
+    return 0;
 }

@@ -5,7 +5,7 @@
  *
  *   rules.h      the rules of the protocol; each can be broken on purpose
  *   workload.c   messages and what each leads to
- *   config.c     configurations: workload, bounds, disasters
+ *   config.c     configurations: workload, bounds, disasters; and what each mutation needs
  *   fold.c       validity, the fold of a log, what a loader makes of log and rows
  *   owner.c      claim, episodes, appends, acknowledgements, sends
  *   project.c    batches of rows, taking over a projection, making it again, cleaning the log
@@ -162,18 +162,31 @@ struct config {
     bool evict;              /* an instance whose row is up to date leaves memory at once */
     bool subset;             /* a batch may leave out any instance */
     bool clean;              /* cleaning by copying forward */
-    bool late_delete;        /* … whose DeleteRecords may come late; false: at once */
     u8 checkpoints, snapshots;
     u8 window;               /* records in one window of making the projection again */
     u8 wipes, saves, losses, cuts, holes, timeouts, again, backs;
     bool long_run;           /* not among the quick ones */
+    bool no_finish;          /* does not ask whether all work can still be finished */
+    u8 table_bits;           /* of the table of states seen; 0: 22 */
 };
 
 extern const struct config *config;     /* of this run */
 extern const struct workload *workload; /* its */
-const struct config *config_find(const char *name);
-const struct config *config_at(size_t index);
+const struct config *config_find(const char *name); /* NULL: none */
+const struct config *config_at(size_t index);       /* NULL: no more */
 const struct workload *workload_find(const char *name);
+
+/* Rules broken together: some back each other up. */
+struct mutation {
+    enum rule rules[3];
+    u8 count;
+    const char *config; /* that must show it */
+};
+
+const struct mutation *mutation_at(size_t index);
+enum rule rule_find(const char *name); /* RULES_TOTAL: none */
+const char *rule_name(enum rule rule);
+const char *rule_text(enum rule rule);
 
 extern bool broken[RULES_TOTAL];
 #define RULE(name) (!broken[RULE_##name])
@@ -292,10 +305,10 @@ struct result {
 };
 
 struct limits {
-    u64 states;
+    u64 states; /* stop after so many */
     u32 table_bits;
     bool finish; /* whether all work can still be finished from each state */
-    bool trace;
+    bool trace;  /* print the counter-example */
 };
 
 void search(const struct limits *limits, struct result *result);

@@ -94,7 +94,7 @@ static struct batch batch_of(const struct part *p, u8 part, const struct owner *
         rows = (u8)(rows +
                     (truth_of(p, part, n, set >> n & 1 ? b.upto : o->stamps[n]).history != 0));
     b.next = point((u8)(o->expected - 1), o, index);
-    if (!RULE(OFFSET)) /* that of the last record in the rows instead */
+    if (!RULE(OFFSET) && o->w.offset > 0)
         b.next.offset = o->w.offset;
     b.next.seq = sequence_without(p, part, o, index, memory, set);
     b.next.floor = floor_for(p, o, b.next.seq, o->w.floor);
@@ -460,6 +460,15 @@ static void start_rebuilding(const struct part *p, u8 part, struct owner *o)
     begin_again(o, &p->now.w);
 }
 
+/* Its claim is in the log: one that is not was lost with the log's end. */
+static bool claimed_by_newer(const struct part *p, const struct owner *o)
+{
+    const struct watermark *w = &p->now.w;
+
+    return RULE(EPOCH) && w->offset > 0 && w->epoch > o->epoch && w->epoch < p->count &&
+           p->log[w->epoch].kind == CLAIM && p->log[w->epoch].owner == w->nonce;
+}
+
 /* The first look at the projection; it becomes the new owner's unless it must be made again. */
 static void adopt(struct steps *steps, u8 part, u8 index)
 {
@@ -474,7 +483,7 @@ static void adopt(struct steps *steps, u8 part, u8 index)
         return;
     }
     belief = believe_rows(p, o->epoch);
-    if (RULE(EPOCH) && w->offset > 0 && w->epoch > o->epoch) {
+    if (claimed_by_newer(p, o)) {
         owner_die(p, part, index);
     } else if (belief == TRUNCATED) {
         p->stopped = 1;

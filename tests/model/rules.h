@@ -29,7 +29,6 @@
     X(FLOOR_OFFSET, "a floor below the log's start is not believed, offset 0 neither")             \
     X(WATERMARK_THERE, "the record a watermark points at must be in the log")                      \
     X(SKIP, "a record that a row reflects is not folded onto it again")                            \
-    X(BASE, "a change of an instance without its base is skipped")                                 \
     X(ROWS_ACKED, "rows hold acknowledged records only")                                           \
     X(COLD_LOOK, "a row is believed only at the owner's own watermark")                            \
     X(TARGET_ACKED, "the target of making the projection again is all that was acknowledged")      \
