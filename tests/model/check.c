@@ -20,7 +20,8 @@ void violate(const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- steps -------------------------------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------------------------------
+ */
 
 /* I2: what an owner believes is what every reader will. */
 void check_acknowledged(const struct state *s, u8 part, u8 offset)
@@ -41,7 +42,8 @@ void check_sent(const struct state *s, u8 part, u8 index, const struct out *o)
         violate("message %u.%u leaves without a valid record", o->seq, o->index);
 }
 
-/* ---- the log -------------------------------------------------------------------------------------- */
+/* ---- the log
+ * -------------------------------------------------------------------------------------- */
 
 static void check_consumption(const struct part *p, const struct record *r,
                               const struct fold *before, u16 *messages)
@@ -184,7 +186,8 @@ static void check_readable(const struct state *s, u8 part, const struct fold *tr
                 difference);
 }
 
-/* ---- the projection ------------------------------------------------------------------------------------ */
+/* ---- the projection
+ * ------------------------------------------------------------------------------------ */
 
 /* What a watermark points at is still there: a valid record of its owner, or the claim. Valid,
  * because a later record of the same owner may have filled the place. */
@@ -306,7 +309,8 @@ void check_state(const struct state *s)
     }
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ---------------------------------------------------------------------------------------------- */
 
 static bool rows_are_done(const struct part *p, const struct fold *truth)
 {

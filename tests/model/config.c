@@ -153,23 +153,32 @@ static const struct config configs[] = {
      .long_run = true},
     /* ---- long ---- */
     {.name = "inbox-long",
-     .about = "the same with a parked message and three owners",
+     .about = "one message more, another is parked",
      .workload = "inbox",
      .parts = 1,
-     .claims = {3},
+     .claims = {2},
      .flight = 2,
      .backs = 1,
      .holes = 1,
      .long_run = true,
-     .table_bits = 28},
+     .table_bits = 26},
+    {.name = "inbox-owners",
+     .about = "three owners",
+     .workload = "inbox-small",
+     .parts = 1,
+     .claims = {3},
+     .flight = 2,
+     .holes = 1,
+     .long_run = true,
+     .table_bits = 24},
     {.name = "send-back",
      .about = "there and back, two owners of each partition",
      .workload = "send-back",
      .parts = 2,
      .claims = {2, 2},
-     .flight = 2,
+     .flight = 1,
      .long_run = true,
-     .table_bits = 28},
+     .table_bits = 26},
     {.name = "activity-purge",
      .about = "an instance that is purged and comes back, its activities run again",
      .workload = "activity-again",
@@ -178,7 +187,7 @@ static const struct config configs[] = {
      .flight = 2,
      .again = 1,
      .long_run = true,
-     .table_bits = 27},
+     .table_bits = 25},
     {.name = "cut-twice",
      .about = "the log loses its end twice, a repeating source",
      .workload = "inbox-small",
@@ -188,7 +197,7 @@ static const struct config configs[] = {
      .backs = 1,
      .cuts = 2,
      .long_run = true,
-     .table_bits = 27},
+     .table_bits = 24},
     {.name = "rows-disasters",
      .about = "wipe, rollback, lost row and a batch without an answer, with cleaning",
      .workload = "one",
@@ -330,7 +339,8 @@ const struct config *config_find(const char *name)
     return NULL;
 }
 
-/* ---- rules --------------------------------------------------------------------------------------- */
+/* ---- rules
+ * --------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *text;
@@ -359,9 +369,14 @@ const char *rule_text(enum rule rule)
     return rules[rule].text;
 }
 
-#define ONE(a, where)         {{RULE_##a}, 1, where}
-#define TWO(a, b, where)      {{RULE_##a, RULE_##b}, 2, where}
-#define THREE(a, b, c, where) {{RULE_##a, RULE_##b, RULE_##c}, 3, where}
+#define ONE(a, where)        \
+    {                        \
+        {RULE_##a}, 1, where \
+    }
+#define TWO(a, b, where)               \
+    {                                  \
+        {RULE_##a, RULE_##b}, 2, where \
+    }
 
 static const struct mutation mutations[] = {
     ONE(ACK_CHECK, "inbox"),

@@ -57,7 +57,8 @@ u8 offset_of_stamp(const struct part *p, u8 stamp)
     return NONE;
 }
 
-/* ---- the inbox -------------------------------------------------------------------------------- */
+/* ---- the inbox --------------------------------------------------------------------------------
+ */
 
 u8 origin_key(u8 seq, u8 index)
 {
@@ -105,7 +106,8 @@ u8 inbox_vector(const struct part *p, u8 position)
     return highest;
 }
 
-/* ---- partition state --------------------------------------------------------------------------- */
+/* ---- partition state ---------------------------------------------------------------------------
+ */
 
 static u8 local_ref(u8 seq, u8 index)
 {
@@ -222,7 +224,8 @@ void fold_memory(const struct part *p, u8 part, const struct owner *o, u8 index,
         fold_record(out, part, &o->flight[n]);
 }
 
-/* ---- what a loader sees ------------------------------------------------------------------------ */
+/* ---- what a loader sees ------------------------------------------------------------------------
+ */
 
 /* Its body holds what its writer had in memory: for a valid checkpoint the truth before it. */
 static void fold_checkpoint(const struct part *p, u8 part, u8 offset, struct fold *out)
@@ -253,8 +256,7 @@ bool fold_load(const struct part *p, u8 part, u8 from, u8 end, u8 stamp, const s
         if (!validity_feed(&v, n, r, from > 0 && n == from) || r->seq >= stamp)
             continue;
         fold_partition(out, part, r);
-        if (r->instance < INSTANCES &&
-            (r->seq >= out->instances[r->instance].last || !RULE(SKIP)))
+        if (r->instance < INSTANCES && (r->seq >= out->instances[r->instance].last || !RULE(SKIP)))
             once = fold_instance(&out->instances[r->instance], r) && once;
     }
     if (!RULE(MARKS))
@@ -337,7 +339,8 @@ const char *fold_difference(const struct fold *a, const struct fold *b)
     return NULL;
 }
 
-/* ---- watermarks --------------------------------------------------------------------------------- */
+/* ---- watermarks ---------------------------------------------------------------------------------
+ */
 
 bool watermark_equal(const struct watermark *a, const struct watermark *b)
 {

@@ -33,7 +33,10 @@ static bool explore_all(const struct config *c, struct limits limits)
 
     explore(c, &limits, &r);
     printf("%-18s %-8s %11llu states %12llu steps  depth %3u  finished in %llu  %.1f s  %llu MB\n",
-           c->name, r.failed ? "FAILED" : r.limited ? "TOO LARGE" : "ok",
+           c->name,
+           r.failed    ? "FAILED"
+           : r.limited ? "TOO LARGE"
+                       : "ok",
            (unsigned long long)r.states, (unsigned long long)r.edges, r.depth,
            (unsigned long long)r.finished, r.seconds, (unsigned long long)(r.bytes >> 20));
     fflush(stdout);

@@ -104,12 +104,13 @@ struct owner {
     u8 acked, expected;    /* own records believed; next offset */
     u8 doubt, lost;        /* must read back; its acknowledged records are gone */
     u8 flying;
-    u8 sent, released; /* messages of the outbox, counted from the log's start; released: DEAD */
-    u8 trim;           /* DeleteRecords under way, below this offset; 0: none */
-    u8 stamps[INSTANCES];    /* what each row reflects, as it believes */
-    u8 dropped[INSTANCES];   /* history it no longer has although no row does; 0 if all is well */
-    u8 rebuilding, target;   /* the projection is made again, up to this stamp */
-    u8 start, covered, begun; /* from this offset, up to this stamp so far; the first window is out */
+    u8 sent, released;    /* messages of the outbox, counted from the log's start; released: DEAD */
+    u8 trim;              /* DeleteRecords under way, below this offset; 0: none */
+    u8 stamps[INSTANCES]; /* what each row reflects, as it believes */
+    u8 dropped[INSTANCES]; /* history it no longer has although no row does; 0 if all is well */
+    u8 rebuilding, target; /* the projection is made again, up to this stamp */
+    u8 start, covered,
+        begun; /* from this offset, up to this stamp so far; the first window is out */
     struct watermark w;
     struct batch batch, late; /* late: sent once more over a new connection, this is the old one */
     struct record flight[FLIGHT_MAX];
@@ -136,10 +137,15 @@ struct state {
     struct part parts[PARTS];
 };
 
-/* ---- workload.c, config.c --------------------------------------------------------------------- */
+/* ---- workload.c, config.c ---------------------------------------------------------------------
+ */
 
 enum message_kind { START, EVENT, REMOVE };
-enum arrival { OUTPUT, BY_CLIENT, BY_STREAM }; /* BY_STREAM: an in-order source that repeats itself */
+enum arrival {
+    OUTPUT,
+    BY_CLIENT,
+    BY_STREAM
+}; /* BY_STREAM: an in-order source that repeats itself */
 
 struct message {
     u8 part, instance, kind, arrival;
@@ -157,28 +163,28 @@ struct workload {
 struct config {
     const char *name, *workload, *about;
     u8 parts, claims[PARTS];
-    u8 flight;               /* records under way of one owner */
-    bool project[PARTS];     /* whether the partition has a projection */
-    bool evict;              /* an instance whose row is up to date leaves memory at once */
-    bool subset;             /* a batch may leave out any instance */
-    bool clean;              /* cleaning by copying forward */
+    u8 flight;           /* records under way of one owner */
+    bool project[PARTS]; /* whether the partition has a projection */
+    bool evict;          /* an instance whose row is up to date leaves memory at once */
+    bool subset;         /* a batch may leave out any instance */
+    bool clean;          /* cleaning by copying forward */
     u8 checkpoints, snapshots;
-    u8 window;               /* records in one window of making the projection again */
+    u8 window; /* records in one window of making the projection again */
     u8 wipes, saves, losses, cuts, holes, timeouts, again, backs;
-    bool long_run;           /* not among the quick ones */
-    bool no_finish;          /* does not ask whether all work can still be finished */
-    u8 table_bits;           /* of the table of states seen; 0: 22 */
+    bool long_run;  /* not among the quick ones */
+    bool no_finish; /* does not ask whether all work can still be finished */
+    u8 table_bits;  /* of the table of states seen; 0: 22 */
 };
 
-extern const struct config *config;     /* of this run */
-extern const struct workload *workload; /* its */
+extern const struct config *config;                 /* of this run */
+extern const struct workload *workload;             /* its */
 const struct config *config_find(const char *name); /* NULL: none */
 const struct config *config_at(size_t index);       /* NULL: no more */
 const struct workload *workload_find(const char *name);
 
 /* Rules broken together: some back each other up. */
 struct mutation {
-    enum rule rules[3];
+    enum rule rules[2];
     u8 count;
     const char *config; /* that must show it */
 };
@@ -191,7 +197,8 @@ const char *rule_text(enum rule rule);
 extern bool broken[RULES_TOTAL];
 #define RULE(name) (!broken[RULE_##name])
 
-/* ---- fold.c ----------------------------------------------------------------------------------- */
+/* ---- fold.c -----------------------------------------------------------------------------------
+ */
 
 struct out {
     u8 seq, index, message; /* message NONE: work for A */
@@ -244,14 +251,43 @@ u8 origin_key(u8 seq, u8 index);
 bool watermark_equal(const struct watermark *a, const struct watermark *b);
 bool count_is_right(const struct projection *r);
 
-/* ---- the search's side of a step --------------------------------------------------------------- */
+/* ---- the search's side of a step ---------------------------------------------------------------
+ */
 
 enum act {
-    ACT_CLAIM, ACT_DIE, ACT_DROP, ACT_ADOPT, ACT_LOAD, ACT_LOAD_REST, ACT_EPISODE, ACT_CHECKPOINT,
-    ACT_SNAPSHOT, ACT_CLEAN, ACT_LAND, ACT_ACK, ACT_READ_BACK, ACT_SEND, ACT_BATCH, ACT_BATCH_ALL,
-    ACT_BATCH_LANDS, ACT_LATE_LANDS, ACT_TIMEOUT, ACT_LOOK, ACT_WINDOW, ACT_DELETE, ACT_WIPE,
-    ACT_SAVE, ACT_ROLLBACK, ACT_LOSE_ROW, ACT_CUT, ACT_HOLE, ACT_WORK, ACT_WORK_AGAIN, ACT_STREAM,
-    ACT_STREAM_BACK, ACT_COUNT
+    ACT_CLAIM,
+    ACT_DIE,
+    ACT_DROP,
+    ACT_ADOPT,
+    ACT_LOAD,
+    ACT_LOAD_REST,
+    ACT_EPISODE,
+    ACT_CHECKPOINT,
+    ACT_SNAPSHOT,
+    ACT_CLEAN,
+    ACT_LAND,
+    ACT_ACK,
+    ACT_READ_BACK,
+    ACT_SEND,
+    ACT_BATCH,
+    ACT_BATCH_ALL,
+    ACT_BATCH_LANDS,
+    ACT_LATE_LANDS,
+    ACT_TIMEOUT,
+    ACT_LOOK,
+    ACT_WINDOW,
+    ACT_DELETE,
+    ACT_WIPE,
+    ACT_SAVE,
+    ACT_ROLLBACK,
+    ACT_LOSE_ROW,
+    ACT_CUT,
+    ACT_HOLE,
+    ACT_WORK,
+    ACT_WORK_AGAIN,
+    ACT_STREAM,
+    ACT_STREAM_BACK,
+    ACT_COUNT
 };
 
 struct step {
@@ -281,7 +317,8 @@ u8 acked_stamp(const struct owner *o);
 bool owner_acts(const struct owner *o);
 void out_of_bounds(const char *what) __attribute__((noreturn));
 
-/* ---- check.c ------------------------------------------------------------------------------------ */
+/* ---- check.c ------------------------------------------------------------------------------------
+ */
 
 /* The first violation of the step or state at hand; empty: none. */
 extern char violation[256];
@@ -315,5 +352,5 @@ void search(const struct limits *limits, struct result *result);
 void initial(struct state *s);
 size_t state_size(void);
 
-void print_step(struct step step, const struct state *before, const struct state *after);
+void print_step(struct step step, const struct state *after);
 void print_state(const struct state *s);

@@ -26,7 +26,8 @@ static u8 landed(const struct part *p, u8 index)
     return count;
 }
 
-/* ---- the outbox ------------------------------------------------------------------------------- */
+/* ---- the outbox -------------------------------------------------------------------------------
+ */
 
 static u8 released(const struct owner *o, const struct fold *memory)
 {
@@ -80,7 +81,8 @@ static void send_steps(struct steps *steps, u8 part, u8 index, const struct fold
     emit(steps, ACT_SEND, part, index, o->sent);
 }
 
-/* ---- death ------------------------------------------------------------------------------------- */
+/* ---- death -------------------------------------------------------------------------------------
+ */
 
 static void bury(struct owner *o)
 {
@@ -113,7 +115,8 @@ void owner_die(struct part *p, u8 part, u8 index)
     bury(o);
 }
 
-/* ---- appends ------------------------------------------------------------------------------------ */
+/* ---- appends ------------------------------------------------------------------------------------
+ */
 
 static void land(struct steps *steps, u8 part, u8 index)
 {
@@ -219,7 +222,8 @@ static void hole(struct steps *steps, u8 part, u8 index)
     emit(steps, ACT_HOLE, part, index, 0);
 }
 
-/* ---- writing records ----------------------------------------------------------------------------- */
+/* ---- writing records
+ * ----------------------------------------------------------------------------- */
 
 static bool has_room(const struct part *p, const struct owner *o, u8 index)
 {
@@ -305,8 +309,8 @@ static void completion_of(const struct fold *memory, const struct entry *e, stru
     r->message = memory->pending_message[instance];
 }
 
-static void consume(struct steps *steps, u8 part, u8 index, const struct fold *memory,
-                    u8 source, u8 from, u8 message)
+static void consume(struct steps *steps, u8 part, u8 index, const struct fold *memory, u8 source,
+                    u8 from, u8 message)
 {
     const struct message *m = &workload->messages[message];
     const struct part *p = &steps->from->parts[part];
@@ -370,7 +374,8 @@ static void checkpoint(struct steps *steps, u8 part, u8 index, const struct fold
     emit(steps, ACT_CHECKPOINT, part, index, 0);
 }
 
-/* ---- cleaning -------------------------------------------------------------------------------------- */
+/* ---- cleaning
+ * -------------------------------------------------------------------------------------- */
 
 /* A full copy at the log's end: of what is in memory, or of the row of a cold instance. */
 static void snapshot(struct steps *steps, u8 part, u8 index, const struct fold *memory, u8 instance)
@@ -382,8 +387,9 @@ static void snapshot(struct steps *steps, u8 part, u8 index, const struct fold *
         return;
     p = change(steps, part);
     p->snapshots++;
-    r.history = is_cold(&p->owners[index], memory, part, instance) ? p->now.rows[instance].history
-                                                   : memory->instances[instance].history;
+    r.history = is_cold(&p->owners[index], memory, part, instance)
+                    ? p->now.rows[instance].history
+                    : memory->instances[instance].history;
     submit(p, index, memory, r);
     emit(steps, ACT_SNAPSHOT, part, index, instance);
 }
@@ -451,7 +457,8 @@ static void delete_lands(struct steps *steps, u8 part, u8 index)
     emit(steps, ACT_DELETE, part, index, p->start);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------------ */
+/* ---- all of them
+ * ------------------------------------------------------------------------------------ */
 
 static void active_steps(struct steps *steps, u8 part, u8 index)
 {
@@ -489,8 +496,7 @@ void owner_steps(struct steps *steps, u8 part, u8 index)
         fold_memory(p, part, o, index, &memory);
         send_steps(steps, part, index, &memory);
     }
-    if (o->phase != UNUSED && o->phase != DEAD &&
-        (!steps->finishing || last_claim(p) != index)) {
+    if (o->phase != UNUSED && o->phase != DEAD && (!steps->finishing || last_claim(p) != index)) {
         owner_die(change(steps, part), part, index);
         emit(steps, ACT_DIE, part, index, 0);
     }

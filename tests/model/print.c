@@ -54,11 +54,10 @@ static void print_watermark(const struct watermark *w)
                w->floor, w->rows, w->building ? " building" : "");
 }
 
-void print_step(struct step step, const struct state *before, const struct state *after)
+void print_step(struct step step, const struct state *after)
 {
     const struct part *p = &after->parts[step.part];
 
-    (void)before;
     if (by_owner(step.act))
         printf("  p%u owner %u: %s %u", step.part, step.owner + 1, words[step.act], step.arg);
     else
@@ -72,7 +71,7 @@ void print_step(struct step step, const struct state *before, const struct state
 
 static void print_record(u8 offset, const struct record *r)
 {
-    static const char *const kinds[] = {"claim", "episode", "purge", "marks",
+    static const char *const kinds[] = {"claim", "episode",    "purge",   "marks",
                                         "park",  "checkpoint", "snapshot"};
 
     printf(" %u:%s", offset, kinds[r->kind]);

@@ -42,14 +42,14 @@ static struct row truth_of(const struct part *p, u8 part, u8 instance, u8 stamp)
     return truth.instances[instance];
 }
 
-/* ---- own batches -------------------------------------------------------------------------------- */
+/* ---- own batches --------------------------------------------------------------------------------
+ */
 
 /* First record of an instance that its row does not reflect. */
-static u8 first_missing(const struct part *p, u8 part, const struct owner *o, u8 index, u8 instance)
+static u8 first_missing(const struct part *p, const struct owner *o, u8 index, u8 instance)
 {
     struct validity v = {0};
 
-    (void)part;
     for (u8 n = 0; n < p->count; n++) {
         const struct record *r = &p->log[n];
         const bool known = n < o->epoch ? validity_feed(&v, n, r, false)
@@ -64,14 +64,14 @@ static u8 first_missing(const struct part *p, u8 part, const struct owner *o, u8
 }
 
 /* Everything before the first record left out is in the rows then. */
-static u8 sequence_without(const struct part *p, u8 part, const struct owner *o, u8 index,
+static u8 sequence_without(const struct part *p, const struct owner *o, u8 index,
                            const struct fold *memory, u8 set)
 {
     u8 left = NONE;
 
     for (u8 n = 0; n < INSTANCES; n++) {
         const bool dirty = memory->instances[n].last > o->stamps[n];
-        const u8 first = dirty && !(set >> n & 1) ? first_missing(p, part, o, index, n) : NONE;
+        const u8 first = dirty && !(set >> n & 1) ? first_missing(p, o, index, n) : NONE;
 
         left = first < left ? first : left;
     }
@@ -91,12 +91,12 @@ static struct batch batch_of(const struct part *p, u8 part, const struct owner *
     memcpy(b.stamps, o->stamps, sizeof(b.stamps));
     memcpy(b.dropped, o->dropped, sizeof(b.dropped));
     for (u8 n = 0; n < INSTANCES; n++)
-        rows = (u8)(rows +
-                    (truth_of(p, part, n, set >> n & 1 ? b.upto : o->stamps[n]).history != 0));
+        rows =
+            (u8)(rows + (truth_of(p, part, n, set >> n & 1 ? b.upto : o->stamps[n]).history != 0));
     b.next = point((u8)(o->expected - 1), o, index);
     if (!RULE(OFFSET) && o->w.offset > 0)
         b.next.offset = o->w.offset;
-    b.next.seq = sequence_without(p, part, o, index, memory, set);
+    b.next.seq = sequence_without(p, o, index, memory, set);
     b.next.floor = floor_for(p, o, b.next.seq, o->w.floor);
     b.next.rows = rows;
     return b;
@@ -134,7 +134,8 @@ static void own_batches(struct steps *steps, u8 part, u8 index)
         send_batch(steps, part, index, &b, ACT_BATCH_ALL);
 }
 
-/* ---- making it again ------------------------------------------------------------------------------ */
+/* ---- making it again
+ * ------------------------------------------------------------------------------ */
 
 static void begin_again(struct owner *o, const struct watermark *stored)
 {
@@ -205,7 +206,10 @@ static struct batch window_of(const struct part *p, const struct owner *o, u8 in
 
 static struct batch final_of(const struct part *p, const struct owner *o, u8 index)
 {
-    struct batch b = {.kind = FINAL, .start = o->start, .covered = o->covered, .upto = o->target,
+    struct batch b = {.kind = FINAL,
+                      .start = o->start,
+                      .covered = o->covered,
+                      .upto = o->target,
                       .previous = o->w};
     struct row rows[INSTANCES];
 
@@ -242,7 +246,8 @@ static void rebuild(struct steps *steps, u8 part, u8 index)
     send_batch(steps, part, index, &b, ACT_WINDOW);
 }
 
-/* ---- the projection's side -------------------------------------------------------------------------- */
+/* ---- the projection's side
+ * -------------------------------------------------------------------------- */
 
 /* A snapshot that was loaded replaces the stored history, one's own adds nothing to it. */
 static bool replaces(const struct part *p, u8 instance, u8 after, u8 upto, u8 index)
@@ -340,7 +345,8 @@ static bool batch_lands(struct part *p, u8 part, u8 index, const struct batch *b
     return true;
 }
 
-/* ---- and the owner's again ------------------------------------------------------------------------- */
+/* ---- and the owner's again
+ * ------------------------------------------------------------------------- */
 
 static void accepted_own(const struct part *p, u8 part, struct owner *o, const struct batch *b)
 {
@@ -437,7 +443,8 @@ void project_steps(struct steps *steps, u8 part, u8 index)
     rebuild(steps, part, index);
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------ */
+/* ---- loading
+ * ------------------------------------------------------------------------------------------ */
 
 static void become_active(const struct part *p, u8 part, struct owner *o)
 {

@@ -48,7 +48,8 @@ void initial(struct state *s)
     }
 }
 
-/* ---- hashing -------------------------------------------------------------------------------------- */
+/* ---- hashing
+ * -------------------------------------------------------------------------------------- */
 
 struct hasher {
     u64 a, b;
@@ -94,7 +95,8 @@ static u64 hash(const struct state *s, u32 *more)
     return h.a ^ h.b ? h.a ^ h.b : 1;
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------- */
+/* ---- the table
+ * ---------------------------------------------------------------------------------------- */
 
 static bool add(u64 key, u32 more, u32 parent, u32 *at)
 {
@@ -110,7 +112,9 @@ static bool add(u64 key, u32 more, u32 parent, u32 *at)
     return true;
 }
 
-/* ---- levels ----------------------------------------------------------------------------------------------- */
+/* ---- levels
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void level_put(struct level *l, const struct state *s, u32 at)
 {
@@ -162,22 +166,22 @@ static size_t level_get(const struct level *l, size_t from, struct state *s, u32
     return from;
 }
 
-/* ---- can all work still be finished? ------------------------------------------------------------------------ */
+/* ---- can all work still be finished?
+ * ------------------------------------------------------------------------ */
 
 /* Smaller comes first; 0: not while finishing. What is old goes first, then what is under way. */
 static int urgency(const struct state *s, struct step step)
 {
     static const u8 order[ACT_COUNT] = {
-        [ACT_DROP] = 1,      [ACT_DIE] = 2,          [ACT_DELETE] = 3,    [ACT_BATCH_LANDS] = 4,
-        [ACT_LATE_LANDS] = 4, [ACT_LAND] = 5,        [ACT_READ_BACK] = 6, [ACT_ACK] = 7,
-        [ACT_ADOPT] = 8,     [ACT_LOAD] = 8,         [ACT_LOAD_REST] = 8, [ACT_LOOK] = 9,
-        [ACT_WINDOW] = 10,   [ACT_SEND] = 11,        [ACT_WORK] = 12,     [ACT_EPISODE] = 13,
-        [ACT_BATCH_ALL] = 14, [ACT_STREAM] = 15,     [ACT_CLAIM] = 16,
+        [ACT_DROP] = 1,       [ACT_DIE] = 2,     [ACT_DELETE] = 3,    [ACT_BATCH_LANDS] = 4,
+        [ACT_LATE_LANDS] = 4, [ACT_LAND] = 5,    [ACT_READ_BACK] = 6, [ACT_ACK] = 7,
+        [ACT_ADOPT] = 8,      [ACT_LOAD] = 8,    [ACT_LOAD_REST] = 8, [ACT_LOOK] = 9,
+        [ACT_WINDOW] = 10,    [ACT_SEND] = 11,   [ACT_WORK] = 12,     [ACT_EPISODE] = 13,
+        [ACT_BATCH_ALL] = 14, [ACT_STREAM] = 15, [ACT_CLAIM] = 16,
     };
     const struct part *p = &s->parts[step.part];
 
-    if (step.act == ACT_CLAIM && last_claim(p) != NONE &&
-        p->owners[last_claim(p)].phase != DEAD)
+    if (step.act == ACT_CLAIM && last_claim(p) != NONE && p->owners[last_claim(p)].phase != DEAD)
         return 0;
     return order[step.act];
 }
@@ -287,7 +291,7 @@ static void finish(const struct state *from, bool print)
             break;
         }
         if (print)
-            print_step(choice.step, &at, &choice.best);
+            print_step(choice.step, &choice.best);
         memcpy(&at, &choice.best, state_size());
         check_state(&at);
         if (violation[0])
@@ -297,7 +301,9 @@ static void finish(const struct state *from, bool print)
         add_finishable(path[--length]);
 }
 
-/* ---- traces ------------------------------------------------------------------------------------------------------ */
+/* ---- traces
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static struct {
     u64 key;
@@ -343,7 +349,7 @@ static void print_way(u32 end, struct state *out)
         successors(&steps);
         if (!wanted.hit)
             break;
-        print_step(wanted.step, out, &wanted.found);
+        print_step(wanted.step, &wanted.found);
         *out = wanted.found;
     }
     free(way);
@@ -359,7 +365,7 @@ static void report(const struct state *last, const struct step *step)
         return;
     print_way(place, &before);
     if (step)
-        print_step(*step, &before, last);
+        print_step(*step, last);
     print_state(last);
     if (!step) {
         printf("  … and without further disasters:\n");
@@ -368,7 +374,9 @@ static void report(const struct state *last, const struct step *step)
     printf("  VIOLATION: %s\n", violation);
 }
 
-/* ---- the search ------------------------------------------------------------------------------------------------------ */
+/* ---- the search
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void take(struct steps *steps, const struct state *to, struct step step)
 {

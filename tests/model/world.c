@@ -24,7 +24,8 @@ void emit(struct steps *steps, enum act act, u8 part, u8 owner, u8 arg)
     steps->take(steps, &steps->to, (struct step){(u8)act, part, owner, arg});
 }
 
-/* ---- who comes next ------------------------------------------------------------------------------ */
+/* ---- who comes next
+ * ------------------------------------------------------------------------------ */
 
 static u8 owner_slot(struct steps *steps, const struct part *p, u8 part)
 {
@@ -60,7 +61,8 @@ static void claim(struct steps *steps, u8 part)
     emit(steps, ACT_CLAIM, part, index, o->epoch);
 }
 
-/* ---- activities ------------------------------------------------------------------------------------ */
+/* ---- activities
+ * ------------------------------------------------------------------------------------ */
 
 static void work(struct steps *steps, u8 part, bool again)
 {
@@ -79,8 +81,7 @@ static void work(struct steps *steps, u8 part, bool again)
         if (q->inbox_count == INBOX_MAX)
             out_of_bounds("INBOX_MAX");
         m = &workload->messages[p->log[offset].message];
-        q->inbox[q->inbox_count++] =
-            (struct entry){ACTIVITY, stamp, 0, (u8)(m->activity - 1)};
+        q->inbox[q->inbox_count++] = (struct entry){ACTIVITY, stamp, 0, (u8)(m->activity - 1)};
         if (again) {
             steps->to.again++;
         } else {
@@ -92,7 +93,8 @@ static void work(struct steps *steps, u8 part, bool again)
     }
 }
 
-/* ---- a source that is not modelled: in order, and from anywhere again ------------------------------ */
+/* ---- a source that is not modelled: in order, and from anywhere again
+ * ------------------------------ */
 
 static u8 stream_message(u8 position)
 {
@@ -126,7 +128,8 @@ static void stream(struct steps *steps)
     }
 }
 
-/* ---- disasters ---------------------------------------------------------------------------------------- */
+/* ---- disasters
+ * ---------------------------------------------------------------------------------------- */
 
 static void projection_disasters(struct steps *steps, u8 part)
 {
@@ -207,7 +210,8 @@ static void cut(struct steps *steps, u8 part)
     emit(steps, ACT_CUT, part, 0, p->count);
 }
 
-/* ---- all of them ---------------------------------------------------------------------------------------- */
+/* ---- all of them
+ * ---------------------------------------------------------------------------------------- */
 
 /* What the dead sent may never arrive. To reach that on purpose is only of use at the end. */
 static void drop(struct steps *steps, u8 part, u8 index)
