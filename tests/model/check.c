@@ -20,8 +20,7 @@ void violate(const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- steps --------------------------------------------------------------------------------------
- */
+/* ---- steps ---- */
 
 /* I2: what an owner believes is what every reader will. */
 void check_acknowledged(const struct state *s, u8 part, u8 offset)
@@ -42,8 +41,7 @@ void check_sent(const struct state *s, u8 part, u8 index, const struct out *o)
         violate("message %u.%u leaves without a valid record", o->seq, o->index);
 }
 
-/* ---- the log
- * -------------------------------------------------------------------------------------- */
+/* ---- the log ---- */
 
 static void check_consumption(const struct part *p, const struct record *r,
                               const struct fold *before, u16 *messages)
@@ -186,8 +184,7 @@ static void check_readable(const struct state *s, u8 part, const struct fold *tr
                 difference);
 }
 
-/* ---- the projection
- * ------------------------------------------------------------------------------------ */
+/* ---- the projection ---- */
 
 /* What a watermark points at is still there: a valid record of its owner, or the claim. Valid,
  * because a later record of the same owner may have filled the place. */
@@ -195,11 +192,15 @@ static bool watermark_is_there(const struct part *p, u8 end)
 {
     const struct watermark *w = &p->now.w;
     const u8 offset = (u8)(w->offset - 1);
+    const struct record *r = &p->log[offset];
 
     if (!RULE(WATERMARK_THERE))
         return true;
-    return offset < end && (p->log[offset].owner == w->nonce || !RULE(EPOCH)) &&
-           (p->log[offset].kind == CLAIM || valid_records(p) >> offset & 1);
+    if (offset >= end || (r->kind != CLAIM && !(valid_records(p) >> offset & 1)))
+        return false;
+    if (RULE(EPOCH) && r->epoch != w->epoch)
+        return false;
+    return !RULE(EPOCH) || !RULE(NONCE_MARK) || r->owner == w->nonce;
 }
 
 enum belief believe_rows(const struct part *p, u8 end)
@@ -300,6 +301,8 @@ void check_state(const struct state *s)
     for (u8 n = 0; n < config->parts; n++) {
         const struct part *p = &s->parts[n];
 
+        if (p->stopped && s->cuts == 0)
+            violate("partition %u stops although its log lost nothing", n);
         check_log(s, n, &truth);
         if (!s->damaged)
             check_inbox(p);
@@ -309,8 +312,7 @@ void check_state(const struct state *s)
     }
 }
 
-/* ---- the end
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static bool rows_are_done(const struct part *p, const struct fold *truth)
 {

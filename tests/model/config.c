@@ -83,6 +83,17 @@ static const struct config configs[] = {
      .checkpoints = 1,
      .window = 2,
      .cuts = 1},
+    {.name = "rows-cut-owners",
+     .about = "three owners, the log loses its end twice",
+     .workload = "one",
+     .parts = 1,
+     .claims = {3},
+     .flight = 1,
+     .project = {true},
+     .evict = true,
+     .window = 2,
+     .cuts = 2,
+     .table_bits = 23},
     /* ---- quick: cleaning ---- */
     {.name = "clean",
      .about = "cleaning, the projection is wiped",
@@ -136,6 +147,21 @@ static const struct config configs[] = {
      .snapshots = 1,
      .window = 2,
      .losses = 1},
+    {.name = "clean-cut-wiped",
+     .about = "cleaning, then the log loses its end and the projection all",
+     .workload = "one",
+     .parts = 1,
+     .claims = {2},
+     .flight = 1,
+     .project = {true},
+     .evict = true,
+     .clean = true,
+     .checkpoints = 1,
+     .snapshots = 1,
+     .window = 1,
+     .wipes = 1,
+     .cuts = 1,
+     .table_bits = 23},
     {.name = "clean-late",
      .about = "cleaning, the projection is wiped, a batch without an answer",
      .workload = "one",
@@ -339,8 +365,7 @@ const struct config *config_find(const char *name)
     return NULL;
 }
 
-/* ---- rules
- * --------------------------------------------------------------------------------------- */
+/* ---- rules ---- */
 
 static const struct {
     const char *name, *text;
@@ -382,6 +407,7 @@ static const struct mutation mutations[] = {
     ONE(ACK_CHECK, "inbox"),
     ONE(SEQUENCE, "inbox"),
     ONE(NONCE, "cut"),
+    ONE(NONCE_MARK, "rows-cut-owners"),
     ONE(READ_BACK, "cut"),
     ONE(RELEASE_ACKED, "send"),
     ONE(DEDUPE, "send"),
@@ -414,6 +440,7 @@ static const struct mutation mutations[] = {
     TWO(CLEAR, ROW_COUNT, "clean-wiped-purge"),
     TWO(OVERTAKEN, ROW_COUNT, "clean-wiped-purge"),
     ONE(RESEND_SAME, "rows-late"),
+    ONE(COPIES, "clean-cut-wiped"),
     ONE(CLEAN_CHECKPOINT, "clean"),
     ONE(CLEAN_ACKED, "clean"),
     ONE(CLEAN_PROJECTED, "clean"),

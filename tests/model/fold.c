@@ -57,8 +57,7 @@ u8 offset_of_stamp(const struct part *p, u8 stamp)
     return NONE;
 }
 
-/* ---- the inbox --------------------------------------------------------------------------------
- */
+/* ---- the inbox ---- */
 
 u8 origin_key(u8 seq, u8 index)
 {
@@ -106,8 +105,7 @@ u8 inbox_vector(const struct part *p, u8 position)
     return highest;
 }
 
-/* ---- partition state ---------------------------------------------------------------------------
- */
+/* ---- partition state ---- */
 
 static u8 local_ref(u8 seq, u8 index)
 {
@@ -224,8 +222,7 @@ void fold_memory(const struct part *p, u8 part, const struct owner *o, u8 index,
         fold_record(out, part, &o->flight[n]);
 }
 
-/* ---- what a loader sees ------------------------------------------------------------------------
- */
+/* ---- what a loader sees ---- */
 
 /* Its body holds what its writer had in memory: for a valid checkpoint the truth before it. */
 static void fold_checkpoint(const struct part *p, u8 part, u8 offset, struct fold *out)
@@ -278,6 +275,38 @@ void fold_instances(const struct part *p, u8 from, u8 stamp, struct row *out)
             r->instance < INSTANCES)
             fold_instance(&out[r->instance], r);
     }
+}
+
+static u8 instances_at(const struct part *p, u8 part, u8 offset)
+{
+    struct fold then;
+    u8 count = 0;
+
+    fold_truth(p, part, offset, NONE, &then);
+    for (u8 n = 0; n < INSTANCES; n++)
+        count = (u8)(count + (then.instances[n].history != 0));
+    return count;
+}
+
+bool copies_complete(const struct part *p, u8 part, u8 from, u8 stamp)
+{
+    struct validity v = {0};
+    u8 found = 0, settled = 0; /* settled: set of instances that began, were copied or ended */
+
+    if (from == 0)
+        return true;
+    for (u8 n = from; n < p->count; n++) {
+        const struct record *r = &p->log[n];
+
+        if (!validity_feed(&v, n, r, n == from) || r->seq >= stamp || r->instance >= INSTANCES ||
+            settled >> r->instance & 1)
+            continue;
+        if (r->kind == EPISODE && !(r->flags & CREATES))
+            continue;
+        settled = (u8)(settled | 1u << r->instance);
+        found = (u8)(found + (r->kind == SNAPSHOT || r->kind == PURGE));
+    }
+    return found == instances_at(p, part, from);
 }
 
 static bool rows_differ(const struct row *a, const struct row *b)
@@ -339,14 +368,14 @@ const char *fold_difference(const struct fold *a, const struct fold *b)
     return NULL;
 }
 
-/* ---- watermarks ---------------------------------------------------------------------------------
- */
+/* ---- watermarks ---- */
 
 bool watermark_equal(const struct watermark *a, const struct watermark *b)
 {
     return a->offset == b->offset && a->seq == b->seq && a->building == b->building &&
-           (!RULE(WHOLE) || (a->floor == b->floor && a->rows == b->rows)) &&
-           (!RULE(EPOCH) || (a->epoch == b->epoch && a->nonce == b->nonce));
+           (!RULE(EPOCH) || a->epoch == b->epoch) &&
+           (!RULE(EPOCH) || !RULE(NONCE_MARK) || a->nonce == b->nonce) &&
+           (!RULE(WHOLE) || (a->floor == b->floor && a->rows == b->rows));
 }
 
 bool count_is_right(const struct projection *r)

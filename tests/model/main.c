@@ -51,6 +51,8 @@ static int explore_set(bool long_run)
         if (config_at(n)->long_run == long_run &&
             !explore_all(config_at(n), limits_of(config_at(n))))
             failures++;
+    if (!long_run)
+        failures += print_steps_never_taken() > 0;
     return failures;
 }
 

@@ -48,7 +48,7 @@ enum {
     NONE = 0xff,
 };
 
-/* ---- the state --------------------------------------------------------------------------------
+/* ---- the state ----
  * Bytes only: a state is compared, hashed and stored as it lies in memory. */
 
 enum kind { CLAIM, EPISODE, PURGE, MARKS, PARK, CHECKPOINT, SNAPSHOT };
@@ -137,8 +137,7 @@ struct state {
     struct part parts[PARTS];
 };
 
-/* ---- workload.c, config.c ---------------------------------------------------------------------
- */
+/* ---- workload.c, config.c ---- */
 
 enum message_kind { START, EVENT, REMOVE };
 enum arrival {
@@ -197,8 +196,7 @@ const char *rule_text(enum rule rule);
 extern bool broken[RULES_TOTAL];
 #define RULE(name) (!broken[RULE_##name])
 
-/* ---- fold.c -----------------------------------------------------------------------------------
- */
+/* ---- fold.c ---- */
 
 struct out {
     u8 seq, index, message; /* message NONE: work for A */
@@ -236,6 +234,9 @@ bool fold_load(const struct part *p, u8 part, u8 from, u8 end, u8 stamp, const s
                struct fold *out);
 /* Instances only, from a log that was cleaned. */
 void fold_instances(const struct part *p, u8 from, u8 stamp, struct row *out);
+/* Whether the log from the checkpoint at `from` on, up to a stamp, holds a copy or the purge of as
+ * many instances as there were at the checkpoint: it says how many. */
+bool copies_complete(const struct part *p, u8 part, u8 from, u8 stamp);
 /* NULL: equal; else what differs. */
 const char *fold_difference(const struct fold *a, const struct fold *b);
 
@@ -251,8 +252,7 @@ u8 origin_key(u8 seq, u8 index);
 bool watermark_equal(const struct watermark *a, const struct watermark *b);
 bool count_is_right(const struct projection *r);
 
-/* ---- the search's side of a step ---------------------------------------------------------------
- */
+/* ---- the search's side of a step ---- */
 
 enum act {
     ACT_CLAIM,
@@ -317,8 +317,7 @@ u8 acked_stamp(const struct owner *o);
 bool owner_acts(const struct owner *o);
 void out_of_bounds(const char *what) __attribute__((noreturn));
 
-/* ---- check.c ------------------------------------------------------------------------------------
- */
+/* ---- check.c ---- */
 
 /* The first violation of the step or state at hand; empty: none. */
 extern char violation[256];
@@ -331,7 +330,7 @@ enum belief { BELIEVED, NOT_BELIEVED, TRUNCATED };
 enum belief believe_rows(const struct part *p, u8 end);
 bool everything_done(const struct state *s);
 
-/* ---- search.c, print.c ----------------------------------------------------------------------- */
+/* ---- search.c, print.c ---- */
 
 struct result {
     u64 states, edges, finished; /* finished: states in which everything is done */
@@ -349,8 +348,11 @@ struct limits {
 };
 
 void search(const struct limits *limits, struct result *result);
+/* Kinds of steps that no search has taken so far, by their outcome where that matters: printed. */
+size_t print_steps_never_taken(void);
 void initial(struct state *s);
 size_t state_size(void);
 
+const char *step_words(u8 act);
 void print_step(struct step step, const struct state *after);
 void print_state(const struct state *s);

@@ -26,8 +26,7 @@ static u8 landed(const struct part *p, u8 index)
     return count;
 }
 
-/* ---- the outbox -------------------------------------------------------------------------------
- */
+/* ---- the outbox ---- */
 
 static u8 released(const struct owner *o, const struct fold *memory)
 {
@@ -81,8 +80,7 @@ static void send_steps(struct steps *steps, u8 part, u8 index, const struct fold
     emit(steps, ACT_SEND, part, index, o->sent);
 }
 
-/* ---- death -------------------------------------------------------------------------------------
- */
+/* ---- death ---- */
 
 static void bury(struct owner *o)
 {
@@ -115,8 +113,7 @@ void owner_die(struct part *p, u8 part, u8 index)
     bury(o);
 }
 
-/* ---- appends ------------------------------------------------------------------------------------
- */
+/* ---- appends ---- */
 
 static void land(struct steps *steps, u8 part, u8 index)
 {
@@ -222,8 +219,7 @@ static void hole(struct steps *steps, u8 part, u8 index)
     emit(steps, ACT_HOLE, part, index, 0);
 }
 
-/* ---- writing records
- * ----------------------------------------------------------------------------- */
+/* ---- writing records ---- */
 
 static bool has_room(const struct part *p, const struct owner *o, u8 index)
 {
@@ -374,8 +370,7 @@ static void checkpoint(struct steps *steps, u8 part, u8 index, const struct fold
     emit(steps, ACT_CHECKPOINT, part, index, 0);
 }
 
-/* ---- cleaning
- * -------------------------------------------------------------------------------------- */
+/* ---- cleaning ---- */
 
 /* A full copy at the log's end: of what is in memory, or of the row of a cold instance. */
 static void snapshot(struct steps *steps, u8 part, u8 index, const struct fold *memory, u8 instance)
@@ -457,8 +452,7 @@ static void delete_lands(struct steps *steps, u8 part, u8 index)
     emit(steps, ACT_DELETE, part, index, p->start);
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------------------ */
+/* ---- all of them ---- */
 
 static void active_steps(struct steps *steps, u8 part, u8 index)
 {

@@ -40,6 +40,11 @@ static const char *const words[ACT_COUNT] = {
     [ACT_STREAM_BACK] = "the source begins again at",
 };
 
+const char *step_words(u8 act)
+{
+    return words[act];
+}
+
 static bool by_owner(u8 act)
 {
     return act < ACT_DELETE;

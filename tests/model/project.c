@@ -42,8 +42,7 @@ static struct row truth_of(const struct part *p, u8 part, u8 instance, u8 stamp)
     return truth.instances[instance];
 }
 
-/* ---- own batches --------------------------------------------------------------------------------
- */
+/* ---- own batches ---- */
 
 /* First record of an instance that its row does not reflect. */
 static u8 first_missing(const struct part *p, const struct owner *o, u8 index, u8 instance)
@@ -134,8 +133,7 @@ static void own_batches(struct steps *steps, u8 part, u8 index)
         send_batch(steps, part, index, &b, ACT_BATCH_ALL);
 }
 
-/* ---- making it again
- * ------------------------------------------------------------------------------ */
+/* ---- making it again ---- */
 
 static void begin_again(struct owner *o, const struct watermark *stored)
 {
@@ -235,6 +233,12 @@ static void rebuild(struct steps *steps, u8 part, u8 index)
         return;
     }
     if (o->begun && o->covered >= o->target) {
+        if (RULE(COPIES) && !copies_complete(p, part, o->start, o->target)) {
+            change(steps, part)->stopped = 1;
+            owner_die(&steps->to.parts[part], part, index);
+            emit(steps, ACT_WINDOW, part, index, 1);
+            return;
+        }
         b = final_of(p, o, index);
     } else if (o->begun && next_offset(p, o) < p->start && RULE(OVERTAKEN)) {
         begin_again(&change(steps, part)->owners[index], &o->w);
@@ -246,8 +250,7 @@ static void rebuild(struct steps *steps, u8 part, u8 index)
     send_batch(steps, part, index, &b, ACT_WINDOW);
 }
 
-/* ---- the projection's side
- * -------------------------------------------------------------------------- */
+/* ---- the projection's side ---- */
 
 /* A snapshot that was loaded replaces the stored history, one's own adds nothing to it. */
 static bool replaces(const struct part *p, u8 instance, u8 after, u8 upto, u8 index)
@@ -345,8 +348,7 @@ static bool batch_lands(struct part *p, u8 part, u8 index, const struct batch *b
     return true;
 }
 
-/* ---- and the owner's again
- * ------------------------------------------------------------------------- */
+/* ---- and the owner's again ---- */
 
 static void accepted_own(const struct part *p, u8 part, struct owner *o, const struct batch *b)
 {
@@ -443,8 +445,7 @@ void project_steps(struct steps *steps, u8 part, u8 index)
     rebuild(steps, part, index);
 }
 
-/* ---- loading
- * ------------------------------------------------------------------------------------------ */
+/* ---- loading ---- */
 
 static void become_active(const struct part *p, u8 part, struct owner *o)
 {
@@ -489,7 +490,7 @@ static void adopt(struct steps *steps, u8 part, u8 index)
         emit(steps, ACT_ADOPT, part, index, 0);
         return;
     }
-    belief = believe_rows(p, o->epoch);
+    belief = believe_rows(p, (u8)(o->epoch + 1));
     if (claimed_by_newer(p, o)) {
         owner_die(p, part, index);
     } else if (belief == TRUNCATED) {
@@ -532,7 +533,7 @@ static void load(struct steps *steps, u8 part, u8 index)
     struct fold loaded, truth;
     const char *difference = NULL;
 
-    if (!watermark_equal(&p->now.w, &o->w) || believe_rows(p, o->epoch) != BELIEVED) {
+    if (!watermark_equal(&p->now.w, &o->w) || believe_rows(p, (u8)(o->epoch + 1)) != BELIEVED) {
         o->phase = CLAIMED;
         memset(&o->w, 0, sizeof(o->w));
         emit(steps, ACT_LOAD, part, index, 0);

@@ -8,6 +8,7 @@
     X(ACK_CHECK, "a skipped offset is read back; a claim in it ends the lease")                 \
     X(SEQUENCE, "a valid record carries the sequence after the previous valid one's")           \
     X(NONCE, "a valid record carries the nonce of the claim, not only its offset")              \
+    X(NONCE_MARK, "a watermark carries the nonce of its owner's claim, too")                    \
     X(READ_BACK, "after a reconnect the own last record is read back before more is believed")  \
     X(RELEASE_ACKED, "nothing leaves before its record is acknowledged")                        \
     X(DEDUPE, "a message at or below the vector is dropped")                                    \
@@ -38,6 +39,7 @@
     X(CLEAR, "the first window drops what is stored")                                           \
     X(OVERTAKEN, "a reader that cleaning overtakes begins again")                               \
     X(RESEND_SAME, "a batch without answer is sent again as it was")                            \
+    X(COPIES, "from its first checkpoint on a log holds a copy, or the end, of all it counts")  \
     X(CLEAN_CHECKPOINT, "the log is dropped below a checkpoint only")                           \
     X(CLEAN_ACKED, "snapshots count for cleaning when they are acknowledged")                   \
     X(CLEAN_PROJECTED, "rows are walked for cleaning when all before the checkpoint are there") \

@@ -26,6 +26,8 @@ static struct seen *table;
 static u64 table_mask;
 static u64 *finishable; /* hashes of states from which all work was finished */
 static u64 finishable_mask, finishable_count;
+enum { OUTCOMES = 3 };
+static u64 taken[ACT_COUNT][OUTCOMES];
 static struct level now, next;
 static struct limits limits;
 static struct result *result;
@@ -48,8 +50,7 @@ void initial(struct state *s)
     }
 }
 
-/* ---- hashing
- * -------------------------------------------------------------------------------------- */
+/* ---- hashing ---- */
 
 struct hasher {
     u64 a, b;
@@ -95,8 +96,7 @@ static u64 hash(const struct state *s, u32 *more)
     return h.a ^ h.b ? h.a ^ h.b : 1;
 }
 
-/* ---- the table
- * ---------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 static bool add(u64 key, u32 more, u32 parent, u32 *at)
 {
@@ -112,9 +112,7 @@ static bool add(u64 key, u32 more, u32 parent, u32 *at)
     return true;
 }
 
-/* ---- levels
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- levels ---- */
 
 static void level_put(struct level *l, const struct state *s, u32 at)
 {
@@ -166,8 +164,7 @@ static size_t level_get(const struct level *l, size_t from, struct state *s, u32
     return from;
 }
 
-/* ---- can all work still be finished?
- * ------------------------------------------------------------------------ */
+/* ---- can all work still be finished? ---- */
 
 /* Smaller comes first; 0: not while finishing. What is old goes first, then what is under way. */
 static int urgency(const struct state *s, struct step step)
@@ -301,9 +298,7 @@ static void finish(const struct state *from, bool print)
         add_finishable(path[--length]);
 }
 
-/* ---- traces
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- traces ---- */
 
 static struct {
     u64 key;
@@ -369,14 +364,41 @@ static void report(const struct state *last, const struct step *step)
     print_state(last);
     if (!step) {
         printf("  … and without further disasters:\n");
+        violation[0] = '\0';
         finish(&before, true);
     }
     printf("  VIOLATION: %s\n", violation);
 }
 
-/* ---- the search
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- what was tried ---- */
+
+/* A model that never does something proves nothing about it. */
+size_t print_steps_never_taken(void)
+{
+    static const u8 outcomes[ACT_COUNT] = {
+        [ACT_ADOPT] = 3, [ACT_LOAD] = 2, [ACT_BATCH_LANDS] = 2, [ACT_LATE_LANDS] = 2};
+    size_t missing = 0;
+
+    for (u8 act = 0; act < ACT_COUNT; act++) {
+        u64 all = 0;
+
+        for (u8 n = 0; n < OUTCOMES; n++) {
+            all += taken[act][n];
+            if (n < outcomes[act] && taken[act][n] == 0) {
+                printf("never taken: %s %u\n", step_words(act), n);
+                missing++;
+            }
+        }
+        /* These two belong to a broken rule and to finishing. */
+        if (all == 0 && act != ACT_LOAD_REST && act != ACT_DROP) {
+            printf("never taken: %s\n", step_words(act));
+            missing++;
+        }
+    }
+    return missing;
+}
+
+/* ---- the search ---- */
 
 static void take(struct steps *steps, const struct state *to, struct step step)
 {
@@ -387,6 +409,7 @@ static void take(struct steps *steps, const struct state *to, struct step step)
     if (result->failed)
         return;
     result->edges++;
+    taken[step.act][step.arg < OUTCOMES ? step.arg : OUTCOMES - 1]++;
     if (violation[0]) {
         report(to, &step);
         return;

@@ -24,8 +24,7 @@ void emit(struct steps *steps, enum act act, u8 part, u8 owner, u8 arg)
     steps->take(steps, &steps->to, (struct step){(u8)act, part, owner, arg});
 }
 
-/* ---- who comes next
- * ------------------------------------------------------------------------------ */
+/* ---- who comes next ---- */
 
 static u8 owner_slot(struct steps *steps, const struct part *p, u8 part)
 {
@@ -61,8 +60,7 @@ static void claim(struct steps *steps, u8 part)
     emit(steps, ACT_CLAIM, part, index, o->epoch);
 }
 
-/* ---- activities
- * ------------------------------------------------------------------------------------ */
+/* ---- activities ---- */
 
 static void work(struct steps *steps, u8 part, bool again)
 {
@@ -93,8 +91,7 @@ static void work(struct steps *steps, u8 part, bool again)
     }
 }
 
-/* ---- a source that is not modelled: in order, and from anywhere again
- * ------------------------------ */
+/* ---- a source that is not modelled: in order, and from anywhere again ---- */
 
 static u8 stream_message(u8 position)
 {
@@ -128,8 +125,7 @@ static void stream(struct steps *steps)
     }
 }
 
-/* ---- disasters
- * ---------------------------------------------------------------------------------------- */
+/* ---- disasters ---- */
 
 static void projection_disasters(struct steps *steps, u8 part)
 {
@@ -210,8 +206,7 @@ static void cut(struct steps *steps, u8 part)
     emit(steps, ACT_CUT, part, 0, p->count);
 }
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 /* What the dead sent may never arrive. To reach that on purpose is only of use at the end. */
 static void drop(struct steps *steps, u8 part, u8 index)
