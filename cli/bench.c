@@ -40,7 +40,12 @@ static void remove_database(struct bench *b)
         cli_remove_directory(b->directory);
 }
 
-bool bench_open(struct bench *b, struct th_error *error)
+static bool is_fleet(const struct bench *b)
+{
+    return b->options->provider && strcmp(b->options->provider, "kafka") == 0;
+}
+
+static bool open_embedded(struct bench *b, struct th_error *error)
 {
     const struct cli_options *options = b->options;
     struct th_embedded_options embedded = {
@@ -51,12 +56,27 @@ bool bench_open(struct bench *b, struct th_error *error)
             options->fsync_delay == CLI_NOT_GIVEN ? 0 : (uint32_t)options->fsync_delay * 1000,
         .host = {.app = b->app, .log = &b->log},
     };
-    b->hub = th_embedded_start(&embedded, error);
+    if (!*b->database && !choose_database(b, error))
+        return false;
+    if (!b->app)
+        b->app = th_app_from(bench_register, error);
+    embedded.host.app = b->app;
+    b->hub = b->app ? th_embedded_start(&embedded, error) : NULL;
+    b->gateway = b->hub ? th_embedded_gateway(b->hub) : NULL;
     return b->hub != NULL;
+}
+
+bool bench_open(struct bench *b, struct th_error *error)
+{
+    return is_fleet(b) ? bench_fleet_open(b, error) : open_embedded(b, error);
 }
 
 bool bench_close(struct bench *b)
 {
+    if (b->fleet) {
+        bench_fleet_close(b);
+        return true;
+    }
     bool ended = th_embedded_stop(b->hub, 10000);
     b->hub = NULL;
     return ended;
@@ -88,17 +108,17 @@ double bench_percentile_ms(struct bench *b, double share)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
-static void leave(struct bench *b)
-{
-    if (--b->outstanding == 0)
-        th_queue_wake(&b->wake);
-}
-
-static void note_failure(struct bench *b, const char *words)
+void bench_fail(struct bench *b, const char *words)
 {
     b->failed++;
     if (!*b->trouble)
         snprintf(b->trouble, sizeof b->trouble, "%s", words);
+}
+
+static void leave(struct bench *b)
+{
+    if (--b->outstanding == 0)
+        th_queue_wake(&b->wake);
 }
 
 static void note_end(struct bench_client *client, const struct th_instance_info *info)
@@ -109,7 +129,7 @@ static void note_end(struct bench_client *client, const struct th_instance_info 
         struct th_str why = info->failure ? info->failure->message : info->output;
         snprintf(words, sizeof words, "an instance ended as %s: %.*s", th_status_text(info->status),
                  TH_PRI(why));
-        note_failure(b, words);
+        bench_fail(b, words);
     } else if (b->measuring) {
         b->completed++;
         bench_sample(b, client->due == TH_TIME_NONE ? th_monotonic() - client->began
@@ -124,7 +144,7 @@ static void on_ended(void *argument, const struct th_reply *reply)
     struct bench_client *client = argument;
     struct bench *b = client->bench;
     if (reply->error.code != TH_OK)
-        note_failure(b, reply->error.message);
+        bench_fail(b, reply->error.message);
     else
         note_end(client, reply->info);
     if (reply->error.code == TH_OK && !client->once && !b->stopping)
@@ -137,9 +157,9 @@ static void on_started(void *argument, const struct th_reply *reply)
 {
     struct bench_client *client = argument;
     struct bench *b = client->bench;
-    struct th_gateway *gateway = th_embedded_gateway(b->hub);
+    struct th_gateway *gateway = b->gateway;
     if (reply->error.code != TH_OK) {
-        note_failure(b, reply->error.message);
+        bench_fail(b, reply->error.message);
         leave(b);
         return;
     }
@@ -152,7 +172,7 @@ static void on_started(void *argument, const struct th_reply *reply)
 
 static void begin_round(struct bench_client *client)
 {
-    struct th_gateway *gateway = th_embedded_gateway(client->bench->hub);
+    struct th_gateway *gateway = client->bench->gateway;
     struct th_command command = {
         .kind = TH_COMMAND_START,
         .name = th_str_of(client->orchestrator),
@@ -183,9 +203,16 @@ bool bench_wait_all(struct bench *b, th_time deadline)
     return b->outstanding == 0;
 }
 
+void bench_pause(struct bench *b, th_time duration)
+{
+    th_time until = th_monotonic() + duration;
+    while (th_monotonic() < until)
+        th_queue_wait(&b->wake, until);
+}
+
 /* ---- hello5, call5, fanout, big-payload ------------------------------------------------------ */
 
-static int64_t given(int64_t option, int64_t otherwise)
+int64_t bench_given(int64_t option, int64_t otherwise)
 {
     return option == CLI_NOT_GIVEN ? otherwise : option;
 }
@@ -205,8 +232,7 @@ static const char *orchestrator_of(const char *workload)
 static void add_activity_rate(struct bench *b, int64_t activities)
 {
     json_object_set_new(b->extra, "activities", json_integer(activities));
-    json_object_set_new(b->extra, "activities_per_second",
-                        json_real((double)(b->completed * activities) / b->seconds));
+    bench_figure(b, "activities_per_second", (double)(b->completed * activities) / b->seconds);
 }
 
 /* A round may take longer than the time given. */
@@ -219,8 +245,8 @@ static void measure_one_at_least(struct bench *b, th_time deadline)
 bool bench_loop(struct bench *b)
 {
     char input[32] = "";
-    size_t clients = (size_t)given(b->options->clients, default_clients(b->workload));
-    int64_t activities = given(b->options->activities, 1000);
+    size_t clients = (size_t)bench_given(b->options->clients, default_clients(b->workload));
+    int64_t activities = bench_given(b->options->activities, 1000);
     bool is_fanout = strcmp(b->workload, "fanout") == 0;
     if (is_fanout)
         snprintf(input, sizeof input, "%" PRId64, activities);
@@ -236,7 +262,7 @@ bool bench_loop(struct bench *b)
     bench_sleep_until(b, th_monotonic() + WARM_UP);
     th_time began = th_monotonic();
     b->measuring = true;
-    bench_sleep_until(b, began + given(b->options->seconds, DEFAULT_SECONDS) * TH_SECOND);
+    bench_sleep_until(b, began + bench_given(b->options->seconds, DEFAULT_SECONDS) * TH_SECOND);
     measure_one_at_least(b, began + PATIENCE);
     b->measuring = false;
     b->seconds = (double)(th_monotonic() - began) / TH_SECOND;
@@ -271,12 +297,30 @@ static json_t *rounded(double value)
     return json_real(strtod(text, NULL));
 }
 
+double bench_resident_mb(struct bench *b)
+{
+    long pages = 0;
+    if (b->fleet)
+        return bench_fleet_resident_mb(b);
+    FILE *in = fopen("/proc/self/statm", "re");
+    if (in && fscanf(in, "%*d %ld", &pages) != 1)
+        pages = 0;
+    if (in)
+        fclose(in);
+    return (double)pages * 4096 / (1024 * 1024);
+}
+
+double bench_seconds_since(th_time monotonic)
+{
+    return (double)(th_monotonic() - monotonic) / TH_SECOND;
+}
+
 static json_t *result_of(struct bench *b)
 {
     json_t *result = json_object();
-    int64_t clients = given(b->options->clients, default_clients(b->workload));
+    int64_t clients = bench_given(b->options->clients, default_clients(b->workload));
     json_object_set_new(result, "workload", json_string(b->workload));
-    json_object_set_new(result, "provider", json_string("sqlite"));
+    json_object_set_new(result, "provider", json_string(is_fleet(b) ? "kafka" : "sqlite"));
     json_object_set_new(result, "clients", json_integer(clients));
     json_object_set_new(result, "seconds", rounded(b->seconds));
     json_object_set_new(result, "completed", json_integer(b->completed));
@@ -287,8 +331,15 @@ static json_t *result_of(struct bench *b)
     json_object_set_new(result, "max_rss_mb", rounded(max_rss_mb()));
     json_object_set_new(result, "cpu_seconds", rounded(cpu_seconds()));
     json_object_set_new(result, "failed", json_integer(b->failed));
+    if (b->fleet)
+        bench_fleet_report(b, result);
     json_object_update(result, b->extra);
     return result;
+}
+
+void bench_figure(struct bench *b, const char *name, double value)
+{
+    json_object_set_new(b->extra, name, rounded(value));
 }
 
 static void report(struct bench *b)
@@ -317,19 +368,28 @@ static void report(struct bench *b)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static const struct {
+static const struct workload {
     const char *name;
     bool (*run)(struct bench *b);
+    bool embedded, fleet; /* where it can be measured */
 } workloads[] = {
-    {"hello5", bench_loop},      {"call5", bench_loop},    {"fanout", bench_loop},
-    {"big-payload", bench_loop}, {"timers", bench_timers}, {"long-history", bench_long_history},
+    {"hello5", bench_loop, true, true},
+    {"call5", bench_loop, true, true},
+    {"fanout", bench_loop, true, true},
+    {"big-payload", bench_loop, true, true},
+    {"timers", bench_timers, true, true},
+    {"sleepers", bench_sleepers, true, true},
+    {"long-history", bench_long_history, true, false},
+    {"failover", bench_failover, false, true},
+    {"cold-rebuild", bench_cold_rebuild, false, true},
+    {"lag", bench_lag, false, true},
 };
 
 static bool check(struct bench *b)
 {
     const struct cli_options *options = b->options;
-    if (options->provider && strcmp(options->provider, "sqlite") != 0) {
-        fprintf(stderr, "taskhub bench: there is no provider \"%s\" here, only sqlite\n",
+    if (options->provider && strcmp(options->provider, "sqlite") != 0 && !is_fleet(b)) {
+        fprintf(stderr, "taskhub bench: there is no provider \"%s\", only sqlite and kafka\n",
                 options->provider);
         return false;
     }
@@ -342,19 +402,18 @@ static bool check(struct bench *b)
     return !options->log_level || th_level_parse(th_str_of(options->log_level), &b->log.level);
 }
 
-static int measure(struct bench *b, bool (*workload)(struct bench *b))
+static int measure(struct bench *b, const struct workload *workload)
 {
     struct th_error error = {.code = TH_OK};
-    bool ok = choose_database(b, &error);
-    b->app = ok ? th_app_from(bench_register, &error) : NULL;
-    ok = b->app && bench_open(b, &error);
-    if (!ok) {
+    if (!bench_open(b, &error)) {
         fprintf(stderr, "taskhub bench: %s\n", error.message);
         th_app_free(b->app);
         remove_database(b);
-        return CLI_ERROR;
+        return error.code == TH_UNAVAILABLE ? CLI_UNAVAILABLE
+               : error.code == TH_NOT_FOUND ? CLI_NOT_FOUND
+                                            : CLI_ERROR;
     }
-    bool ended = workload(b);
+    bool ended = workload->run(b);
     report(b);
     ended = bench_close(b) && ended;
     remove_database(b);
@@ -367,24 +426,35 @@ static int measure(struct bench *b, bool (*workload)(struct bench *b))
     return b->failed || b->completed == 0 ? CLI_FAILED : CLI_OK;
 }
 
+static const struct workload *find(const struct bench *b)
+{
+    for (size_t i = 0; i < TH_COUNT(workloads); i++) {
+        const struct workload *w = &workloads[i];
+        if (strcmp(b->workload, w->name) != 0)
+            continue;
+        if (is_fleet(b) ? w->fleet : w->embedded)
+            return w;
+        fprintf(stderr, "taskhub bench: %s is measured with --provider %s only\n", w->name,
+                is_fleet(b) ? "sqlite" : "kafka");
+        return NULL;
+    }
+    fprintf(stderr, "taskhub bench: there is no workload \"%s\"; see taskhub bench --help\n",
+            b->workload);
+    return NULL;
+}
+
 int cli_bench(const struct cli_options *options)
 {
     struct bench b = {.options = options, .workload = options->arguments[0]};
-    if (!check(&b))
+    const struct workload *workload = check(&b) ? find(&b) : NULL;
+    if (!workload)
         return CLI_USAGE;
-    for (size_t i = 0; i < TH_COUNT(workloads); i++) {
-        if (strcmp(b.workload, workloads[i].name) != 0)
-            continue;
-        mallopt(M_ARENA_MAX, 2);
-        b.extra = json_object();
-        th_queue_init(&b.wake);
-        int code = measure(&b, workloads[i].run);
-        th_queue_deinit(&b.wake);
-        json_decref(b.extra);
-        free(b.samples);
-        return code;
-    }
-    fprintf(stderr, "taskhub bench: there is no workload \"%s\"; see taskhub bench --help\n",
-            b.workload);
-    return CLI_USAGE;
+    mallopt(M_ARENA_MAX, 2);
+    b.extra = json_object();
+    th_queue_init(&b.wake);
+    int code = measure(&b, workload);
+    th_queue_deinit(&b.wake);
+    json_decref(b.extra);
+    free(b.samples);
+    return code;
 }

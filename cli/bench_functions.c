@@ -1,8 +1,7 @@
-/* The application that the bench measures with. */
+#include "bench_functions.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "cli/bench.h"
 
 #define BIG_RESULT (4 * 1000 * 1000)
 
@@ -89,6 +88,13 @@ static int long_history(struct th_context *ctx)
     return go ? th_return_bytes(ctx, "null", 4) : TH_FAILED;
 }
 
+/* Waits until it is woken: for the memory of those that wait, and the time to wake one. */
+static int sleeper(struct th_context *ctx)
+{
+    json_auto_t *wake = th_wait_event(ctx, "wake", -1);
+    return wake ? th_return_bytes(ctx, "null", 4) : TH_FAILED;
+}
+
 static int big_payload(struct th_context *ctx)
 {
     for (int i = 0; i < 5; i++) {
@@ -110,5 +116,6 @@ void bench_register(struct th_app *app)
     th_orchestrator(app, "fanout", fanout);
     th_orchestrator(app, "timer", timer);
     th_orchestrator(app, "long_history", long_history);
+    th_orchestrator(app, "sleeper", sleeper);
     th_orchestrator(app, "big_payload", big_payload);
 }

@@ -10,27 +10,6 @@
 
 #include "base/memory.h"
 
-static int64_t given(int64_t option, int64_t otherwise)
-{
-    return option == CLI_NOT_GIVEN ? otherwise : option;
-}
-
-static double seconds_since(th_time monotonic)
-{
-    return (double)(th_monotonic() - monotonic) / TH_SECOND;
-}
-
-static double resident_mb(void)
-{
-    long pages = 0;
-    FILE *in = fopen("/proc/self/statm", "re");
-    if (in && fscanf(in, "%*d %ld", &pages) != 1)
-        pages = 0;
-    if (in)
-        fclose(in);
-    return (double)pages * 4096 / (1024 * 1024);
-}
-
 /* ---- timers ---------------------------------------------------------------------------------- */
 
 struct timer_client {
@@ -58,38 +37,27 @@ static void start_timers(struct bench *b, struct timer_client *all, int64_t coun
 
 bool bench_timers(struct bench *b)
 {
-    int64_t count = given(b->options->count, 100000);
-    th_time spread = given(b->options->seconds, 60) * TH_SECOND;
+    int64_t count = bench_given(b->options->count, 100000);
+    th_time spread = bench_given(b->options->seconds, 60) * TH_SECOND;
     th_time head_start = 2 * TH_SECOND + count * (TH_SECOND / 4000);
     if (count < 1)
         return false;
     TH_AUTOFREE struct timer_client *all = th_alloc((size_t)count * sizeof *all);
-    double before = resident_mb();
+    double before = bench_resident_mb(b);
     th_time began = th_monotonic();
     b->measuring = true;
     start_timers(b, all, count, th_now() + head_start, spread);
     bench_sleep_until(b, began + head_start);
-    double pending = resident_mb();
+    double pending = bench_resident_mb(b);
     bool ended = bench_wait_all(b, began + head_start + spread + 60 * TH_SECOND);
     b->measuring = false;
-    b->seconds = seconds_since(began + head_start);
+    b->seconds = bench_seconds_since(began + head_start);
     json_object_set_new(b->extra, "timers", json_integer(count));
-    json_object_set_new(b->extra, "bytes_per_timer",
-                        json_real((pending - before) * 1024 * 1024 / (double)count));
+    bench_figure(b, "bytes_per_timer", (pending - before) * 1024 * 1024 / (double)count);
     return ended;
 }
 
 /* ---- long-history ---------------------------------------------------------------------------- */
-
-/* What the main thread waits for: one reply, of which it keeps a little. */
-struct answer {
-    struct bench *bench;
-    struct th_error error;
-    char id[257];
-    enum th_status status;
-    bool ready;          /* the custom status says so */
-    int64_t early, late; /* microseconds per step near the start and the end */
-};
 
 static int64_t per_step(const struct th_event *events, size_t count, size_t from, size_t to)
 {
@@ -120,7 +88,19 @@ static void sample_steps(struct bench *b, const struct th_events *history)
     }
 }
 
-static void keep(struct answer *a, const struct th_reply *reply)
+/* Where a shared hub's projection has lost rows or is made again, positions are not known. */
+static void keep_hub(struct bench_answer *a, const struct th_hub_view *hub)
+{
+    a->projected = true;
+    for (uint32_t p = 0; p < hub->record.partitions; p++) {
+        const struct th_hub_partition_view *v = &hub->partitions[p];
+        a->inbox_end += v->inbox_end;
+        a->log_records += (double)(v->log_end - v->log_start);
+        a->projected = a->projected && v->inbox_position >= 0;
+    }
+}
+
+static void keep(struct bench_answer *a, const struct th_reply *reply)
 {
     a->error = reply->error;
     snprintf(a->id, sizeof a->id, "%.*s", TH_PRI(reply->instance_id));
@@ -128,6 +108,8 @@ static void keep(struct answer *a, const struct th_reply *reply)
         a->status = reply->info->status;
         a->ready = th_str_eq(reply->info->custom_status, TH_STR("\"ready\""));
     }
+    if (reply->hub)
+        keep_hub(a, reply->hub);
     if (reply->history.count) {
         size_t n = reply->history.count;
         a->early = per_step(reply->history.items, n, 0, n / 10);
@@ -138,27 +120,24 @@ static void keep(struct answer *a, const struct th_reply *reply)
 
 static void on_answer(void *argument, const struct th_reply *reply)
 {
-    struct answer *a = argument;
+    struct bench_answer *a = argument;
     keep(a, reply);
     if (--a->bench->outstanding == 0)
         th_queue_wake(&a->bench->wake);
 }
 
-static bool ask(struct bench *b, const struct th_command *command, struct answer *out)
+bool bench_ask(struct bench *b, const struct th_command *command, struct bench_answer *out)
 {
-    struct th_gateway *gateway = th_embedded_gateway(b->hub);
-    *out = (struct answer){.bench = b};
+    *out = (struct bench_answer){.bench = b};
     b->outstanding++;
-    gateway->submit(gateway, command, on_answer, out);
+    b->gateway->submit(b->gateway, command, on_answer, out);
     bench_wait_all(b, th_monotonic() + 600 * TH_SECOND);
-    if (out->error.code != TH_OK && !*b->trouble) {
-        snprintf(b->trouble, sizeof b->trouble, "%s", out->error.message);
-        b->failed++;
-    }
+    if (out->error.code != TH_OK)
+        bench_fail(b, out->error.message);
     return out->error.code == TH_OK;
 }
 
-static struct th_command command_of(enum th_command_kind kind, const char *id)
+struct th_command bench_command(enum th_command_kind kind, const char *id)
 {
     return (struct th_command){.kind = kind,
                                .instance_id = th_str_of(id),
@@ -169,23 +148,23 @@ static struct th_command command_of(enum th_command_kind kind, const char *id)
 static bool start_long(struct bench *b, int64_t steps)
 {
     char input[24];
-    struct answer answer;
-    struct th_command command = command_of(TH_COMMAND_START, "long");
+    struct bench_answer answer;
+    struct th_command command = bench_command(TH_COMMAND_START, "long");
     snprintf(input, sizeof input, "%" PRId64, steps);
     command.name = TH_STR("long_history");
     command.data = th_str_of(input);
     command.reuse = TH_REUSE_ANY;
-    return ask(b, &command, &answer);
+    return bench_ask(b, &command, &answer);
 }
 
 /* Asks now and then; the last step is seen within 20 ms of it. */
 static bool wait_until_ready(struct bench *b)
 {
-    struct answer answer;
-    struct th_command command = command_of(TH_COMMAND_STATUS, "long");
+    struct bench_answer answer;
+    struct th_command command = bench_command(TH_COMMAND_STATUS, "long");
     do {
         th_queue_wait(&b->wake, th_monotonic() + 20 * TH_MILLISECOND);
-        if (!ask(b, &command, &answer) || th_status_terminal(answer.status))
+        if (!bench_ask(b, &command, &answer) || th_status_terminal(answer.status))
             return false;
     } while (!answer.ready);
     return true;
@@ -195,37 +174,37 @@ static bool wait_until_ready(struct bench *b)
 static bool wake_cold(struct bench *b, double *seconds)
 {
     struct th_error error;
-    struct answer answer;
-    struct th_command raise = command_of(TH_COMMAND_RAISE, "long");
-    struct th_command wait = command_of(TH_COMMAND_WAIT, "long");
+    struct bench_answer answer;
+    struct th_command raise = bench_command(TH_COMMAND_RAISE, "long");
+    struct th_command wait = bench_command(TH_COMMAND_WAIT, "long");
     if (!bench_close(b) || !bench_open(b, &error))
         return false;
     raise.name = TH_STR("go");
     raise.data = TH_STR("null");
     th_time began = th_monotonic();
-    bool ok = ask(b, &raise, &answer) && ask(b, &wait, &answer);
-    *seconds = seconds_since(began);
+    bool ok = bench_ask(b, &raise, &answer) && bench_ask(b, &wait, &answer);
+    *seconds = bench_seconds_since(began);
     return ok && answer.status == TH_STATUS_COMPLETED;
 }
 
 bool bench_long_history(struct bench *b)
 {
-    struct answer answer;
+    struct bench_answer answer;
     double cold = 0;
-    int64_t events = given(b->options->count, 100000);
-    struct th_command history = command_of(TH_COMMAND_STATUS, "long");
+    int64_t events = bench_given(b->options->count, 100000);
+    struct th_command history = bench_command(TH_COMMAND_STATUS, "long");
     history.history = true;
     th_time began = th_monotonic();
     bool ok = start_long(b, events / 4) && wait_until_ready(b); /* a step leaves four events */
-    b->seconds = seconds_since(began);
-    ok = ok && ask(b, &history, &answer);
+    b->seconds = bench_seconds_since(began);
+    ok = ok && bench_ask(b, &history, &answer);
     int64_t early = answer.early;
     int64_t late = answer.late;
     ok = ok && wake_cold(b, &cold);
     json_object_set_new(b->extra, "events", json_integer(events));
-    json_object_set_new(b->extra, "first_tenth_step_ms", json_real((double)early / 1000));
-    json_object_set_new(b->extra, "last_tenth_step_ms", json_real((double)late / 1000));
-    json_object_set_new(b->extra, "cold_load_ms", json_real(cold * 1000));
+    bench_figure(b, "first_tenth_step_ms", (double)early / 1000);
+    bench_figure(b, "last_tenth_step_ms", (double)late / 1000);
+    bench_figure(b, "cold_load_ms", cold * 1000);
     if (!ok)
         b->failed++;
     return b->outstanding == 0 && b->hub;

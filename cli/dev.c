@@ -166,6 +166,7 @@ static void print_banner(const struct dev *dev, struct th_embedded *hub)
     printf("  %-15s%s\n", "API", url);
     print_names("orchestrators", th_app_orchestrator_names(dev->app));
     print_names("activities", th_app_activity_names(dev->app));
+    print_names("entities", th_app_entity_names(dev->app));
     print_routes(dev, url);
     print_try(dev, url);
     printf("\nStop with Ctrl-C; what is under way goes on at the next start.\n");

@@ -1,39 +1,26 @@
 /*
- * `taskhub hub`: over the API of a running hub, or, with --db, in the file itself while nobody
- * runs it.
+ * `taskhub hub`: over the API of a running hub, or, with --db or --kafka, where hubs are kept.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "cli/fleet.h"
 #include "cli/http.h"
 #include "cli/print.h"
 #include "cli/remote.h"
-#include "coordinator/provisioning.h"
+#include "coordinator/store_kafka.h"
+
+#define FLEET_PARTITIONS 12 /* as host.json's storageProvider.partitionCount */
 
 struct hub_call {
     const struct cli_options *options;
-    const char *name; /* NULL: none given */
+    const char *name;                 /* NULL: none given */
+    const struct th_hub_store *store; /* NULL: over the API */
 };
 
-/* ---- in the file ----------------------------------------------------------------------------- */
-
-static int refused(const struct th_error *error)
-{
-    fprintf(stderr, "taskhub: %s\n", error->message);
-    switch (error->code) {
-    case TH_NOT_FOUND:
-        return CLI_NOT_FOUND;
-    case TH_EXISTS:
-    case TH_PRECONDITION:
-        return CLI_CONFLICT;
-    case TH_UNAVAILABLE:
-        return CLI_UNAVAILABLE;
-    default:
-        return CLI_ERROR;
-    }
-}
+/* ---- in the store ---------------------------------------------------------------------------- */
 
 static void show_hub(const struct cli_options *options, json_t *hub)
 {
@@ -71,29 +58,28 @@ static void show_hubs(const struct cli_options *options, const json_t *list)
 
 static uint32_t partitions_of(const struct cli_options *options)
 {
-    return options->partitions == CLI_NOT_GIVEN       ? 1
+    return options->partitions == CLI_NOT_GIVEN       ? (options->kafka ? FLEET_PARTITIONS : 1)
            : options->partitions > (int64_t)INT32_MAX ? UINT32_MAX
                                                       : (uint32_t)options->partitions;
 }
 
-static int file_create(const struct hub_call *call)
+static int store_create(const struct hub_call *call)
 {
     struct th_error error;
     struct th_hub_record hub;
-    if (!th_provision_create(call->options->db, call->name, partitions_of(call->options), &hub,
-                             &error))
-        return refused(&error);
+    if (!th_provision_create(call->store, call->name, partitions_of(call->options), &hub, &error))
+        return cli_refused(&error);
     show_hub(call->options, th_provision_json(&hub));
     return CLI_OK;
 }
 
-static int file_list(const struct hub_call *call)
+static int store_list(const struct hub_call *call)
 {
     struct th_error error;
     struct th_hub_record *hubs = NULL;
     size_t count = 0;
-    if (!th_provision_list(call->options->db, &hubs, &count, &error))
-        return refused(&error);
+    if (!th_provision_list(call->store, &hubs, &count, &error))
+        return cli_refused(&error);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, th_provision_json(&hubs[i]));
@@ -112,20 +98,20 @@ static int say_deleted(const struct hub_call *call)
     return CLI_OK;
 }
 
-static int file_delete(const struct hub_call *call)
+static int store_delete(const struct hub_call *call)
 {
     struct th_error error;
-    if (!th_provision_delete(call->options->db, call->name, &error))
-        return refused(&error);
+    if (!th_provision_delete(call->store, call->name, &error))
+        return cli_refused(&error);
     return say_deleted(call);
 }
 
-static int file_show(const struct hub_call *call)
+static int store_show(const struct hub_call *call)
 {
     struct th_error error;
     struct th_hub_record hub;
-    if (!th_provision_show(call->options->db, call->name, &hub, &error))
-        return refused(&error);
+    if (!th_provision_show(call->store, call->name, &hub, &error))
+        return cli_refused(&error);
     show_hub(call->options, th_provision_json(&hub));
     return CLI_OK;
 }
@@ -148,9 +134,10 @@ static int send_hub(const struct hub_call *call, const char *method, const char 
 
 static int api_create(const struct hub_call *call)
 {
-    char body[64];
+    char body[64] = "{}";
     CLI_RESPONSE response = {.status = 0};
-    snprintf(body, sizeof body, "{\"partitions\": %" PRIu32 "}", partitions_of(call->options));
+    if (call->options->partitions != CLI_NOT_GIVEN)
+        snprintf(body, sizeof body, "{\"partitions\": %" PRIu32 "}", partitions_of(call->options));
     int code = send_hub(call, "POST", "/hubs/", body, &response);
     if (code == CLI_OK)
         show_hub(call->options, json_incref(response.json));
@@ -173,51 +160,104 @@ static int api_delete(const struct hub_call *call)
     return code == CLI_OK ? say_deleted(call) : code;
 }
 
-/* Work that nobody serves; partitions: a table each, below the single values. */
-static void show_rows(const char *title, const json_t *rows)
+/* The running hub's view, as tables: what a person wants to see first; all of it is in --json. */
+struct column {
+    const char *title, *key;
+};
+
+static void show_rows(const char *title, const json_t *rows, const struct column *columns,
+                      size_t count)
 {
-    const char *titles[16];
-    struct cli_table table = {.titles = titles};
-    const char *key;
-    json_t *value;
+    const char *titles[8];
+    struct cli_table table = {.columns = count, .titles = titles};
     size_t i;
     json_t *row;
-    json_object_foreach(json_array_get(rows, 0), key, value) {
-        if (table.columns < TH_COUNT(titles))
-            titles[table.columns++] = key;
-    }
+    if (json_array_size(rows) == 0)
+        return;
+    for (size_t n = 0; n < count; n++)
+        titles[n] = columns[n].title;
     printf("\n%s\n", title);
     json_array_foreach(rows, i, row) {
-        for (size_t n = 0; n < table.columns; n++)
-            cli_table_json_cell(&table, json_object_get(row, titles[n]));
+        for (size_t n = 0; n < count; n++)
+            cli_table_json_cell(&table, json_object_get(row, columns[n].key));
     }
     cli_table_print(&table);
 }
 
-/* The running hub's view has what a person wants to see first; all of it is in --json. */
+static void show_fields(const json_t *hub)
+{
+    static const struct column fields[] = {{"Hub", "name"},
+                                           {"Created", "created"},
+                                           {"Partitions", "partitions"},
+                                           {"Waiting messages", "instanceMessages"},
+                                           {"Open activities", "activityMessages"},
+                                           {"Timers", "timers"},
+                                           {"In memory", "instancesInMemory"}};
+    for (size_t i = 0; i < TH_COUNT(fields); i++) {
+        TH_AUTOFREE char *value =
+            json_dumps(json_object_get(hub, fields[i].key), JSON_ENCODE_ANY | JSON_COMPACT);
+        const char *text = json_string_value(json_object_get(hub, fields[i].key));
+        printf("%-18s%s\n", fields[i].title, text ? text : value ? value : "");
+    }
+}
+
+/* "activity pay, activity ship": what each member serves. */
+static void show_served(const json_t *members)
+{
+    size_t i, n;
+    json_t *member, *function;
+    json_array_foreach(members, i, member) {
+        const json_t *functions = json_object_get(member, "functions");
+        if (json_array_size(functions) == 0)
+            continue;
+        printf("\nServed by %s\n", json_string_value(json_object_get(member, "name")));
+        json_array_foreach(functions, n, function) {
+            printf("  %s %s: %lld requests, %lld errors, %.1f ms\n",
+                   json_string_value(json_object_get(function, "kind")),
+                   json_string_value(json_object_get(function, "name")),
+                   (long long)json_integer_value(json_object_get(function, "requests")),
+                   (long long)json_integer_value(json_object_get(function, "errors")),
+                   json_number_value(json_object_get(function, "averageMs")));
+        }
+    }
+}
+
+static void show_view(const json_t *hub)
+{
+    static const struct column partitions[] = {
+        {"PARTITION", "partition"},    {"OWNER", "owner"},    {"EPOCH", "epoch"},
+        {"POSITION", "inboxPosition"}, {"END", "inboxEnd"},   {"LAG", "lag"},
+        {"OLDEST", "oldestMessage"},   {"TROUBLE", "trouble"}};
+    static const struct column members[] = {{"MEMBER", "name"},
+                                            {"KIND", "kind"},
+                                            {"URL", "url"},
+                                            {"APPLICATION", "application"},
+                                            {"RUNNING", "running"},
+                                            {"WAITING", "waiting"},
+                                            {"PARTITIONS", "partitions"}};
+    static const struct column unserved[] = {
+        {"NOBODY SERVES", "name"}, {"KIND", "kind"}, {"WAITING", "waiting"}};
+    show_fields(hub);
+    show_rows("Partitions", json_object_get(hub, "partitionDetails"), partitions,
+              TH_COUNT(partitions));
+    show_rows("Members", json_object_get(hub, "members"), members, TH_COUNT(members));
+    show_served(json_object_get(hub, "members"));
+    show_rows("Work that waits", json_object_get(hub, "unserved"), unserved, TH_COUNT(unserved));
+}
+
+/* Of a hub beside the running one only its record is known. */
 static int api_show(const struct hub_call *call)
 {
     CLI_RESPONSE response = {.status = 0};
-    const char *key;
-    json_t *value;
     int code = send_hub(call, "GET", call->name ? "/hubs/" : "/hub", NULL, &response);
     if (code != CLI_OK)
         return code;
-    if (call->options->json) {
+    if (call->name)
+        show_hub(call->options, json_incref(response.json));
+    else if (call->options->json)
         cli_print_json(response.json);
-        return CLI_OK;
-    }
-    json_object_foreach(response.json, key, value) {
-        if (json_is_array(value))
-            continue;
-        printf("%-22s ", key);
-        json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
-        putchar('\n');
-    }
-    json_object_foreach(response.json, key, value) {
-        if (json_is_object(json_array_get(value, 0)))
-            show_rows(key, value);
-    }
+    else
+        show_view(response.json);
     return CLI_OK;
 }
 
@@ -225,28 +265,48 @@ static int api_show(const struct hub_call *call)
 
 static const struct {
     const char *verb;
-    bool needs_name, needs_name_in_file;
+    bool needs_name, needs_name_in_store;
     int (*over_api)(const struct hub_call *call);
-    int (*in_file)(const struct hub_call *call);
+    int (*in_store)(const struct hub_call *call);
 } verbs[] = {
-    {"create", true, true, api_create, file_create},
-    {"list", false, false, api_list, file_list},
-    {"delete", true, true, api_delete, file_delete},
-    {"show", false, true, api_show, file_show},
+    {"create", true, true, api_create, store_create},
+    {"list", false, false, api_list, store_list},
+    {"delete", true, true, api_delete, store_delete},
+    {"show", false, true, api_show, store_show},
 };
+
+static int run_verb(size_t i, const struct hub_call *call)
+{
+    if (!call->name && (call->store ? verbs[i].needs_name_in_store : verbs[i].needs_name)) {
+        fprintf(stderr, "taskhub hub %s: needs the hub's name\n", verbs[i].verb);
+        return CLI_USAGE;
+    }
+    return call->store ? verbs[i].in_store(call) : verbs[i].over_api(call);
+}
+
+static int run_in_kafka(size_t i, struct hub_call *call)
+{
+    CLI_FLEET fleet;
+    if (!cli_fleet_init(&fleet, call->options))
+        return CLI_USAGE;
+    struct th_kafka_store kafka = {
+        .cluster = &fleet.place.cluster,
+        .redis = fleet.options.redis ? fleet.place.redis : NULL,
+    };
+    th_kafka_store(&kafka);
+    call->store = &kafka.store;
+    return run_verb(i, call);
+}
 
 int cli_hub(const struct cli_options *options)
 {
+    struct th_hub_store file = th_file_store(options->db);
     struct hub_call call = {.options = options,
-                            .name = options->argument_count > 1 ? options->arguments[1] : NULL};
+                            .name = options->argument_count > 1 ? options->arguments[1] : NULL,
+                            .store = options->db ? &file : NULL};
     for (size_t i = 0; i < TH_COUNT(verbs); i++) {
-        if (strcmp(options->arguments[0], verbs[i].verb) != 0)
-            continue;
-        if (!call.name && (options->db ? verbs[i].needs_name_in_file : verbs[i].needs_name)) {
-            fprintf(stderr, "taskhub hub %s: needs the hub's name\n", verbs[i].verb);
-            return CLI_USAGE;
-        }
-        return options->db ? verbs[i].in_file(&call) : verbs[i].over_api(&call);
+        if (strcmp(options->arguments[0], verbs[i].verb) == 0)
+            return options->kafka ? run_in_kafka(i, &call) : run_verb(i, &call);
     }
     fprintf(stderr, "taskhub hub: \"%s\" is none of create, list, delete, show\n",
             options->arguments[0]);

@@ -257,12 +257,23 @@ static int not_found(const struct th_app *app, const char *name)
 {
     TH_AUTOFREE char *activities = th_app_activity_names(app);
     TH_AUTOFREE char *orchestrators = th_app_orchestrator_names(app);
+    TH_AUTOFREE char *entities = th_app_entity_names(app);
     fprintf(stderr,
             "taskhub invoke: the application has no function \"%s\"; activities: %s; "
-            "orchestrators: %s; HTTP functions are called with --route\n",
+            "orchestrators: %s; entities, as @NAME@KEY: %s; HTTP functions are called with "
+            "--route\n",
             name, activities && *activities ? activities : "none",
-            orchestrators && *orchestrators ? orchestrators : "none");
+            orchestrators && *orchestrators ? orchestrators : "none",
+            entities && *entities ? entities : "none");
     return CLI_NOT_FOUND;
+}
+
+static int on_entity(const struct cli_options *options, const struct th_app *app,
+                     const struct th_log *log, const char *input)
+{
+    bool ok;
+    TH_AUTOFREE char *state = cli_json_text(options->state, "state", &ok);
+    return ok ? cli_invoke_entity(options, app, log, input, state) : CLI_USAGE;
 }
 
 static int choose(const struct cli_options *options, const struct th_app *app,
@@ -275,6 +286,8 @@ static int choose(const struct cli_options *options, const struct th_app *app,
         fprintf(stderr, "taskhub invoke: say which FUNCTION, or --route PATH\n");
         return CLI_USAGE;
     }
+    if (name[0] == '@')
+        return on_entity(options, app, log, input);
     if (th_app_activity(app, th_str_of(name)))
         return invoke_activity(app, log, name, input);
     if (th_app_orchestrator(app, th_str_of(name)))

@@ -86,33 +86,49 @@ static const struct cli_command commands[] = {
      "A hub holds all that is durable of one application: instances, messages, timers. It is made\n"
      "by its first start and removed only by `hub delete`. `hub show` without a name shows the\n"
      "running hub: what waits, who owns what, how far behind it is. With --db the command works on\n"
-     "the file itself, while no process runs the hub.",
+     "the file itself, with --kafka on the topics of a cluster, while no process runs the hub.",
      "  taskhub hub show\n"
      "  taskhub hub list --db taskhub.db\n"
-     "  taskhub hub delete Orders --db taskhub.db\n",
-     "db partitions " REMOTE, cli_hub},
+     "  taskhub hub create Orders --partitions 24 --kafka broker-1:9092\n"
+     "  taskhub hub delete Orders --kafka broker-1:9092 --redis redis-1\n",
+     "db kafka redis kafka_property partitions " REMOTE, cli_hub},
+    {"lag", "", 0, 0, "show how far behind the work is",
+     "Per partition of the inbox and of the activity topic: its end, how far it is processed, the\n"
+     "messages between, how long the oldest of them waits, and who owns the partition. An idle hub\n"
+     "shows 0 everywhere. Asks the hub's API, or with --kafka the brokers themselves.",
+     "  taskhub lag\n"
+     "  taskhub lag --watch\n"
+     "  taskhub lag --kafka broker-1:9092 --hub Orders --json | jq .totals\n",
+     "watch kafka kafka_property hub " REMOTE, cli_lag},
     {"invoke", "APP [FUNCTION]", 1, 2, "run one function of an application, once",
-     "An activity runs alone with --input. An orchestrator, or an HTTP function given by --route,\n"
-     "runs on a hub of its own that is thrown away afterwards. Prints the result on standard\n"
-     "output; log lines, duration and peak memory on standard error.",
+     "An activity runs alone with --input, and so does --operation of an entity, \"@name@key\", on\n"
+     "--state. An orchestrator, or an HTTP function given by --route, runs on a hub of its own that\n"
+     "is thrown away afterwards. Prints the result on standard output; log lines, duration, peak\n"
+     "memory and what became of an entity on standard error.",
      "  taskhub invoke ./apps/hello-cities.so say_hello --input '\"Tokyo\"'\n"
      "  taskhub invoke ./apps/hello-cities.so hello_cities\n"
+     "  taskhub invoke ./apps/counter.so @counter@k --operation add --input 5 --state 37\n"
      "  taskhub invoke ./app.so --route orchestrators/hello_cities --method POST\n",
-     "input route method json timeout activities log_level", cli_invoke},
+     "input operation state route method json timeout activities log_level", cli_invoke},
     {"replay", "APP HISTORY.json...", 2, -1, "check a changed program against recorded histories",
      "Runs the orchestrators of APP against histories saved with `taskhub history ID --json`. A\n"
      "step that the code takes differently from what was recorded would fail running instances\n"
      "after a deployment; the first such step of each file is named, and the exit code is 1.",
      "  taskhub replay ./apps/orders.so order-17.json order-18.json\n", "log_level json",
      cli_replay},
-    {"bench", "WORKLOAD", 1, 1, "measure the embedded hub",
+    {"bench", "WORKLOAD", 1, 1, "measure the embedded hub, or a fleet",
      "Workloads: hello5 (five activities in sequence), call5 (five sub-orchestrations), fanout\n"
      "(--activities no-op activities at once), timers (--count timers due over 60 s, or --seconds),\n"
-     "long-history (one instance with --count events), big-payload (five results of 4 MB).\n"
-     "Clients are closed loops; only what was read back as Completed counts.",
+     "big-payload (five results of 4 MB), sleepers (--count instances that wait for an event).\n"
+     "Embedded only: long-history (one instance with --count events). With --provider kafka, against\n"
+     "a fleet whose workers run apps/bench.so (deploy/fleet.sh up): failover (--count workers killed\n"
+     "with -9), cold-rebuild (the projection of --count instances is lost), lag (from a start until\n"
+     "the monitor sees it). Clients are closed loops; only what was read back as Completed counts.",
      "  taskhub bench hello5 --clients 1 --seconds 10\n"
-     "  taskhub bench fanout --activities 10000 --json\n",
-     "provider clients seconds count activities db fsync_delay partitions json log_level",
+     "  taskhub bench fanout --activities 10000 --json\n"
+     "  taskhub bench failover --provider kafka --count 20\n",
+     "provider clients seconds count activities db fsync_delay partitions kafka redis "
+     "kafka_property hub json log_level",
      cli_bench},
 };
 

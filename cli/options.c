@@ -5,11 +5,11 @@
 #include "cli/options.h"
 
 #include <getopt.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 struct description {
@@ -45,26 +45,6 @@ static bool lists(const char *list, const char *word)
     return false;
 }
 
-bool cli_period(const char *text, int64_t *out)
-{
-    static const struct {
-        const char *unit;
-        double milliseconds;
-    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-    char *end;
-    double number = strtod(text, &end);
-    if (end == text || !isfinite(number) || number < 0)
-        return false;
-    for (size_t i = 0; i < TH_COUNT(units); i++) {
-        double value = number * units[i].milliseconds;
-        if (strcmp(end, units[i].unit) != 0 || value > 1e15)
-            continue;
-        *out = (int64_t)llround(value);
-        return true;
-    }
-    return false;
-}
-
 static bool set_value(const struct description *d, const char *text, struct cli_options *out)
 {
     void *field = (char *)out + d->offset;
@@ -84,7 +64,7 @@ static bool set_value(const struct description *d, const char *text, struct cli_
         fprintf(stderr, "taskhub: --%s needs a whole number, not \"%s\"\n", d->name, text);
         return false;
     case CLI_PERIOD:
-        if (cli_period(text, field))
+        if (th_period_parse(text, field))
             return true;
         fprintf(stderr, "taskhub: --%s needs a time such as 10s, 250ms or 5m, not \"%s\"\n",
                 d->name, text);

@@ -54,6 +54,13 @@ enum cli_exit {
     X(all, FLAG, "all", 0, NULL, "whatever ended, without a lower bound of time")                \
     X(limit, COUNT, "limit", 'n', "N", "at most so many; default 100, 0: all")                   \
     X(db, TEXT, "db", 'D', "FILE", "the hub's database; default taskhub.db")                     \
+    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...",                                                  \
+      "the Kafka brokers of a fleet; default $TASKHUB_KAFKA, else 127.0.0.1:9092")               \
+    X(redis, TEXT, "redis", 0, "URL",                                                            \
+      "the fleet's Redis; default $TASKHUB_REDIS, else 127.0.0.1:6379")                          \
+    X(kafka_property, TEXT, "kafka-property", 0, "NAME=VALUE;...",                               \
+      "properties of librdkafka, as security.protocol=ssl; default $TASKHUB_KAFKA_PROPERTIES")   \
+    X(watch, FLAG, "watch", 'W', NULL, "again every second, until stopped")                      \
     X(port, COUNT, "port", 'P', "N", "port of the HTTP API; default 7071, 0: any free one")      \
     X(address, TEXT, "address", 0, "IP",                                                         \
       "where to listen; default 127.0.0.1; any other needs --key")                               \
@@ -79,7 +86,10 @@ enum cli_exit {
     X(log_json, FLAG, "log-json", 0, NULL, "log lines as JSON")                                  \
     X(route, TEXT, "route", 0, "PATH", "call the HTTP function at this route")                   \
     X(method, TEXT, "method", 'X', "METHOD", "with this method; default GET, with input POST")   \
-    X(provider, TEXT, "provider", 0, "NAME", "storage to measure; sqlite is the only one")       \
+    X(operation, TEXT, "operation", 'o', "NAME", "the operation of the entity")                  \
+    X(state, TEXT, "state", 0, "JSON", "its state: JSON, @FILE, or -; default: none")            \
+    X(provider, TEXT, "provider", 0, "NAME",                                                     \
+      "what to measure: sqlite (embedded) or kafka (a fleet)")                                   \
     X(clients, COUNT, "clients", 'c', "N", "clients at once; default 64")                        \
     X(seconds, COUNT, "seconds", 'S', "N", "how long to measure; default 10")                    \
     X(count, COUNT, "count", 0, "N", "how many: timers 100000, events of long-history 100000")   \
@@ -127,6 +137,3 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
 
 void cli_command_help(const struct cli_command *command, FILE *out);
 void cli_exits_help(FILE *out);
-
-/* Milliseconds of "250ms", "10s", "5m", "2h", "1.5" (seconds); false when it is none. */
-bool cli_period(const char *text, int64_t *out);

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "cli/run.h"
 #include "model/json.h"
+#include "sdk/actions.h"
 #include "sdk/application.h"
 #include "sdk/executor.h"
 
@@ -84,6 +85,10 @@ static bool is_produced(enum th_event_kind kind)
     case TH_EVENT_CHILD_CREATED:
     case TH_EVENT_TIMER_CREATED:
     case TH_EVENT_EVENT_SENT:
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
     case TH_EVENT_EXECUTION_COMPLETED:
     case TH_EVENT_EXECUTION_FAILED:
     case TH_EVENT_CONTINUE_AS_NEW:
@@ -104,6 +109,8 @@ static const char *kind_of(const struct th_action *action)
         return "TimerCreated";
     case TH_ACTION_SEND_EVENT:
         return "EventSent";
+    case TH_ACTION_ENTITY:
+        return th_event_kind_text(action->entity->kind);
     case TH_ACTION_COMPLETE:
         return action->status == TH_STATUS_CONTINUED_AS_NEW ? "ContinueAsNew"
                                                             : "ExecutionCompleted";
@@ -112,15 +119,27 @@ static const char *kind_of(const struct th_action *action)
     }
 }
 
+static void describe(const char *kind, struct th_str name, const struct th_event *request,
+                     int32_t id, char out[static 320])
+{
+    struct th_str entity = request ? request->instance_id : TH_STR_ABSENT;
+    snprintf(out, 320, "%s%s%.*s%s%s%.*s%s (id %d)", kind, name.len ? " \"" : "", TH_PRI(name),
+             name.len ? "\"" : "", entity.len ? " for entity \"" : "", TH_PRI(entity),
+             entity.len ? "\"" : "", id);
+}
+
 static void describe_action(const struct th_action *action, char out[static 320])
 {
     if (action->kind == TH_ACTION_COMPLETE)
         snprintf(out, 320, "%s (%s)", kind_of(action), th_status_text(action->status));
-    else if (action->name.len)
-        snprintf(out, 320, "%s \"%.*s\" (id %d)", kind_of(action), TH_PRI(action->name),
-                 action->id);
     else
-        snprintf(out, 320, "%s (id %d)", kind_of(action), action->id);
+        describe(kind_of(action), th_action_name(action), action->entity, action->id, out);
+}
+
+static bool is_request(enum th_event_kind kind)
+{
+    return kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED ||
+           kind == TH_EVENT_ENTITY_LOCK_REQUESTED || kind == TH_EVENT_ENTITY_UNLOCK_SENT;
 }
 
 static void describe_event(const struct th_event *event, char out[static 320])
@@ -128,10 +147,21 @@ static void describe_event(const struct th_event *event, char out[static 320])
     const char *kind = th_event_kind_text(event->kind);
     if (event->kind == TH_EVENT_EXECUTION_COMPLETED)
         snprintf(out, 320, "%s (%s)", kind, th_status_text(event->status));
-    else if (event->name.len)
-        snprintf(out, 320, "%s \"%.*s\" (id %d)", kind, TH_PRI(event->name), event->id);
     else
-        snprintf(out, 320, "%s (id %d)", kind, event->id);
+        describe(kind, event->name, is_request(event->kind) ? event : NULL, event->id, out);
+}
+
+static bool same_request(const struct th_event *event, const struct th_action *action)
+{
+    const struct th_event *request = action->entity;
+    bool same = action->kind == TH_ACTION_ENTITY && event->id == action->id &&
+                event->kind == request->kind &&
+                th_str_eq(event->instance_id, request->instance_id) &&
+                th_str_eq_nocase(event->name, request->name) &&
+                event->lock_set.count == request->lock_set.count;
+    for (size_t i = 0; same && i < event->lock_set.count; i++)
+        same = th_str_eq(event->lock_set.items[i], request->lock_set.items[i]);
+    return same;
 }
 
 static bool same_call(const struct th_event *event, const struct th_action *action)
@@ -152,6 +182,11 @@ static bool same(const struct th_event *event, const struct th_action *action)
     case TH_EVENT_EVENT_SENT:
         return action->kind == TH_ACTION_SEND_EVENT && same_call(event, action) &&
                th_str_eq(event->instance_id, action->instance_id);
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
+        return same_request(event, action);
     case TH_EVENT_EXECUTION_COMPLETED:
         return action->kind == TH_ACTION_COMPLETE && event->status == action->status;
     case TH_EVENT_EXECUTION_FAILED:

@@ -53,7 +53,8 @@ check_pie_supported(LANGUAGES C)
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-foreach(package msgpack sqlite3 libmicrohttpd libcurl jansson lapacke)
+foreach(package msgpack sqlite3 libmicrohttpd libcurl jansson lapacke rdkafka hiredis
+        libnghttp2 openssl)
     pkg_check_modules(${package} REQUIRED QUIET IMPORTED_TARGET GLOBAL ${package})
 endforeach()
 if(TASKHUB_TESTS AND NOT TASKHUB_FUZZ)

@@ -12,7 +12,6 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "model/name.h"
-#include "provider/sqlite/sqlite.h"
 
 #define MAX_PARTITIONS 1024
 
@@ -27,65 +26,69 @@ static bool check(const char *name, uint32_t partitions, struct th_error *error)
 }
 
 /* Clients name hubs without regard to case, so no two may differ by case alone. */
-static bool check_case(const char *file, const char *name, struct th_error *error)
+static bool check_case(const struct th_hub_store *store, const char *name, struct th_error *error)
 {
     struct th_hub_record *hubs = NULL;
     size_t count = 0;
     bool good = true;
-    if (!th_sqlite_list_hubs(file, &hubs, &count, error))
+    if (!store->list(store, &hubs, &count, error))
         return false;
     for (size_t i = 0; good && i < count; i++)
         if (strcmp(hubs[i].name, name) != 0 &&
             th_str_eq_nocase(th_str_of(hubs[i].name), th_str_of(name)))
             good = th_fail(error, TH_EXISTS,
                            "hub %s differs only by case from hub %s, which is in %s already", name,
-                           hubs[i].name, file);
+                           hubs[i].name, store->where);
     free(hubs);
     return good;
 }
 
-bool th_provision_create(const char *file, const char *name, uint32_t partitions,
+bool th_provision_create(const struct th_hub_store *store, const char *name, uint32_t partitions,
                          struct th_hub_record *out, struct th_error *error)
 {
     struct th_hub_record hub;
-    if (!check(name, partitions, error) || !check_case(file, name, error) ||
-        !th_sqlite_create_hub(file, name, partitions, false, error) ||
-        !th_sqlite_hub(file, name, &hub, error))
-        return false;
-    if (out)
-        *out = hub;
-    return true;
+    return check(name, partitions, error) && check_case(store, name, error) &&
+           store->create(store, name, partitions, out ? out : &hub, error);
 }
 
-bool th_provision_ensure(const char *file, const char *name, uint32_t asked, uint32_t fallback,
-                         const struct th_log *log, struct th_hub_record *out,
+static void warn_of_partitions(uint32_t asked, const struct th_hub_record *hub,
+                               const struct th_log *log)
+{
+    if (asked && asked != hub->partitions)
+        th_log(log, TH_LOG_WARN, "coordinator",
+               "hub %s has %" PRIu32 " partitions and keeps them; the %" PRIu32
+               " asked for are for new hubs",
+               hub->name, hub->partitions, asked);
+}
+
+bool th_provision_ensure(const struct th_hub_store *store, const char *name, uint32_t asked,
+                         uint32_t fallback, const struct th_log *log, struct th_hub_record *out,
                          struct th_error *error)
 {
-    struct th_error missing = {.code = TH_OK};
+    struct th_error why = {.code = TH_OK};
     if (!check(name, asked ? asked : fallback, error))
         return false;
-    if (th_sqlite_hub(file, name, out, &missing)) {
-        if (asked && asked != out->partitions)
-            th_log(log, TH_LOG_WARN, "coordinator",
-                   "hub %s has %" PRIu32 " partitions and keeps them; the %" PRIu32
-                   " asked for are for new hubs",
-                   name, out->partitions, asked);
-        return true;
+    *out = (struct th_hub_record){.partitions = 0};
+    bool there = store->find(store, name, out, &why);
+    if (!there && why.code == TH_NOT_FOUND) {
+        if (th_provision_create(store, name, asked ? asked : fallback, out, &why))
+            return true;
+        there = why.code == TH_EXISTS && th_str_eq(th_str_of(out->name), th_str_of(name));
     }
-    if (missing.code == TH_NOT_FOUND)
-        return th_provision_create(file, name, asked ? asked : fallback, out, error);
-    if (error)
-        *error = missing;
-    return false;
+    if (there)
+        warn_of_partitions(asked, out, log);
+    else if (error)
+        *error = why;
+    return there;
 }
 
 /* "Other, Second": what there is instead. */
-static char *names_in(const char *file)
+static char *names_in(const struct th_hub_store *store)
 {
     struct th_hub_record *hubs = NULL;
     size_t count = 0;
     TH_BUFFER text = {NULL, 0, 0};
-    if (th_sqlite_list_hubs(file, &hubs, &count, NULL))
+    if (store->list(store, &hubs, &count, NULL))
         for (size_t i = 0; i < count; i++)
             th_buffer_format(&text, "%s%s", i ? ", " : "", hubs[i].name);
     free(hubs);
@@ -93,32 +96,32 @@ static char *names_in(const char *file)
 }
 
 /* Adds to "no such hub" which there are. */
-static bool explain(const char *file, const char *name, struct th_error *error)
+static bool explain(const struct th_hub_store *store, const char *name, struct th_error *error)
 {
     if (!error || error->code != TH_NOT_FOUND)
         return false;
-    TH_AUTOFREE char *names = names_in(file);
+    TH_AUTOFREE char *names = names_in(store);
     if (names && *names)
         return th_fail(error, TH_NOT_FOUND, "there is no hub %s in %s; there are: %.300s", name,
-                       file, names);
-    return th_fail(error, TH_NOT_FOUND, "there is no hub %s: %s holds none", name, file);
+                       store->where, names);
+    return th_fail(error, TH_NOT_FOUND, "there is no hub %s: %s holds none", name, store->where);
 }
 
-bool th_provision_delete(const char *file, const char *name, struct th_error *error)
+bool th_provision_delete(const struct th_hub_store *store, const char *name, struct th_error *error)
 {
-    return th_sqlite_delete_hub(file, name, error) || explain(file, name, error);
+    return store->remove(store, name, error) || explain(store, name, error);
 }
 
-bool th_provision_show(const char *file, const char *name, struct th_hub_record *out,
+bool th_provision_show(const struct th_hub_store *store, const char *name,
+                       struct th_hub_record *out, struct th_error *error)
+{
+    return store->find(store, name, out, error) || explain(store, name, error);
+}
+
+bool th_provision_list(const struct th_hub_store *store, struct th_hub_record **hubs, size_t *count,
                        struct th_error *error)
 {
-    return th_sqlite_hub(file, name, out, error) || explain(file, name, error);
-}
-
-bool th_provision_list(const char *file, struct th_hub_record **hubs, size_t *count,
-                       struct th_error *error)
-{
-    return th_sqlite_list_hubs(file, hubs, count, error);
+    return store->list(store, hubs, count, error);
 }
 
 json_t *th_provision_json(const struct th_hub_record *hub)
@@ -146,7 +149,7 @@ static json_t *http_list(void *argument, struct th_error *error)
     struct th_provisioning *p = argument;
     struct th_hub_record *hubs = NULL;
     size_t count = 0;
-    if (!th_provision_list(p->file, &hubs, &count, error))
+    if (!th_provision_list(p->store, &hubs, &count, error))
         return NULL;
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
@@ -159,7 +162,7 @@ static json_t *http_show(void *argument, const char *name, struct th_error *erro
 {
     struct th_provisioning *p = argument;
     struct th_hub_record hub;
-    return th_provision_show(p->file, name, &hub, error) ? document(p, &hub) : NULL;
+    return th_provision_show(p->store, name, &hub, error) ? document(p, &hub) : NULL;
 }
 
 static bool partitions_of(const struct th_provisioning *p, const json_t *options, uint32_t *out,
@@ -184,7 +187,7 @@ static json_t *http_create(void *argument, const char *name, const json_t *optio
     uint32_t partitions;
     struct th_hub_record hub;
     if (!partitions_of(p, options, &partitions, error) ||
-        !th_provision_create(p->file, name, partitions, &hub, error))
+        !th_provision_create(p->store, name, partitions, &hub, error))
         return NULL;
     return document(p, &hub);
 }
@@ -195,9 +198,9 @@ static bool http_remove(void *argument, const char *name, struct th_error *error
     if (p->running && th_str_eq_nocase(th_str_of(name), th_str_of(p->running)))
         return th_fail(error, TH_PRECONDITION,
                        "hub %s is running in this process; stop it, then delete it with "
-                       "`taskhub hub delete %s --db %s`",
-                       name, name, p->file);
-    return th_provision_delete(p->file, name, error);
+                       "`taskhub hub delete %s %s %s`",
+                       name, name, p->store->option, p->store->where);
+    return th_provision_delete(p->store, name, error);
 }
 
 struct th_http_hubs th_provision_http(struct th_provisioning *provisioning)

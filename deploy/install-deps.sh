@@ -8,7 +8,8 @@ set -euo pipefail
 build=(
     build-essential cmake ninja-build pkg-config
     libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
-    uthash-dev liblapacke-dev libmimalloc-dev
+    uthash-dev liblapacke-dev libmimalloc-dev librdkafka-dev libhiredis-dev
+    libnghttp2-dev libssl-dev
 )
 demo=(
     "${build[@]}"
@@ -17,11 +18,14 @@ demo=(
 check=(
     "${demo[@]}"
     libcmocka-dev clang-14 libclang-rt-14-dev llvm-14 clang-format-14
-    python3-venv
+    python3-venv redis-server
 )
 # Existing clients are tested as their registries publish them. A Node.js that is there, from
 # wherever, is not replaced.
 command -v npm >/dev/null || check+=(nodejs npm)
+# The same holds for what runs a broker and fetches it.
+command -v java >/dev/null || check+=(default-jre-headless)
+command -v mvn >/dev/null || check+=(maven)
 
 die() {
     echo "install-deps: $*" >&2

@@ -117,15 +117,22 @@ static void lose(struct th_appproc *proc, struct th_str instance_id, const char 
     th_appproc_close(&proc->node_pidfd);
 }
 
-static enum th_executor_result refuse_size(struct th_arena *arena, struct th_actions *out)
+static enum th_executor_result refuse_size(bool entity, struct th_arena *arena,
+                                           struct th_actions *out)
 {
-    struct th_action *only = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
     struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
     *failure = (struct th_failure){
         .type = TH_STR("PayloadTooLarge"),
-        .message = TH_STR("the history is too large to be handed to the application's process"),
+        .message =
+            th_arena_format(arena, "the %s too large to be handed to the application's process",
+                            entity ? "state and the operations are" : "history is"),
         .non_retriable = true,
     };
+    if (entity) {
+        out->failure = failure;
+        return TH_EXECUTOR_DONE;
+    }
+    struct th_action *only = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
     only->status = TH_STATUS_FAILED;
     only->failure = failure;
     return TH_EXECUTOR_DONE;
@@ -159,7 +166,7 @@ enum th_executor_result th_appproc_orchestrate(void *argument, const struct th_e
     size_t begin = th_wire_begin(&proc->node_out, TH_FRAME_EPISODE);
     th_put_episode(&proc->node_out, episode);
     if (!th_wire_end(&proc->node_out, begin))
-        return refuse_size(arena, out);
+        return refuse_size(episode->entity, arena, out);
     th_time limit = limit_of(proc);
     th_time deadline = limit == TH_TIME_NONE ? TH_TIME_NONE : th_monotonic() + limit;
     enum exchange state = send_all(proc, th_buffer_view(&proc->node_out), deadline);
@@ -171,8 +178,8 @@ enum th_executor_result th_appproc_orchestrate(void *argument, const struct th_e
         lose(proc, episode->instance_id, NULL);
     } else if (state == EXCHANGE_LATE) {
         snprintf(reason, sizeof reason,
-                 "did not come back within %lld ms (an orchestrator must not block or spin)",
-                 (long long)(limit / TH_MILLISECOND));
+                 "did not come back within %lld ms (an %s must not block or spin)",
+                 (long long)(limit / TH_MILLISECOND), episode->entity ? "entity" : "orchestrator");
         lose(proc, episode->instance_id, reason);
     } else {
         snprintf(reason, sizeof reason, "left the process with an answer nobody can read: %.100s",

@@ -428,6 +428,23 @@ struct lists {
     struct th_events past, fresh;
 };
 
+static struct th_actions refuse_size(struct th_arena *arena, bool entity)
+{
+    struct th_actions refused = {.items = NULL};
+    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
+    *failure = (struct th_failure){.type = TH_STR("PayloadTooLarge"),
+                                   .message = TH_STR("the episode asks for too many bytes"),
+                                   .non_retriable = true};
+    if (entity) {
+        refused.failure = failure;
+        return refused;
+    }
+    struct th_action *only = th_actions_add(&refused, arena, TH_ACTION_COMPLETE, -1);
+    only->status = TH_STATUS_FAILED;
+    only->failure = failure;
+    return refused;
+}
+
 static bool run_episode(struct process *p, struct th_flight_slot *slot, struct th_reader *in,
                         struct lists *lists)
 {
@@ -443,13 +460,7 @@ static bool run_episode(struct process *p, struct th_flight_slot *slot, struct t
     size_t begin = th_wire_begin(&out, TH_FRAME_ACTIONS);
     th_put_actions(&out, result, &actions);
     if (!th_wire_end(&out, begin)) {
-        struct th_actions refused = {.items = NULL};
-        struct th_failure failure = {.type = TH_STR("PayloadTooLarge"),
-                                     .message = TH_STR("the episode asks for too many bytes"),
-                                     .non_retriable = true};
-        struct th_action *only = th_actions_add(&refused, &arena, TH_ACTION_COMPLETE, -1);
-        only->status = TH_STATUS_FAILED;
-        only->failure = &failure;
+        struct th_actions refused = refuse_size(&arena, episode.entity);
         th_executor_forget(p->executor, episode.instance_id);
         begin = th_wire_begin(&out, TH_FRAME_ACTIONS);
         th_put_actions(&out, TH_EXECUTOR_DONE, &refused);
@@ -516,6 +527,7 @@ static void describe(struct th_arena *arena, const struct th_app *app, struct th
     hello->version = th_str_of(th_app_get_version(app));
     hello->orchestrators = split(arena, th_app_orchestrator_names(app), &hello->orchestrator_count);
     hello->activities = split(arena, th_app_activity_names(app), &hello->activity_count);
+    hello->entities = split(arena, th_app_entity_names(app), &hello->entity_count);
     for (size_t i = 0; i < th_app_http_count(app); i++)
         th_pairs_add(&hello->routes, arena, th_str_of(th_app_http(app, i)->methods),
                      th_str_of(th_app_http(app, i)->route));
@@ -607,6 +619,7 @@ static bool set_up(struct process *p, const struct th_begin_run *begin, struct t
     p->executor = th_executor_new(&(struct th_executor_options){
         .app = p->app,
         .log = &p->log,
+        .default_version = begin->default_version.data,
         .max_warm = begin->max_warm ? begin->max_warm : DEFAULT_MAX_WARM,
         .replay_always = begin->replay_always,
     });

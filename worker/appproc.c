@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "model/name.h"
 
 #define FIRST_DELAY         (50 * TH_MILLISECOND) /* before the second restart in a row; doubles */
 #define MAX_DELAY           (5 * TH_SECOND)
@@ -210,6 +211,11 @@ static int no_activity(struct th_activity *activity)
     return TH_FAILED;
 }
 
+static int no_entity(struct th_entity *entity)
+{
+    return TH_FAILED;
+}
+
 static int no_function(struct th_request *request)
 {
     return TH_FAILED;
@@ -224,6 +230,8 @@ static void register_names(struct th_app *app, void *argument)
         th_orchestrator(app, hello->orchestrators[i].data, no_orchestrator);
     for (size_t i = 0; i < hello->activity_count; i++)
         th_activity(app, hello->activities[i].data, no_activity);
+    for (size_t i = 0; i < hello->entity_count; i++)
+        th_entity(app, hello->entities[i].data, no_entity);
     for (size_t i = 0; i < hello->routes.count; i++)
         th_http_route(app, hello->routes.items[i].name.data, hello->routes.items[i].value.data,
                       no_function);
@@ -321,8 +329,9 @@ static void tell_blame(struct th_appproc *proc, const char *instance_id, int32_t
                        const char *name, const char *reason)
 {
     bool episode = task_id == TH_FLIGHT_EPISODE;
+    const char *code = th_is_entity(th_str_of(instance_id)) ? "the entity" : "the orchestrator";
     th_log(proc->log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s", instance_id,
-           episode ? "the orchestrator" : "activity \"", name, episode ? "" : "\"", reason);
+           episode ? code : "activity \"", name, episode ? "" : "\"", reason);
 }
 
 static void blame(struct th_appproc *proc, const char *instance_id, int32_t task_id,

@@ -1,18 +1,9 @@
 /*
- * What reaches the node's thread lies in one queue: struct mail, or a result of the pool, which
- * begins like one.
- *
- * A call, a command under way, lives until the node has answered it or taken note of its
- * cancellation, whichever is later; both happen on the node's thread. `calls_lock` is held around
- * each callback, so `cancel`, which takes it too, knows that no callback is running. It is
- * recursive: a callback may submit and cancel. It also makes `closed` final: a submission either
- * is in the queue before the node's thread empties it for the last time, or is refused.
+ * The node's thread: it takes what others have put into its queue, and steps the node.
  */
-#include "worker/host.h"
+#include "worker/hostinternal.h"
 
 #include <semaphore.h>
-#include <stdatomic.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
@@ -20,30 +11,13 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "model/name.h"
 
 #define DEFAULT_EPISODE_LIMIT_MS 10000
 #define DEFAULT_MAX_WARM         20000
 #define DEFAULT_MAX_CRASHES      3
-#define MAX_SLEEP                (5 * TH_SECOND) /* a wall clock that is set is noticed then */
-#define CALL_BUCKETS             4096
-
-enum mail_kind {
-    MAIL_RESULT,
-    MAIL_COMMAND,
-    MAIL_CANCEL,
-    MAIL_STATS,
-    MAIL_STOP,
-    MAIL_CRASH,
-    MAIL_UP
-};
-
-struct mail {
-    struct th_link link;
-    int kind;
-};
-
-_Static_assert(offsetof(struct mail, kind) == offsetof(struct th_pool_result, kind),
-               "a result begins like a mail");
+#define MAX_SLEEP                (5 * TH_SECOND)      /* a wall clock that is set is noticed then */
+#define QUIET_LOOK               (2 * TH_MILLISECOND) /* while the last results become durable */
 
 struct stats_mail {
     struct mail mail;
@@ -62,205 +36,7 @@ struct crash_mail {
     char *instance_id, *reason;
 };
 
-struct call {
-    struct mail mail;
-    struct mail cancel; /* sent once the caller gave up */
-    struct call *same_hash;
-    struct th_host *host;
-    uint64_t ticket;      /* the caller's */
-    uint64_t node_ticket; /* the node's */
-    th_reply_fn reply;
-    void *argument;
-    bool canceled, cancel_sent; /* guarded by calls_lock */
-    bool entering, answered;    /* the node's thread: in th_node_command; the node is through */
-    struct th_command command;  /* its strings and tags lie in `bytes` */
-    _Alignas(struct th_tag) char bytes[];
-};
-
-struct th_host {
-    struct th_gateway gateway;
-    struct th_host_options options;
-    struct th_runner runner; /* `orchestrate` is NULL: none */
-    char *worker;
-    struct th_hub_record hub;
-    struct th_node *node;
-    struct th_executor *executor;
-    struct th_pool *pool;
-    struct th_queue mail;
-    pthread_t thread;
-    pthread_t watchdog;
-    struct th_queue watchdog_wake; /* holds nothing */
-    atomic_bool watchdog_stop;
-
-    pthread_mutex_t calls_lock;
-    struct call *calls[CALL_BUCKETS]; /* by ticket, while the caller may cancel them */
-    uint64_t last_ticket;
-    bool closed;
-
-    /* The node's thread only. */
-    struct th_flight_slot *slot;
-    bool draining;
-    th_time drain_deadline;
-};
-
-/* ---- calls ----------------------------------------------------------------------------------- */
-
-static size_t command_bytes(const struct th_command *c)
-{
-    size_t bytes = c->tags.count * sizeof(struct th_tag) + c->instance_id.len + c->name.len +
-                   c->version.len + c->data.len + c->reason.len + c->request_id.len + c->trace.len +
-                   c->query.id_prefix.len + c->query.name.len + c->query.continuation.len;
-    for (size_t i = 0; i < c->tags.count; i++)
-        bytes += c->tags.items[i].key.len + c->tags.items[i].value.len;
-    return bytes;
-}
-
-static void move_str(struct th_str *s, char **at)
-{
-    if (s->len)
-        memcpy(*at, s->data, s->len);
-    if (s->data)
-        s->data = *at;
-    *at += s->len;
-}
-
-static void move_tags(struct th_tags *tags, char **at)
-{
-    if (tags->count == 0)
-        return;
-    struct th_tag *items = (struct th_tag *)(void *)*at;
-    memcpy(items, tags->items, tags->count * sizeof *items);
-    *at += tags->count * sizeof *items;
-    for (size_t i = 0; i < tags->count; i++) {
-        move_str(&items[i].key, at);
-        move_str(&items[i].value, at);
-    }
-    tags->items = items;
-}
-
-static struct call *call_new(struct th_host *host, const struct th_command *command,
-                             th_reply_fn reply, void *argument)
-{
-    struct call *call = th_alloc(sizeof *call + command_bytes(command));
-    call->mail.kind = MAIL_COMMAND;
-    call->cancel.kind = MAIL_CANCEL;
-    call->host = host;
-    call->reply = reply;
-    call->argument = argument;
-    call->command = *command;
-    struct th_command *c = &call->command;
-    char *at = call->bytes;
-    move_tags(&c->tags, &at);
-    struct th_str *const strings[] = {
-        &c->instance_id, &c->name,  &c->version,         &c->data,       &c->reason,
-        &c->request_id,  &c->trace, &c->query.id_prefix, &c->query.name, &c->query.continuation};
-    for (size_t i = 0; i < TH_COUNT(strings); i++)
-        move_str(strings[i], &at);
-    return call;
-}
-
-static struct call **find_call(struct th_host *host, uint64_t ticket)
-{
-    struct call **at = &host->calls[ticket % CALL_BUCKETS];
-    while (*at && (*at)->ticket != ticket)
-        at = &(*at)->same_hash;
-    return at;
-}
-
-/* Calls lock held. */
-static void unlist(struct call *call)
-{
-    struct call **at = find_call(call->host, call->ticket);
-    if (*at == call)
-        *at = call->same_hash;
-}
-
-/* The node's answer; on its thread. */
-static void on_reply(void *argument, const struct th_reply *reply)
-{
-    struct call *call = argument;
-    struct th_host *host = call->host;
-    pthread_mutex_lock(&host->calls_lock);
-    call->answered = true;
-    if (!call->canceled) {
-        unlist(call);
-        call->reply(call->argument, reply);
-    }
-    bool last = !call->entering && !call->cancel_sent;
-    pthread_mutex_unlock(&host->calls_lock);
-    if (last)
-        free(call);
-}
-
-static void refuse(struct call *call)
-{
-    struct th_reply reply = {.error = {.code = TH_OK}};
-    th_fail(&reply.error, TH_UNAVAILABLE, "hub %s is stopping", call->host->hub.name);
-    on_reply(call, &reply);
-}
-
-static uint64_t submit(struct th_gateway *gateway, const struct th_command *command,
-                       th_reply_fn reply, void *argument)
-{
-    struct th_host *host = (struct th_host *)gateway;
-    struct call *call = call_new(host, command, reply, argument);
-    pthread_mutex_lock(&host->calls_lock);
-    uint64_t ticket = ++host->last_ticket;
-    call->ticket = ticket;
-    bool closed = host->closed;
-    if (!closed) {
-        struct call **at = &host->calls[ticket % CALL_BUCKETS];
-        call->same_hash = *at;
-        *at = call;
-        th_queue_push(&host->mail, &call->mail.link);
-    }
-    pthread_mutex_unlock(&host->calls_lock);
-    if (closed)
-        refuse(call);
-    return ticket;
-}
-
-static bool cancel(struct th_gateway *gateway, uint64_t ticket)
-{
-    struct th_host *host = (struct th_host *)gateway;
-    pthread_mutex_lock(&host->calls_lock);
-    struct call *call = *find_call(host, ticket);
-    if (call) {
-        unlist(call);
-        call->canceled = true;
-        call->cancel_sent = !host->closed; /* else freed with the node's answer */
-        if (call->cancel_sent)
-            th_queue_push(&host->mail, &call->cancel.link);
-    }
-    pthread_mutex_unlock(&host->calls_lock);
-    return call != NULL;
-}
-
 /* ---- the node's thread ----------------------------------------------------------------------- */
-
-static void enter_command(struct th_host *host, struct call *call, th_time now)
-{
-    if (host->draining) {
-        refuse(call);
-        return;
-    }
-    call->entering = true;
-    call->node_ticket = th_node_command(host->node, &call->command, on_reply, call, now);
-    call->entering = false;
-    pthread_mutex_lock(&host->calls_lock);
-    bool over = call->answered && !call->cancel_sent;
-    pthread_mutex_unlock(&host->calls_lock);
-    if (over)
-        free(call);
-}
-
-/* The caller gave up; this mail is the call's last. */
-static void enter_cancel(struct th_host *host, struct call *call)
-{
-    if (!call->answered)
-        th_node_cancel(host->node, call->node_ticket);
-    free(call);
-}
 
 static void enter_result(struct th_host *host, struct th_pool_result *result, th_time now)
 {
@@ -275,7 +51,10 @@ static void enter_result(struct th_host *host, struct th_pool_result *result, th
         .data = activity->data ? th_str_n(activity->data, activity->len) : TH_STR_ABSENT,
         .failure = activity->failed ? &failure : NULL,
     };
-    th_node_activity_done(host->node, &answer, now);
+    if (answer.token & RUN_TOKEN)
+        host_enter_run_result(host, &answer, now);
+    else
+        th_node_activity_done(host->node, &answer, now);
     th_pool_result_free(result);
 }
 
@@ -324,10 +103,10 @@ static void enter(struct th_host *host, struct mail *mail, th_time now)
         enter_result(host, (struct th_pool_result *)mail, now);
         break;
     case MAIL_COMMAND:
-        enter_command(host, (struct call *)mail, now);
+        host_enter_command(host, mail, now);
         break;
     case MAIL_CANCEL:
-        enter_cancel(host, (struct call *)((char *)mail - offsetof(struct call, cancel)));
+        host_enter_cancel(host, mail);
         break;
     case MAIL_STATS:
         enter_stats(host, (struct stats_mail *)mail);
@@ -340,6 +119,9 @@ static void enter(struct th_host *host, struct mail *mail, th_time now)
         break;
     case MAIL_UP:
         enter_up(host, mail);
+        break;
+    case MAIL_ERRAND:
+        ((struct errand *)mail)->carry_out(host, (struct errand *)mail, now);
         break;
     }
 }
@@ -357,13 +139,14 @@ static size_t running(struct th_host *host)
     return host->pool ? th_pool_running(host->pool) : host->runner.running(host->runner.argument);
 }
 
-static bool is_over(struct th_host *host)
+/* `quiet`: nothing ran when the queue was last emptied, so no result is in it. */
+static bool is_over(struct th_host *host, bool quiet)
 {
     if (!host->draining)
         return false;
     if (th_monotonic() >= host->drain_deadline)
         return true;
-    return running(host) == 0 && th_node_drained(host->node);
+    return quiet && th_node_drained(host->node);
 }
 
 static th_time sleep_deadline(struct th_host *host, th_time next, th_time now)
@@ -392,8 +175,11 @@ static void *node_main(void *argument)
     pthread_setname_np(pthread_self(), "node");
     host->slot = th_flight_join(host->options.flight);
     th_time next = th_now();
-    while (!is_over(host)) {
-        struct th_link *mail = th_queue_wait(&host->mail, sleep_deadline(host, next, th_now()));
+    for (bool quiet = false; !is_over(host, quiet);) {
+        quiet = host->draining && running(host) == 0;
+        th_time deadline =
+            quiet ? th_monotonic() + QUIET_LOOK : sleep_deadline(host, next, th_now());
+        struct th_link *mail = th_queue_wait(&host->mail, deadline);
         th_time now = th_now();
         enter_all(host, mail, now);
         next = th_node_step(host->node, now);
@@ -410,6 +196,7 @@ static void *node_main(void *argument)
 static void on_activity(void *argument, const struct th_activity_work *work)
 {
     struct th_host *host = argument;
+    host_not_announced(host);
     th_pool_submit(host->pool, work);
 }
 
@@ -436,6 +223,7 @@ static void on_forget(void *argument, struct th_str instance_id)
 static void on_remote_activity(void *argument, const struct th_activity_work *work)
 {
     struct th_host *host = argument;
+    host_not_announced(host);
     host->runner.activity(host->runner.argument, work);
 }
 
@@ -459,7 +247,35 @@ static void on_remote_forget(void *argument, struct th_str instance_id)
     host->runner.forget(host->runner.argument, instance_id);
 }
 
-static bool serves_nothing(void *argument, bool activity, struct th_str name, struct th_str version)
+static bool on_is_alive(void *argument, struct th_str worker)
+{
+    struct th_host *host = argument;
+    return th_str_eq(worker, th_str_of(host->worker)) ||
+           host->options.is_alive(host->options.argument, worker);
+}
+
+static void on_lease(void *argument, uint32_t partition, int64_t epoch)
+{
+    struct th_host *host = argument;
+    host->options.lease(host->options.argument, partition, epoch);
+}
+
+/* Of a fleet: what another application's process serves waits for that process. */
+static bool on_serves(void *argument, enum th_function_kind kind, struct th_str name,
+                      struct th_str version)
+{
+    struct th_host *host = argument;
+    return th_app_function_index(host->options.app, kind, name) != SIZE_MAX;
+}
+
+static bool on_withdraw(void *argument, uint64_t token)
+{
+    struct th_host *host = argument;
+    return th_pool_withdraw(host->pool, token);
+}
+
+static bool serves_nothing(void *argument, enum th_function_kind kind, struct th_str name,
+                           struct th_str version)
 {
     return false;
 }
@@ -471,13 +287,21 @@ static void on_trouble(void *argument, uint32_t partition, const struct th_error
            host->hub.name, partition, error->message);
 }
 
-static void on_episode(void *argument, bool begins, struct th_str instance_id)
+static void on_episode(void *argument, bool begins, struct th_str instance_id, struct th_str name,
+                       bool failed)
 {
     struct th_host *host = argument;
-    if (begins)
-        th_flight_begin(host->slot, instance_id, TH_FLIGHT_EPISODE, TH_STR_ABSENT, th_monotonic());
-    else
+    if (begins) {
+        host->counter =
+            th_counters_find(host->options.counters, th_function_kind_of(instance_id), name);
+        host->episode_began = th_monotonic();
+        th_counter_begin(host->counter, false);
+        th_flight_begin(host->slot, instance_id, TH_FLIGHT_EPISODE, TH_STR_ABSENT,
+                        host->episode_began);
+    } else {
         th_flight_end(host->slot);
+        th_counter_end(host->counter, th_monotonic() - host->episode_began, failed);
+    }
 }
 
 static void on_wake(void *argument)
@@ -533,7 +357,7 @@ static void abort_when_stuck(struct th_host *host, th_time now)
     if (!th_flight_mark_stuck(host->options.flight, now - limit, now))
         return;
     th_log(host->options.log, TH_LOG_ERROR, "worker.host",
-           "an orchestrator did not come back within %lld ms; the process starts anew without it",
+           "an episode did not come back within %lld ms; the process starts anew without it",
            (long long)host->options.episode_limit_ms);
     abort();
 }
@@ -600,6 +424,7 @@ static struct th_pool *pool_of(struct th_host *host, struct th_error *error)
         .app = options->app,
         .log = options->log,
         .flight = options->flight,
+        .counters = options->counters,
         .threads = options->activity_threads,
         .timeout_ms = options->function_timeout_ms,
         .limits = options->limits,
@@ -620,7 +445,8 @@ static struct th_node_hooks hooks_of(struct th_host *host)
                                       .activity_canceled = on_remote_canceled,
                                       .orchestrate = on_remote_orchestrate,
                                       .forget = on_remote_forget,
-                                      .trouble = on_trouble};
+                                      .trouble = on_trouble,
+                                      .episode = options->counters ? on_episode : NULL};
     return (struct th_node_hooks){.argument = host,
                                   .activity = on_activity,
                                   .activity_canceled = on_activity_canceled,
@@ -628,7 +454,19 @@ static struct th_node_hooks hooks_of(struct th_host *host)
                                   .forget = options->app ? on_forget : NULL,
                                   .serves = options->app ? NULL : serves_nothing,
                                   .trouble = on_trouble,
-                                  .episode = options->flight ? on_episode : NULL};
+                                  .episode =
+                                      options->flight || options->counters ? on_episode : NULL};
+}
+
+static void add_shared_hooks(const struct th_host *host, struct th_node_hooks *hooks)
+{
+    const struct th_host_options *options = &host->options;
+    if (options->leases && options->app)
+        hooks->serves = on_serves;
+    hooks->withdraw = options->leases && host->pool ? on_withdraw : NULL;
+    hooks->goes_out = options->goes_out ? host_goes_out : NULL;
+    hooks->is_alive = options->is_alive ? on_is_alive : NULL;
+    hooks->lease = options->lease ? on_lease : NULL;
 }
 
 static struct th_node *node_of(struct th_host *host)
@@ -648,6 +486,7 @@ static struct th_node *node_of(struct th_host *host)
         .version_match = options->version_match,
         .version_failure = options->version_failure,
     };
+    add_shared_hooks(host, &node.hooks);
     return th_node_new(&node);
 }
 
@@ -658,6 +497,7 @@ static struct th_executor *executor_of(struct th_host *host)
     struct th_executor_options executor = {
         .app = host->options.app,
         .log = host->options.log,
+        .default_version = host->options.version,
         .max_warm = host->options.max_warm,
         .replay_always = host->options.replay_always,
     };
@@ -671,16 +511,20 @@ static void report_crash(struct th_host *host, size_t index)
     struct th_flight *flight = host->options.flight;
     const struct th_flight_culprit *culprit = th_flight_culprit(flight, index);
     bool episode = culprit->task_id == TH_FLIGHT_EPISODE;
+    const char *code =
+        th_is_entity(th_str_of(culprit->instance_id)) ? "the entity" : "the orchestrator";
     uint32_t max = host->options.max_crashes;
     uint32_t reports = culprit->certain ? 1 : culprit->count >= max ? max : 0;
 
     th_log(host->options.log, TH_LOG_ERROR, "worker", "instance %s: %s%s%s %s",
-           culprit->instance_id, episode ? "the orchestrator" : "activity \"", culprit->name,
-           episode ? "" : "\"", culprit->reason);
+           culprit->instance_id, episode ? code : "activity \"", culprit->name, episode ? "" : "\"",
+           culprit->reason);
     for (uint32_t i = 0; i < reports; i++)
         th_node_report_crash(host->node, th_str_of(culprit->instance_id), culprit->task_id,
                              culprit->reason);
-    if (reports > 0)
+    /* Of a fleet's activity messages the recorder counts, see hostfleet.c. */
+    bool counted_here = host->options.leases && !episode && culprit->count < max;
+    if (reports > 0 && !counted_here)
         th_flight_settle(flight, index);
 }
 
@@ -706,9 +550,11 @@ static struct th_host *host_new(const struct th_host_options *options)
     apply_defaults(&host->options);
     if (options->runner)
         host->runner = *options->runner;
+    atomic_init(&host->last_run, 0);
     host->worker = worker_name(options->worker);
     host->hub = options->provider->hub;
-    host->gateway = (struct th_gateway){.submit = submit, .cancel = cancel, .hub = &host->hub};
+    host->gateway =
+        (struct th_gateway){.submit = host_submit, .cancel = host_cancel, .hub = &host->hub};
     host->drain_deadline = TH_TIME_NONE;
     th_queue_init(&host->mail);
     th_queue_init(&host->watchdog_wake);
@@ -756,9 +602,12 @@ static void drop_mail(struct th_host *host)
             th_pool_result_free((struct th_pool_result *)mail);
         else if (mail->kind == MAIL_CRASH)
             crash_mail_free((struct crash_mail *)mail);
+        else if (mail->kind == MAIL_ERRAND)
+            ((struct errand *)mail)->drop((struct errand *)mail);
         else
             free(mail);
     }
+    host_drop_runs(host);
 }
 
 void th_host_crash(struct th_host *host, const char *instance_id, int32_t task_id,
@@ -797,7 +646,7 @@ struct th_host *th_host_start(const struct th_host_options *options, struct th_e
         th_node_hold(host->node, true); /* until the application is up */
         host->runner.attach(host->runner.argument, host);
     }
-    for (uint32_t p = 0; p < host->hub.partitions; p++)
+    for (uint32_t p = 0; p < host->hub.partitions && !options->leases; p++)
         th_node_take(host->node, p);
     if (start_threads(host, error))
         return host;

@@ -40,6 +40,7 @@ struct th_host_options {
     const struct th_log *log;
     struct th_flight *flight;       /* NULL: none; stays the caller's */
     const struct th_runner *runner; /* NULL: functions run here; copied */
+    struct th_counters *counters;   /* NULL: none; stays the caller's */
     const char *worker;             /* name in claims; NULL: made of host name and process id */
     uint64_t seed;                  /* 0: random */
 
@@ -62,12 +63,21 @@ struct th_host_options {
     enum th_version_match version_match;
     enum th_version_failure version_failure;
 
+    /* A hub that other processes work on, too: partitions are taken with th_host_take, none at the
+     * start. The hooks are the node's (node/node.h) and called on its thread; NULL as there. */
+    bool leases;
+    bool (*goes_out)(void *argument, struct th_host *host, struct th_str name,
+                     struct th_str version);
+    bool (*is_alive)(void *argument, struct th_str worker);
+    void (*lease)(void *argument, uint32_t partition, int64_t epoch);
+
     void *argument;
     /* The process should start anew (too many lost threads); on any thread. NULL: only logged. */
     void (*exhausted)(void *argument, const char *reason);
 };
 
-/* Claims every partition and starts. The options are copied, what they point to is not. */
+/* Claims every partition (but see `leases`) and starts. The options are copied, what they point to
+ * is not. */
 struct th_host *th_host_start(const struct th_host_options *options, struct th_error *error);
 
 /* Any thread, until th_host_stop. Callbacks run on the node's thread. */
@@ -80,6 +90,33 @@ void th_host_stats(struct th_host *host, struct th_node_stats *out);
  * with UNAVAILABLE, closes the provider. Blocks; not on the node's thread. False: activities are
  * still in the application's code; do not unload it, leave the process with _exit. */
 bool th_host_stop(struct th_host *host, int64_t drain_ms);
+
+/* ---- a shared hub; any thread ------------------------------------------------------------------
+ */
+
+/* As th_node_take, th_node_release (`within_ms` from now) and th_node_worker_gone. */
+void th_host_take(struct th_host *host, uint32_t partition);
+void th_host_release(struct th_host *host, uint32_t partition, int64_t within_ms);
+void th_host_worker_gone(struct th_host *host, const char *worker);
+
+/* Runs an activity message (TH_SEND_ACTIVITIES): `message` is referenced. `done` is called once the
+ * result is durable, on the node's thread; not at all when the host stops before. The run's number;
+ * 0: the bytes are no activity message. */
+uint64_t th_host_run(struct th_host *host, struct th_blob *message, void (*done)(void *argument),
+                     void *argument);
+/* Takes a run back that only waits: true, and `done` is not called. */
+bool th_host_withdraw(struct th_host *host, uint64_t run);
+/* Sends an activity message on, as th_node_forward. */
+void th_host_forward(struct th_host *host, struct th_blob *message, uint32_t activity_partition,
+                     void (*done)(void *argument), void *argument);
+/* Activities that run or wait in this process. */
+size_t th_host_load(struct th_host *host);
+/* Calls `seen` soon, once, on the node's thread, with the node; with NULL when the host stops. */
+void th_host_look(struct th_host *host, void (*seen)(void *argument, const struct th_node *node),
+                  void *argument);
+/* Node's thread (in goes_out). What was placed here and is not in the pool yet counts as waiting.
+ */
+void th_host_get_load(struct th_host *host, struct th_pool_load *out);
 
 /* ---- for a runner; any thread ---------------------------------------------------------------- */
 

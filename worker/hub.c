@@ -11,11 +11,14 @@
 #include "base/memory.h"
 #include "coordinator/provisioning.h"
 #include "provider/sqlite/sqlite.h"
+#include "worker/metrics.h"
 
 struct th_embedded {
     struct th_hub_record record;
+    struct th_hub_store store;
     struct th_provisioning provisioning;
     struct th_flight *flight;
+    struct th_counters *counters;
     struct th_host *host;
     struct th_client *client;
     struct th_http *http;
@@ -55,6 +58,7 @@ static bool start_host(struct th_embedded *hub, const struct th_embedded_options
         return false;
     }
     host.flight = hub->flight;
+    host.counters = hub->counters;
     hub->host = th_host_start(&host, error);
     return hub->host != NULL;
 }
@@ -70,13 +74,20 @@ static void start_client(struct th_embedded *hub, const struct th_embedded_optio
     hub->client = th_client_new(&client);
 }
 
+static bool tell_metrics(void *argument, struct th_buffer *out, struct th_error *error)
+{
+    struct th_embedded *hub = argument;
+    th_host_metrics(&hub->host, 1, hub->counters, out);
+    return true;
+}
+
 static bool start_http(struct th_embedded *hub, const struct th_embedded_options *options,
                        struct th_error *error)
 {
     if (!options->serve)
         return true;
     hub->provisioning = (struct th_provisioning){
-        .file = options->database,
+        .store = &hub->store,
         .running = hub->record.name,
         .partitions = options->new_partitions,
     };
@@ -88,6 +99,7 @@ static bool start_http(struct th_embedded *hub, const struct th_embedded_options
     http.default_version = options->default_version;
     http.reuse = options->reuse;
     http.hubs = th_provision_http(&hub->provisioning);
+    http.reports = (struct th_http_reports){.argument = hub, .metrics = tell_metrics};
     hub->http = th_http_start(&http, error);
     return hub->http != NULL;
 }
@@ -97,7 +109,9 @@ struct th_embedded *th_embedded_start(const struct th_embedded_options *options,
 {
     struct th_embedded *hub = TH_NEW(struct th_embedded);
     uint32_t fallback = options->new_partitions ? options->new_partitions : 1;
-    bool ok = th_provision_ensure(options->database, options->hub, options->partitions, fallback,
+    hub->store = th_file_store(options->database);
+    hub->counters = options->host.app ? th_counters_new(options->host.app) : NULL;
+    bool ok = th_provision_ensure(&hub->store, options->hub, options->partitions, fallback,
                                   options->host.log, &hub->record, error) &&
               start_host(hub, options, error);
     if (ok) {
@@ -147,6 +161,7 @@ bool th_embedded_stop(struct th_embedded *hub, int64_t drain_ms)
     if (!th_host_stop(hub->host, drain_ms))
         return false;
     th_flight_close(hub->flight);
+    th_counters_free(hub->counters);
     free(hub);
     return true;
 }

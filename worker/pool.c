@@ -18,7 +18,7 @@
 
 #include "base/memory.h"
 
-enum item_state { QUEUED, RUNNING, EXPIRED };
+enum item_state { QUEUED, RUNNING, EXPIRED, WITHDRAWN };
 
 struct limit {
     char *name;
@@ -32,6 +32,8 @@ struct item {
     struct item *next;      /* in a queue */
     struct item *same_hash; /* in the table of tokens */
     struct limit *limit;    /* or NULL */
+    struct th_counter *counter;
+    th_time began; /* monotonic */
     enum item_state state;
     int32_t task_id;
     _Atomic bool canceled;
@@ -61,8 +63,10 @@ struct th_pool {
     size_t table_size, items;
     struct worker *workers, *idle;
     struct limit *limits;
-    size_t running;
-    unsigned alive; /* threads that have not ended, lost ones included */
+    size_t running, handing; /* attempts under way; results on their way to the receiver */
+    th_time began_sum;       /* of those under way, to know how long they have run */
+    th_time mean;            /* of recent attempts; TH_TIME_NONE: there was none */
+    unsigned alive;          /* threads that have not ended, lost ones included */
     unsigned lost;
     bool wake_under_way, draining, told_exhausted;
 };
@@ -204,7 +208,10 @@ static struct item *dequeue(struct th_pool *pool)
 
 static void discard(struct th_pool *pool, struct item *item)
 {
-    table_remove(pool, item);
+    if (item->state != WITHDRAWN) {
+        table_remove(pool, item);
+        th_counter_drop(item->counter);
+    }
     item_free(item);
 }
 
@@ -253,9 +260,10 @@ static struct item *next_item(struct th_pool *pool)
 {
     struct item *item;
     while ((item = dequeue(pool))) {
-        if (!item->canceled && within_limit(item))
+        bool wanted = !item->canceled && item->state != WITHDRAWN;
+        if (wanted && within_limit(item))
             return item;
-        if (item->canceled) {
+        if (!wanted) {
             promote(pool, item->limit); /* it may have come here in another one's place */
             discard(pool, item);
         }
@@ -345,14 +353,25 @@ static void run_item(struct worker *self, struct item *item)
     th_flight_end(self->slot);
 }
 
+/* Mutex held. The last sixteen attempts or so count. */
+static void note_duration(struct th_pool *pool, th_time took)
+{
+    pool->mean = pool->mean == TH_TIME_NONE ? took : pool->mean + (took - pool->mean) / 16;
+}
+
 /* Mutex held. Takes the item off the books; false: it had expired, its result is void. */
 static bool finish(struct worker *self, struct item *item)
 {
     struct th_pool *pool = self->pool;
+    th_time took = th_monotonic() - item->began;
     self->item = NULL;
     if (item->state == EXPIRED)
         return false;
     pool->running--;
+    pool->began_sum -= item->began;
+    pool->handing++;
+    note_duration(pool, took);
+    th_counter_end(item->counter, took, item->result.activity.failed);
     table_remove(pool, item);
     release_limit(pool, item->limit);
     return true;
@@ -369,9 +388,11 @@ static struct item *take(struct worker *self)
         sleep_until_woken(self);
     }
     item->state = RUNNING;
-    item->alive = th_monotonic();
+    item->alive = item->began = th_monotonic();
     self->item = item;
     pool->running++;
+    pool->began_sum += item->began;
+    th_counter_begin(item->counter, true);
     wake_one(pool);
     return item;
 }
@@ -392,6 +413,7 @@ static void work(struct worker *self)
         else
             item_free(item);
         pthread_mutex_lock(&pool->mutex);
+        pool->handing -= valid;
     }
 }
 
@@ -466,6 +488,7 @@ struct th_pool *th_pool_new(const struct th_pool_options *options, struct th_err
     struct th_pool *pool = TH_NEW(struct th_pool);
     pool->options = *options;
     pool->last = &pool->first;
+    pool->mean = TH_TIME_NONE;
     if (pool->options.threads == 0)
         pool->options.threads = 1;
     if (pool->options.max_lost == 0)
@@ -498,6 +521,8 @@ void th_pool_submit(struct th_pool *pool, const struct th_activity_work *work)
         item_free(item);
     } else {
         item->limit = find_limit(pool, item->name);
+        item->counter = th_counters_find(pool->options.counters, TH_FUNCTION_ACTIVITY, item->name);
+        th_counter_wait(item->counter);
         table_add(pool, item);
         enqueue(pool, item);
         wake_one(pool);
@@ -512,6 +537,21 @@ void th_pool_cancel(struct th_pool *pool, uint64_t token)
     if (item)
         item->canceled = true;
     pthread_mutex_unlock(&pool->mutex);
+}
+
+/* It stays in its list, where nobody looks for it: whoever comes upon it frees it. */
+bool th_pool_withdraw(struct th_pool *pool, uint64_t token)
+{
+    pthread_mutex_lock(&pool->mutex);
+    struct item *item = table_find(pool, token);
+    bool waits = item && item->state == QUEUED;
+    if (waits) {
+        table_remove(pool, item);
+        th_counter_drop(item->counter);
+        item->state = WITHDRAWN;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return waits;
 }
 
 static void drop_list(struct th_pool *pool, struct item *item)
@@ -550,9 +590,23 @@ void th_pool_drain(struct th_pool *pool)
 size_t th_pool_running(struct th_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
-    size_t running = pool->running;
+    size_t running = pool->running + pool->handing;
     pthread_mutex_unlock(&pool->mutex);
     return running;
+}
+
+void th_pool_get_load(struct th_pool *pool, struct th_pool_load *out)
+{
+    th_time now = th_monotonic();
+    pthread_mutex_lock(&pool->mutex);
+    *out = (struct th_pool_load){
+        .threads = pool->options.threads,
+        .running = pool->running,
+        .waiting = pool->items - pool->running,
+        .mean = pool->mean,
+        .elapsed = (th_time)pool->running * now - pool->began_sum,
+    };
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 size_t th_pool_waiting(struct th_pool *pool)
@@ -624,6 +678,8 @@ static struct th_pool_result *expire(struct th_pool *pool, struct worker *worker
     table_remove(pool, item);
     release_limit(pool, item->limit);
     pool->running--;
+    pool->began_sum -= item->began;
+    th_counter_end(item->counter, th_monotonic() - item->began, true);
     worker->lost = true;
     pool->lost++;
     wake_one(pool);

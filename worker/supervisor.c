@@ -75,16 +75,35 @@ bool th_supervised_after_exit(const struct th_supervised *self)
     return self && self->after_exit;
 }
 
-void th_supervised_wait(struct th_supervised *self)
+static sigset_t orders_of(const struct th_supervised *self)
 {
     sigset_t set = orders(false);
     if (self) {
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
     }
+    return set;
+}
+
+void th_supervised_wait(struct th_supervised *self)
+{
+    sigset_t set = orders_of(self);
     int number;
     while (sigwait(&set, &number) != 0) {
     }
+}
+
+bool th_supervised_wait_for(struct th_supervised *self, th_time patience)
+{
+    sigset_t set = orders_of(self);
+    th_time deadline = th_monotonic() + patience;
+    th_time left;
+    while ((left = deadline - th_monotonic()) > 0) {
+        struct timespec t = {.tv_sec = left / TH_SECOND, .tv_nsec = left % TH_SECOND * 1000};
+        if (sigtimedwait(&set, NULL, &t) > 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- the parent ------------------------------------------------------------------------------ */

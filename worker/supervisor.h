@@ -35,4 +35,6 @@ void th_supervised_ready(struct th_supervised *self);
 /* Waits for the order to stop. `self` may be NULL: without a supervisor. Signals must have been
  * blocked by th_supervised_block before the first thread was started (th_supervise does it). */
 void th_supervised_wait(struct th_supervised *self);
+/* The same, but no longer than this: true, it is to stop. */
+bool th_supervised_wait_for(struct th_supervised *self, th_time patience);
 void th_supervised_block(void);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "model/name.h"
 
 #define LENGTH_BYTES 4
 
@@ -186,6 +187,7 @@ void th_put_hello(struct th_buffer *out, const struct th_hello *hello)
     th_write_str(out, hello->version);
     put_names(out, hello->orchestrators, hello->orchestrator_count);
     put_names(out, hello->activities, hello->activity_count);
+    put_names(out, hello->entities, hello->entity_count);
     put_pairs(out, &hello->routes);
     put_pairs(out, &hello->crons);
 }
@@ -197,6 +199,7 @@ bool th_get_hello(struct th_reader *in, struct th_hello *hello)
     hello->version = get_name(in);
     hello->orchestrators = get_names(in, &hello->orchestrator_count);
     hello->activities = get_names(in, &hello->activity_count);
+    hello->entities = get_names(in, &hello->entity_count);
     get_pairs(in, &hello->routes);
     get_pairs(in, &hello->crons);
     return ended(in);
@@ -470,6 +473,8 @@ void th_put_episode(struct th_buffer *out, const struct th_episode *episode)
     th_write_u64(out, episode->past_count);
     put_events(out, episode->past, episode->past_loaded ? episode->past_count : 0);
     put_events(out, episode->fresh, episode->fresh_count);
+    th_write_bool(out, episode->entity);
+    th_write_str(out, episode->state);
 }
 
 bool th_get_episode(struct th_reader *in, struct th_episode *episode, struct th_events *past,
@@ -482,6 +487,8 @@ bool th_get_episode(struct th_reader *in, struct th_episode *episode, struct th_
     past->count = fresh->count = 0;
     get_events(in, past);
     get_events(in, fresh);
+    episode->entity = th_read_bool(in);
+    episode->state = th_read_str(in);
     if (episode->past_loaded && episode->past_count != past->count)
         th_read_fail(in, "an episode with %zu past events instead of %zu", past->count,
                      episode->past_count);
@@ -507,6 +514,28 @@ static void put_action(struct th_buffer *out, const struct th_action *action)
     th_write_u64(out, action->kind);
     th_encode_event(out, &carrier);
     put_events(out, action->carryover, action->carryover_count);
+    if (action->kind == TH_ACTION_ENTITY)
+        th_encode_event(out, action->entity);
+}
+
+static struct th_event result_event(struct th_str data, const struct th_failure *failure)
+{
+    struct th_event carrier = th_event_of(TH_EVENT_GENERIC, TH_TIME_NONE);
+    carrier.data = data;
+    carrier.failure = failure;
+    return carrier;
+}
+
+/* What an entity answers beside actions: results, state, and a failure of all. */
+static void put_answer_of_entity(struct th_buffer *out, const struct th_actions *actions)
+{
+    struct th_event all = result_event(actions->state, actions->failure);
+    th_write_array(out, (uint32_t)actions->result_count);
+    for (size_t i = 0; i < actions->result_count; i++) {
+        struct th_event one = result_event(actions->results[i].data, actions->results[i].failure);
+        th_encode_event(out, &one);
+    }
+    th_encode_event(out, &all);
 }
 
 void th_put_actions(struct th_buffer *out, enum th_executor_result result,
@@ -518,6 +547,7 @@ void th_put_actions(struct th_buffer *out, enum th_executor_result result,
     th_write_array(out, (uint32_t)actions->count);
     for (size_t i = 0; i < actions->count; i++)
         put_action(out, &actions->items[i]);
+    put_answer_of_entity(out, actions);
 }
 
 static void get_carryover(struct th_reader *in, struct th_action *action)
@@ -533,11 +563,46 @@ static void get_carryover(struct th_reader *in, struct th_action *action)
     th_events_deinit(&events);
 }
 
+/* The rest of the request is the engine's to fill in. */
+static void get_request(struct th_reader *in, struct th_action *action)
+{
+    struct th_event sent;
+    struct th_event *request = TH_ARENA_NEW(in->arena, struct th_event);
+    if (!th_decode_event(in, &sent))
+        return;
+    if (sent.kind != TH_EVENT_ENTITY_CALLED && sent.kind != TH_EVENT_ENTITY_SIGNALED &&
+        sent.kind != TH_EVENT_ENTITY_LOCK_REQUESTED && sent.kind != TH_EVENT_ENTITY_UNLOCK_SENT)
+        th_read_fail(in, "a \"%s\" that is to be sent to an entity", th_event_kind_text(sent.kind));
+    *request = th_event_of(sent.kind, TH_TIME_NONE);
+    request->instance_id = sent.instance_id;
+    request->name = sent.name;
+    request->data = sent.data;
+    request->request_id = sent.request_id;
+    request->fire_at = sent.fire_at;
+    request->lock_set = sent.lock_set;
+    action->entity = request;
+}
+
+static void check_action(struct th_reader *in, const struct th_action *action)
+{
+    struct th_error error = {.code = TH_OK};
+    if (action->kind == TH_ACTION_SIGNAL && !th_entity_id_check(action->instance_id, &error))
+        th_read_fail(in, "a signal: %s", error.message);
+    if (action->kind == TH_ACTION_START && action->name.len == 0)
+        th_read_fail(in, "a start without a name");
+}
+
+static bool is_action(uint64_t kind)
+{
+    return (kind >= TH_ACTION_SCHEDULE_TASK && kind <= TH_ACTION_ENTITY) ||
+           kind == TH_ACTION_SIGNAL || kind == TH_ACTION_START;
+}
+
 static void get_action(struct th_reader *in, struct th_actions *actions)
 {
     struct th_event carrier;
     uint64_t kind = th_read_u64(in);
-    if (!in->failed && (kind < TH_ACTION_SCHEDULE_TASK || kind > TH_ACTION_TERMINATE))
+    if (!in->failed && !is_action(kind))
         th_read_fail(in, "there is no action of kind %llu", (unsigned long long)kind);
     if (!th_decode_event(in, &carrier))
         return;
@@ -553,6 +618,28 @@ static void get_action(struct th_reader *in, struct th_actions *actions)
     action->failure = carrier.failure;
     action->tags = carrier.tags;
     get_carryover(in, action);
+    if (action->kind == TH_ACTION_ENTITY)
+        get_request(in, action);
+    check_action(in, action);
+}
+
+static void get_answer_of_entity(struct th_reader *in, struct th_actions *actions)
+{
+    struct th_events events = {0};
+    struct th_event all;
+    get_events(in, &events);
+    struct th_operation_result *results =
+        TH_ARENA_ARRAY(in->arena, struct th_operation_result, events.count);
+    for (size_t i = 0; i < events.count; i++)
+        results[i] = (struct th_operation_result){.data = events.items[i].data,
+                                                  .failure = events.items[i].failure};
+    actions->results = results;
+    actions->result_count = events.count;
+    if (th_decode_event(in, &all)) {
+        actions->state = all.data;
+        actions->failure = all.failure;
+    }
+    th_events_deinit(&events);
 }
 
 bool th_get_actions(struct th_reader *in, enum th_executor_result *result,
@@ -567,5 +654,6 @@ bool th_get_actions(struct th_reader *in, enum th_executor_result *result,
     actions->custom_status = th_read_str(in);
     for (uint32_t n = th_read_array(in); n > 0 && !in->failed; n--)
         get_action(in, actions);
+    get_answer_of_entity(in, actions);
     return ended(in);
 }

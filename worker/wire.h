@@ -69,8 +69,8 @@ struct th_hello {
     struct th_str error; /* present: it could not be loaded */
     bool missing;        /* … because the file is not there or cannot be read */
     struct th_str version;
-    struct th_str *orchestrators, *activities;
-    size_t orchestrator_count, activity_count;
+    struct th_str *orchestrators, *activities, *entities;
+    size_t orchestrator_count, activity_count, entity_count;
     struct th_pairs routes; /* methods, route */
     struct th_pairs crons;  /* name, schedule */
 };

@@ -156,6 +156,19 @@ static void try_once(struct call *call, const struct th_command *command)
     th_fail(&call->reply.error, TH_UNAVAILABLE, "the hub is shutting down");
 }
 
+bool th_client_ask(struct th_client *client, const struct th_command *command,
+                   struct th_arena *arena, struct th_kept *out)
+{
+    CALL call;
+    call_init(&call, client);
+    try_once(&call, command);
+    *out = call.reply;
+    th_arena_deinit(arena);
+    *arena = call.arena;
+    call.arena = (struct th_arena){0};
+    return out->error.code == TH_OK;
+}
+
 /* Doing it twice is as good as once: it asks only, sets a state, or is recognised as a repeat. */
 static bool repeatable(const struct th_command *command)
 {

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "node/command.h"
+#include "api/kept.h"
 #include "sdk/application.h"
 
 struct th_client_options {
@@ -16,6 +16,10 @@ struct th_client_options {
 };
 
 struct th_client *th_client_new(const struct th_client_options *options);
+
+/* Any command, carried out once, and its reply, which lives in the arena. False: see out->error. */
+bool th_client_ask(struct th_client *client, const struct th_command *command,
+                   struct th_arena *arena, struct th_kept *out);
 
 /* Every call that waits, and every later one, fails at once with status 503. Any thread. */
 void th_client_stop(struct th_client *client);

@@ -237,7 +237,7 @@ static void put_unserved(struct th_buffer *out, const struct th_hub_view *hub)
     for (size_t i = 0; i < hub->unserved_count; i++) {
         th_buffer_text(out, "{");
         put_text(out, "name", hub->unserved[i].name);
-        put_text(out, "kind", th_str_of(hub->unserved[i].activity ? "activity" : "orchestrator"));
+        put_text(out, "kind", th_str_of(th_function_kind_text(hub->unserved[i].kind)));
         put_unsigned(out, "waiting", hub->unserved[i].waiting);
         put_end(out, '}');
         th_buffer_text(out, ",");
@@ -246,24 +246,35 @@ static void put_unserved(struct th_buffer *out, const struct th_hub_view *hub)
     th_buffer_text(out, ",");
 }
 
+static void put_offset(struct th_buffer *out, const char *key, int64_t offset)
+{
+    if (offset < 0) {
+        put_text(out, key, TH_STR_ABSENT);
+    } else {
+        put_number(out, key, offset);
+    }
+}
+
 static void put_partition(struct th_buffer *out, const struct th_hub_partition_view *view)
 {
+    int64_t lag = view->inbox_position < 0 ? -1 : view->inbox_end - view->inbox_position;
     th_buffer_text(out, "{");
     put_unsigned(out, "partition", view->partition);
     th_buffer_format(out, "\"owned\":%s,", view->owned ? "true" : "false");
+    put_text(out, "owner", view->owner);
     put_unsigned(out, "epoch", view->epoch);
-    put_number(out, "inboxPosition", view->inbox_position);
+    put_offset(out, "inboxPosition", view->inbox_position);
     put_number(out, "inboxEnd", view->inbox_end);
-    put_number(out, "lag",
-               view->inbox_end > view->inbox_position ? view->inbox_end - view->inbox_position : 0);
+    put_offset(out, "lag", view->inbox_position >= 0 && lag < 0 ? 0 : lag);
     put_number(out, "logStart", view->log_start);
     put_number(out, "logEnd", view->log_end);
     put_time(out, "oldestMessage", view->oldest);
+    put_text(out, "trouble", view->trouble);
     put_end(out, '}');
     th_buffer_text(out, ",");
 }
 
-void th_document_hub(struct th_buffer *out, const struct th_hub_view *hub)
+void th_document_hub(struct th_buffer *out, const struct th_hub_view *hub, struct th_str more)
 {
     char incarnation[17];
     snprintf(incarnation, sizeof(incarnation), "%016" PRIx64, hub->record.incarnation);
@@ -283,5 +294,7 @@ void th_document_hub(struct th_buffer *out, const struct th_hub_view *hub)
         put_partition(out, &hub->partitions[i]);
     }
     put_end(out, ']');
+    th_buffer_text(out, ",");
+    th_buffer_str(out, more);
     put_end(out, '}');
 }

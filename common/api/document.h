@@ -35,4 +35,5 @@ void th_document_check_status(struct th_buffer *out, const struct th_links *link
                               struct th_str instance_id);
 /* What a function host gives to a durable client binding. */
 void th_document_binding(struct th_buffer *out, const struct th_links *links);
-void th_document_hub(struct th_buffer *out, const struct th_hub_view *hub);
+/* `more`: further members of the object, each followed by a comma; absent: none. */
+void th_document_hub(struct th_buffer *out, const struct th_hub_view *hub, struct th_str more);

@@ -4,11 +4,12 @@
  *
  *     socket ──▶ two event threads ──command──▶ gateway ──reply──▶ event threads ──▶ socket
  *                       │
- *                       └──▶ client-function threads: the application's routes and cron functions
+ *                       ├──▶ client-function threads: the application's routes and cron functions
+ *                       └──▶ desk threads: the program's callbacks about hubs and reports
  *
  * A request that waits for the gateway occupies no thread: its connection is set aside until the
- * reply comes. Only functions of the application, and the hub callbacks below, may block; they run
- * on threads of their own.
+ * reply comes. Only functions of the application, and the program's callbacks below, may block;
+ * they run on threads of their own.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 struct th_http;
 
 /* Management of the hubs beside this one, given by the program. A callback that is NULL makes its
- * endpoint answer 501. They run on client-function threads and may block; several at once.
+ * endpoint answer 501. They run on desk threads and may block; several at once.
  * Documents are new references; NULL or false: failed, see `error`. */
 struct th_http_hubs {
     void *argument;
@@ -27,6 +28,20 @@ struct th_http_hubs {
     json_t *(*create)(void *argument, const char *name, const json_t *options,
                       struct th_error *error);
     bool (*remove)(void *argument, const char *name, struct th_error *error);
+};
+
+/* What the program knows of the hub beyond its gateway: where other processes work on it, too. A
+ * callback that is NULL: what the gateway shows is all there is. They run on threads of their own,
+ * may block for a while, several at once; text is added to `out`. False: failed, see `error`. */
+struct th_http_reports {
+    void *argument;
+    bool (*hub)(void *argument, struct th_buffer *out, struct th_error *error); /* a JSON object */
+    bool (*lag)(void *argument, struct th_buffer *out,
+                struct th_error *error); /* th_document_lag */
+    /* Families of api/metrics.h; without `lag`, those of the hub come from the gateway. NULL: of
+     * this process only what the system knows. */
+    bool (*metrics)(void *argument, struct th_buffer *out, struct th_error *error);
+    bool (*ready)(void *argument, struct th_error *error); /* false: why not */
 };
 
 struct th_operation;
@@ -40,6 +55,8 @@ struct th_http_remote {
     int (*serve)(void *argument, struct th_operation *op);
 };
 
+#define TH_HTTP_CLOSED (-1)
+
 /* Strings are copied; gateway, client, app, log and what `hubs` needs must outlive the server. */
 struct th_http_options {
     struct th_gateway *gateway;
@@ -47,7 +64,8 @@ struct th_http_options {
     const struct th_app *app; /* NULL: no routes, no cron, any orchestrator name may be started */
     const struct th_log *log; /* NULL: silent */
     const char *address;      /* numeric; default "127.0.0.1" */
-    int port;                 /* 0: any free one, see th_http_port */
+    int port;                 /* 0: any free one, see th_http_port; TH_HTTP_CLOSED: nobody is
+                                 listened to, only cron functions run */
     const char *api_key;      /* NULL or "": none; demanded when `address` is no loopback */
     const char *route_prefix; /* of the application's routes; default "api"; "": none */
     const char *default_version; /* of starts that name none; NULL: the application's */
@@ -59,8 +77,13 @@ struct th_http_options {
     size_t max_body_bytes;       /* default 16 MiB plus 64 KiB */
     bool trust_forwarded;        /* X-Forwarded-Host and -Proto name the origin: only behind a proxy
                                     that sets them */
+    bool any_orchestrator;       /* starts of functions that `app` lacks: others may serve them */
     bool no_cron;                /* leave the application's cron functions alone */
+    /* Whether this process is the one of several that runs them now; NULL: it is. Any thread. */
+    bool (*cron_is_here)(void *argument);
+    void *cron_argument;
     struct th_http_hubs hubs;
+    struct th_http_reports reports;
     struct th_http_remote remote;
 };
 
@@ -68,9 +91,10 @@ struct th_http_options {
  * address (INVALID), or one in use (UNAVAILABLE). Any thread. */
 struct th_http *th_http_start(const struct th_http_options *options, struct th_error *error);
 
-int th_http_port(const struct th_http *http);
+int th_http_port(const struct th_http *http); /* TH_HTTP_CLOSED: none */
 
-/* "http://127.0.0.1:7071", without a slash at the end; lives as long as the server. */
+/* "http://127.0.0.1:7071", without a slash at the end; lives as long as the server. NULL:
+ * it listens to nobody. */
 const char *th_http_url(const struct th_http *http);
 
 /* Stops listening, answers 503 to what waits, lets running functions of the application finish, and

@@ -33,6 +33,11 @@ static struct th_hub_view *copy_hub(struct th_arena *arena, const struct th_hub_
         copy->partitions =
             th_arena_dup(arena, hub->partitions, hub->record.partitions * sizeof(*hub->partitions));
     }
+    for (uint32_t p = 0; copy->partitions && p < hub->record.partitions; p++) {
+        struct th_hub_partition_view *view = &copy->partitions[p];
+        view->owner = th_arena_str(arena, view->owner);
+        view->trouble = th_arena_str(arena, view->trouble);
+    }
     return copy;
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "api/entities.h"
 #include "api/guard.h"
 #include "api/route.h"
 #include "api/text.h"
@@ -94,8 +95,7 @@ static struct th_str restore_plus(struct th_operation *op, struct th_str text)
     return th_str_n(copy, text.len);
 }
 
-/* False (answered): not a time. Absent or empty leaves `*out` as it is. */
-static bool parse_time(struct th_operation *op, const char *name, th_time *out)
+bool th_operation_time(struct th_operation *op, const char *name, th_time *out)
 {
     struct th_str text = query(op, name);
     if (text.len == 0 || th_time_parse(restore_plus(op, text), out)) {
@@ -207,7 +207,8 @@ static void answer_status(struct th_operation *op, const struct th_instance_info
 /* The reply's instance; NULL (answered): there is none. Clients expect a bare 404. */
 static const struct th_instance_info *replied_instance(struct th_operation *op)
 {
-    if (op->reply.error.code == TH_NOT_FOUND) {
+    bool entity = op->reply.info_count > 0 && op->reply.infos[0].status == TH_STATUS_ENTITY;
+    if (op->reply.error.code == TH_NOT_FOUND || entity) {
         th_answer_empty(&op->x, 404);
         return NULL;
     }
@@ -382,7 +383,7 @@ static enum th_step answer_started(struct th_operation *op)
 static bool known_orchestrator(struct th_operation *op, struct th_str name)
 {
     const struct th_app *app = op->api->options.app;
-    if (!app || th_app_orchestrator(app, name)) {
+    if (!app || op->api->options.any_orchestrator || th_app_orchestrator(app, name)) {
         return true;
     }
     char *names = th_app_orchestrator_names(app);
@@ -428,7 +429,7 @@ static enum th_step begin_start(struct th_operation *op)
     th_time start_at = TH_TIME_NONE;
     op->instance_id = param(op, "id");
     op->fail_with_500 = th_exchange_flag(&op->x, "returnInternalServerErrorOnFailure", false);
-    if (!check_start(op, name) || !parse_sync(op) || !parse_time(op, "startAt", &start_at)) {
+    if (!check_start(op, name) || !parse_sync(op) || !th_operation_time(op, "startAt", &start_at)) {
         return TH_STEP_DONE;
     }
     op->command = (struct th_command){
@@ -583,6 +584,13 @@ static bool from_hex(struct th_operation *op, struct th_str text, struct th_str 
     return text.len % 2 == 0;
 }
 
+void th_operation_answer_continuation(struct th_operation *op)
+{
+    if (op->reply.continuation.len) {
+        th_answer_header(&op->x, "x-ms-continuation-token", to_hex(op, op->reply.continuation));
+    }
+}
+
 static enum th_step after_list(struct th_operation *op)
 {
     if (op->reply.error.code != TH_OK) {
@@ -595,9 +603,7 @@ static enum th_step after_list(struct th_operation *op)
         th_document_status(&op->x.answer, &op->reply.infos[i], &op->form, NULL, 0);
     }
     th_buffer_text(&op->x.answer, "]");
-    if (op->reply.continuation.len) {
-        th_answer_header(&op->x, "x-ms-continuation-token", to_hex(op, op->reply.continuation));
-    }
+    th_operation_answer_continuation(op);
     th_answer_built(&op->x, 200, TH_JSON_TYPE);
     return TH_STEP_DONE;
 }
@@ -605,11 +611,11 @@ static enum th_step after_list(struct th_operation *op)
 static bool parse_range(struct th_operation *op, struct th_query *out)
 {
     out->from = out->to = out->completed_from = out->completed_to = TH_TIME_NONE;
-    return parse_time(op, "createdTimeFrom", &out->from) &&
-           parse_time(op, "createdTimeTo", &out->to) && parse_statuses(op, &out->statuses);
+    return th_operation_time(op, "createdTimeFrom", &out->from) &&
+           th_operation_time(op, "createdTimeTo", &out->to) && parse_statuses(op, &out->statuses);
 }
 
-static bool parse_page(struct th_operation *op, struct th_query *out)
+bool th_operation_page(struct th_operation *op, struct th_query *out)
 {
     struct th_str top = query(op, "top");
     struct th_str token = th_exchange_header(&op->x, "x-ms-continuation-token");
@@ -631,7 +637,7 @@ static enum th_step begin_list(struct th_operation *op)
 {
     op->command = (struct th_command){.payloads = true};
     struct th_query *wanted = &op->command.query;
-    if (!parse_range(op, wanted) || !parse_page(op, wanted)) {
+    if (!parse_range(op, wanted) || !th_operation_page(op, wanted)) {
         return TH_STEP_DONE;
     }
     parse_form(op);
@@ -687,24 +693,7 @@ static enum th_step begin_purge_by(struct th_operation *op)
     return submit(op, TH_COMMAND_PURGE_BY, after_purge);
 }
 
-/* ---- the hub, and others beside it --------------------------------------------------------- */
-
-static enum th_step after_hub(struct th_operation *op)
-{
-    if (op->reply.error.code != TH_OK || !op->reply.hub) {
-        return refuse_error(op, &op->reply.error);
-    }
-    op->x.answer.len = 0;
-    th_document_hub(&op->x.answer, op->reply.hub);
-    th_answer_built(&op->x, 200, TH_JSON_TYPE);
-    return TH_STEP_DONE;
-}
-
-static enum th_step begin_hub(struct th_operation *op)
-{
-    op->command = (struct th_command){0};
-    return submit(op, TH_COMMAND_HUB, after_hub);
-}
+/* ---- what belongs to no instance ------------------------------------------------------------ */
 
 static enum th_step begin_binding(struct th_operation *op)
 {
@@ -713,100 +702,6 @@ static enum th_step begin_binding(struct th_operation *op)
     th_document_binding(&op->x.answer, &links);
     th_answer_built(&op->x, 200, TH_JSON_TYPE);
     return TH_STEP_DONE;
-}
-
-/* `document` is stolen; NULL: `error` says why. */
-static enum th_step answer_document(struct th_operation *op, int status, json_t *document,
-                                    const struct th_error *error)
-{
-    char *text = document ? json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    json_decref(document);
-    if (!text) {
-        return refuse_error(op, error);
-    }
-    th_answer(&op->x, status, TH_JSON_TYPE, th_str_of(text));
-    free(text);
-    return TH_STEP_DONE;
-}
-
-static const struct th_error no_words = {.code = TH_INTERNAL};
-
-static enum th_step list_hubs(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    return answer_document(op, 200, hubs->list(hubs->argument, &error), &error);
-}
-
-static enum th_step show_hub(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    json_t *document = hubs->show(hubs->argument, param(op, "hub").data, &error);
-    return answer_document(op, 200, document, &error);
-}
-
-static enum th_step create_hub(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    struct th_str body = th_exchange_body(&op->x), name = param(op, "hub");
-    json_auto_t *options =
-        body.len ? json_loadb(body.data, body.len, JSON_REJECT_DUPLICATES, NULL) : json_object();
-    if (!json_is_object(options)) {
-        return refuse(op, 400, "Invalid JSON content: an object of hub options is wanted");
-    }
-    const char *inside = json_string_value(json_object_get(options, "name"));
-    if (!th_str_present(name) && !inside) {
-        return refuse(op, 400, "the new hub's name is missing, in the path or as \"name\"");
-    }
-    const char *chosen = th_str_present(name) ? name.data : inside;
-    return answer_document(op, 201, hubs->create(hubs->argument, chosen, options, &error), &error);
-}
-
-static enum th_step remove_hub(struct th_operation *op)
-{
-    const struct th_http_hubs *hubs = &op->api->options.hubs;
-    struct th_error error = no_words;
-    if (!hubs->remove(hubs->argument, param(op, "hub").data, &error)) {
-        return refuse_error(op, &error);
-    }
-    th_answer_empty(&op->x, 204);
-    return TH_STEP_DONE;
-}
-
-static enum th_step on_function_thread(struct th_operation *op, bool possible, step_fn *next)
-{
-    if (!possible) {
-        return refuse(op, 501, "this program does not manage hubs");
-    }
-    op->next = next;
-    return TH_STEP_FUNCTION;
-}
-
-static enum th_step begin_list_hubs(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.list, list_hubs);
-}
-
-static enum th_step begin_show_hub(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.show, show_hub);
-}
-
-static enum th_step begin_create_hub(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.create, create_hub);
-}
-
-static enum th_step begin_remove_hub(struct th_operation *op)
-{
-    return on_function_thread(op, op->api->options.hubs.remove, remove_hub);
-}
-
-static enum th_step begin_entities(struct th_operation *op)
-{
-    return refuse(op, 501, "entities are not supported yet");
 }
 
 /* Every hub here is its only copy, so it is primary already. */
@@ -835,14 +730,18 @@ static const struct endpoint {
     {"POST", "instances/{id}/restart", begin_restart},
     {"GET", "instances/{id}/history", begin_history},
     {"GET", "instances/{id}/wait", begin_wait},
-    {"GET,POST,DELETE", "entities/{*rest}", begin_entities},
+    {"GET", "entities/{name}/{key}", th_entities_read},
+    {"POST", "entities/{name}/{key}", th_entities_signal},
+    {"DELETE", "entities/{name}/{key}", th_entities_delete},
+    {"GET", "entities/{name?}", th_entities_list},
     {"POST", "makeprimary", begin_make_primary},
     {"GET", "binding", begin_binding},
-    {"GET", "hub", begin_hub},
-    {"GET", "hubs", begin_list_hubs},
-    {"POST", "hubs/{hub?}", begin_create_hub},
-    {"GET", "hubs/{hub}", begin_show_hub},
-    {"DELETE", "hubs/{hub}", begin_remove_hub},
+    {"GET", "hub", th_report_hub},
+    {"GET", "lag", th_report_lag},
+    {"GET", "hubs", th_hubs_list},
+    {"POST", "hubs/{hub?}", th_hubs_create},
+    {"GET", "hubs/{hub}", th_hubs_show},
+    {"DELETE", "hubs/{hub}", th_hubs_remove},
 };
 
 static const struct endpoint *find_endpoint(struct th_operation *op, size_t first)

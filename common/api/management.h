@@ -4,7 +4,7 @@
  * An operation is served by steps. Each step says what must happen before the next one: a command
  * is sent to the gateway, or the next step needs a thread that may block. Whoever drives the
  * operation (the server, a test, a fuzzer) does that and calls th_operation_step again. Steps never
- * block themselves, but those that follow TH_STEP_FUNCTION.
+ * block themselves, but those that follow TH_STEP_FUNCTION and TH_STEP_DESK.
  */
 #pragma once
 
@@ -25,6 +25,7 @@ enum th_step {
     TH_STEP_DONE,     /* op->x holds the answer */
     TH_STEP_COMMAND,  /* submit op->command, copy the reply to op->reply, then step */
     TH_STEP_FUNCTION, /* step on a thread that may block */
+    TH_STEP_DESK,     /* the same, on one that no function of the application can occupy */
 };
 
 struct th_operation {
@@ -53,6 +54,29 @@ enum th_step th_operation_step(struct th_operation *op);
 
 /* Routes a request below the management path; `first` is the segment after it. */
 enum th_step th_management_begin(struct th_operation *op, size_t first);
+/* A query parameter that is a time. False (answered): it is none; absent or empty leaves `*out`. */
+bool th_operation_time(struct th_operation *op, const char *name, th_time *out);
+/* Rows per page and where to go on, as the request says. False (answered): it does not make sense.
+ */
+bool th_operation_page(struct th_operation *op, struct th_query *out);
+/* Says where the next page begins, if there is one. */
+void th_operation_answer_continuation(struct th_operation *op);
+/* ---- hubs.c: hubs beside this one; report.c: how this one is ---- */
+
+enum th_step th_hubs_list(struct th_operation *op);
+enum th_step th_hubs_show(struct th_operation *op);
+enum th_step th_hubs_create(struct th_operation *op);
+enum th_step th_hubs_remove(struct th_operation *op);
+enum th_step th_report_hub(struct th_operation *op);
+enum th_step th_report_lag(struct th_operation *op);
+enum th_step th_report_metrics(struct th_operation *op);
+enum th_step th_report_ready(struct th_operation *op);
+
+/* ---- what several of them need ---- */
+
+/* Answers with the JSON document, which is stolen; NULL: with `error`. */
+enum th_step th_answer_document(struct th_operation *op, int status, json_t *document,
+                                const struct th_error *error);
 /* The URLs that an answer names. */
 struct th_links th_operation_links(const struct th_operation *op);
 /* 202 with the check-status document. */

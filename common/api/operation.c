@@ -37,8 +37,9 @@ static void put_lines(struct th_operation *op)
                    "  POST   /instances/{id}/terminate?reason=...  also suspend, resume, rewind, "
                    "restart\n"
                    "  DELETE /instances/{id}                       purge\n"
-                   "  GET    /hub                                  the hub right now\n");
-    th_buffer_format(out, "and %s/healthz, %s/readyz\n", op->origin.data, op->origin.data);
+                   "  GET    /hub                                  the hub right now\n"
+                   "  GET    /lag                                  how far behind it is\n");
+    th_buffer_format(out, "and %s/healthz, /readyz, /metrics\n", op->origin.data);
 }
 
 static void put_application(struct th_operation *op)
@@ -71,40 +72,6 @@ static enum th_step show_health(struct th_operation *op)
 {
     th_answer(&op->x, 200, "text/plain; charset=utf-8", TH_STR("ok\n"));
     return TH_STEP_DONE;
-}
-
-static uint32_t count_owned(const struct th_hub_view *hub)
-{
-    uint32_t owned = 0;
-    for (uint32_t i = 0; hub->partitions && i < hub->record.partitions; i++) {
-        owned += hub->partitions[i].owned;
-    }
-    return owned;
-}
-
-/* Ready: every partition of the hub has an owner, so whatever comes in is worked on. */
-static enum th_step after_readiness(struct th_operation *op)
-{
-    const struct th_hub_view *hub = op->reply.hub;
-    if (op->reply.error.code != TH_OK || !hub) {
-        th_answer_failure(&op->x, 503, th_str_of(op->reply.error.message));
-        return TH_STEP_DONE;
-    }
-    uint32_t owned = count_owned(hub);
-    if (hub->partitions && owned < hub->record.partitions) {
-        struct th_str message = th_arena_format(&op->x.arena, "%u of %u partitions have an owner",
-                                                owned, hub->record.partitions);
-        th_answer_failure(&op->x, 503, message);
-        return TH_STEP_DONE;
-    }
-    return show_health(op);
-}
-
-static enum th_step ask_readiness(struct th_operation *op)
-{
-    op->command = (struct th_command){.kind = TH_COMMAND_HUB};
-    op->next = after_readiness;
-    return TH_STEP_COMMAND;
 }
 
 /* ---- the application's routes -------------------------------------------------------------- */
@@ -195,7 +162,10 @@ static enum th_step route(struct th_operation *op)
         return show_health(op);
     }
     if (reads(op) && op->x.target.segment_count == 1 && segment_is(op, 0, "readyz")) {
-        return ask_readiness(op);
+        return th_report_ready(op);
+    }
+    if (reads(op) && op->x.target.segment_count == 1 && segment_is(op, 0, "metrics")) {
+        return th_guard_admit(op) ? th_report_metrics(op) : TH_STEP_DONE;
     }
     if (reads(op) && op->x.target.segment_count == 0) {
         return show_index(op);

@@ -32,6 +32,7 @@
 enum {
     EVENT_THREADS = 2,
     FUNCTION_THREADS = 4,
+    DESK_THREADS = 2,
     WAITING_FUNCTIONS = 1024,
     CONNECTIONS = 16384,
     SPARE_FILES = 256, /* left for everything that is no connection */
@@ -51,7 +52,7 @@ struct ask {
     int socket;
     bool headed; /* headers were read */
 
-    enum th_step waits_for; /* while under way: TH_STEP_COMMAND or TH_STEP_FUNCTION */
+    enum th_step waits_for; /* while under way: what its last step said */
     enum th_step after_function;
     bool under_way, answered, parked, aborted;
     uint64_t ticket;
@@ -66,7 +67,7 @@ struct th_http {
     size_t max_body;
     int port;
     struct MHD_Daemon *daemon;
-    struct th_threads *threads;
+    struct th_threads *threads, *desk;
     struct th_timetable *timetable;
     pthread_t watcher;
 
@@ -139,7 +140,7 @@ static bool dispatch(struct ask *ask, enum th_step step)
         ask->ticket = gateway->submit(gateway, &ask->op.command, take_reply, ask);
         return true;
     }
-    if (th_threads_run(http->threads, run_function, ask)) {
+    if (th_threads_run(step == TH_STEP_DESK ? http->desk : http->threads, run_function, ask)) {
         return true;
     }
     ask->under_way = false;
@@ -306,7 +307,7 @@ static enum MHD_Result advance(struct ask *ask)
 {
     for (;;) {
         enum th_step step = TH_STEP_DONE;
-        if (ask->under_way && ask->waits_for == TH_STEP_FUNCTION) {
+        if (ask->under_way && ask->waits_for != TH_STEP_COMMAND) {
             step = ask->after_function;
         } else if (!ask->aborted) {
             step = th_operation_step(&ask->op);
@@ -580,7 +581,7 @@ static void make_api(struct th_http *http, const struct th_http_options *options
     }
     http->own_client = api->client = th_client_new(&(struct th_client_options){
         .gateway = options->gateway,
-        .app = options->app,
+        .app = options->any_orchestrator ? NULL : options->app,
         .default_version = api->options.default_version,
         .reuse = api->options.reuse,
     });
@@ -630,6 +631,9 @@ static bool open_server(struct th_http *http, struct th_error *error)
     const struct th_http_options *options = &http->api.options;
     struct address address;
     http->port = options->port;
+    if (http->port == TH_HTTP_CLOSED) {
+        return true;
+    }
     if (!parse_address(options->address, options->port, &address, error) ||
         !check_key(http, error)) {
         return false;
@@ -646,6 +650,18 @@ static bool open_server(struct th_http *http, struct th_error *error)
     return true;
 }
 
+static void stop_threads(struct th_http *http)
+{
+    th_threads_stop(http->threads);
+    th_threads_stop(http->desk);
+}
+
+static void free_threads(struct th_http *http)
+{
+    th_threads_free(http->threads);
+    th_threads_free(http->desk);
+}
+
 struct th_http *th_http_start(const struct th_http_options *options, struct th_error *error)
 {
     struct th_http *http = TH_NEW(struct th_http);
@@ -654,6 +670,7 @@ struct th_http *th_http_start(const struct th_http_options *options, struct th_e
     pthread_cond_init(&http->changed, NULL);
     make_api(http, options);
     http->threads = th_threads_new(functions, WAITING_FUNCTIONS);
+    http->desk = th_threads_new(DESK_THREADS, WAITING_FUNCTIONS);
     bool watched = pthread_create(&http->watcher, NULL, watch_callers, http) == 0;
     if (!watched || !open_server(http, error)) {
         if (watched) {
@@ -665,8 +682,8 @@ struct th_http *th_http_start(const struct th_http_options *options, struct th_e
         } else {
             th_fail(error, TH_IO, "the HTTP server cannot start its threads");
         }
-        th_threads_stop(http->threads);
-        th_threads_free(http->threads);
+        stop_threads(http);
+        free_threads(http);
         free_http(http);
         return NULL;
     }
@@ -712,18 +729,22 @@ void th_http_stop(struct th_http *http)
         return;
     }
     /* The event threads may still look at the socket, so its number must stay taken. */
-    int listener = MHD_quiesce_daemon(http->daemon);
-    shutdown(listener, SHUT_RDWR);
+    int listener = http->daemon ? MHD_quiesce_daemon(http->daemon) : -1;
+    if (listener >= 0) {
+        shutdown(listener, SHUT_RDWR);
+    }
     th_timetable_stop(http->timetable);
     stop_waiting(http);
     if (http->own_client) {
         th_client_stop(http->own_client);
     }
-    th_threads_stop(http->threads);
+    stop_threads(http);
     let_answers_out(http);
-    MHD_stop_daemon(http->daemon);
-    close(listener);
+    if (http->daemon) {
+        MHD_stop_daemon(http->daemon);
+        close(listener);
+    }
     th_timetable_free(http->timetable);
-    th_threads_free(http->threads);
+    free_threads(http);
     free_http(http);
 }

@@ -60,6 +60,11 @@ static void start_entry(struct th_timetable *timetable, struct entry *entry)
            entry->function->name, why);
 }
 
+static bool is_here(const struct th_http_options *options)
+{
+    return !options->cron_is_here || options->cron_is_here(options->cron_argument);
+}
+
 /* Starts what is due; returns when to look again. */
 static th_time start_due(struct th_timetable *timetable, th_time now)
 {
@@ -67,7 +72,9 @@ static th_time start_due(struct th_timetable *timetable, th_time now)
     for (size_t i = 0; i < timetable->count; i++) {
         struct entry *entry = &timetable->entries[i];
         if (entry->next != TH_TIME_NONE && entry->next <= now) {
-            start_entry(timetable, entry);
+            if (is_here(&timetable->api->options)) {
+                start_entry(timetable, entry);
+            }
             entry->next = th_cron_next(&entry->due, now);
         }
         if (entry->next != TH_TIME_NONE && entry->next < soonest) {

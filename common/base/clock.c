@@ -1,6 +1,8 @@
 #include "base/clock.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define DAY (INT64_C(86400) * TH_SECOND)
@@ -234,4 +236,25 @@ bool th_time_parse(struct th_str s, th_time *out)
     }
     *out = whole + microseconds;
     return true;
+}
+
+bool th_period_parse(const char *text, int64_t *milliseconds)
+{
+    static const struct {
+        const char *unit;
+        double milliseconds;
+    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || !isfinite(number) || number < 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        double value = number * units[i].milliseconds;
+        if (strcmp(end, units[i].unit) == 0 && value <= 1e15) {
+            *milliseconds = (int64_t)(value + 0.5);
+            return true;
+        }
+    }
+    return false;
 }

@@ -23,3 +23,6 @@ void th_time_format(th_time t, int fraction_digits, char out[static 40]);
 /* RFC 3339 / ISO 8601 date-time with Z or an offset, fraction of 1-9 digits; a date alone means
  * midnight UTC. False when `s` is anything else. */
 bool th_time_parse(struct th_str s, th_time *out);
+
+/* Milliseconds of "250ms", "10s", "5m", "2h", "1d", "1.5" (seconds); false when it is none. */
+bool th_period_parse(const char *text, int64_t *milliseconds);

@@ -24,6 +24,7 @@
     X(UNAVAILABLE, "unavailable", 503, 14)             \
     X(FENCED, "another owner took the lease", 503, 10) \
     X(CORRUPT, "corrupt data", 500, 15)                \
+    X(TRUNCATED, "the log lost its end", 500, 15)      \
     X(IO, "input/output error", 500, 13)               \
     X(UNSUPPORTED, "unsupported", 501, 12)             \
     X(INTERNAL, "internal error", 500, 13)

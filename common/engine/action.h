@@ -14,7 +14,10 @@ enum th_action_kind {
     TH_ACTION_SEND_EVENT = 5,    /* id instance_id name data */
     TH_ACTION_COMPLETE = 6,  /* status data(result, or the next input) failure version carryover */
     TH_ACTION_TERMINATE = 7, /* id instance_id data(reason) recurse */
-    TH_ACTION_ENTITY = 8,    /* later */
+    TH_ACTION_ENTITY = 8,    /* id entity */
+    /* of entities; the protocol numbers their actions apart: */
+    TH_ACTION_SIGNAL = 20, /* instance_id name(operation) data fire_at */
+    TH_ACTION_START = 21,  /* instance_id(absent: derived) name version data tags fire_at */
 };
 
 struct th_action {
@@ -28,6 +31,13 @@ struct th_action {
     struct th_tags tags;
     const struct th_event *carryover; /* EVENT_RAISED events for the next generation */
     size_t carryover_count;
+    const struct th_event *entity; /* ENTITY_SIGNALED, _CALLED, _LOCK_REQUESTED or _UNLOCK_SENT */
+};
+
+/* What became of one operation. */
+struct th_operation_result {
+    struct th_str data;
+    const struct th_failure *failure; /* NULL: none; nothing that the operation did is kept */
 };
 
 /* The answer of an executor. Everything points into the arena given to the executor. */
@@ -37,6 +47,12 @@ struct th_actions {
     size_t capacity;
     bool has_custom_status; /* custom_status replaces the old one; present and empty is allowed */
     struct th_str custom_status;
+    /* entities: */
+    const struct th_operation_result *results; /* of the first operations, in order; the others are
+                                                  given to it again */
+    size_t result_count;
+    struct th_str state;              /* after these; absent: none, the entity is deleted */
+    const struct th_failure *failure; /* of the batch: every operation failed, nothing is kept */
 };
 
 /* Appends a zeroed action (fire_at none) and returns it; valid until the next append. */
@@ -49,6 +65,7 @@ struct th_action *th_actions_add(struct th_actions *list, struct th_arena *arena
  * `past_count` events, and an executor that does not answers TH_EXECUTOR_NEEDS_HISTORY.
  */
 struct th_episode {
+    uint64_t number; /* of this run, by the node */
     struct th_str instance_id;
     struct th_str execution_id;
     bool past_loaded;
@@ -56,10 +73,13 @@ struct th_episode {
     size_t past_count;
     const struct th_event *fresh; /* begins with ORCHESTRATOR_STARTED */
     size_t fresh_count;
+    bool entity;         /* `fresh` are operations; there is no past */
+    struct th_str state; /* of the entity; absent: none */
 };
 
 enum th_executor_result {
     TH_EXECUTOR_DONE,
     TH_EXECUTOR_NEEDS_HISTORY,
     TH_EXECUTOR_CRASHED, /* it runs in a process of its own, which is gone: nothing was done */
+    TH_EXECUTOR_LATER,   /* it runs elsewhere; the actions follow */
 };

@@ -4,6 +4,7 @@
  * into the episode, drops it with the answer its sender should get, parks it, or leaves it.
  */
 #include "engine/internal.h"
+#include "model/name.h"
 
 struct begin {
     const struct th_engine_in *in;
@@ -12,7 +13,7 @@ struct begin {
     struct th_instance_info info; /* as the messages taken so far leave it */
     bool needs_code;              /* something was taken that only the orchestrator can answer */
     bool ended;                   /* terminated, or a purge: nothing more in this episode */
-    const struct th_event *rewound;
+    struct th_offer *rewound;
     bool purge;
 };
 
@@ -45,9 +46,11 @@ static enum th_verdict take_for_code(struct begin *b, const struct th_event *eve
     return take(b, event);
 }
 
-static bool take_pending(const struct begin *b, enum th_pending_kind kind, int32_t event_id)
+static bool take_pending(const struct begin *b, enum th_pending_kind kind,
+                         const struct th_message *answer)
 {
-    return b->in->pending.take(b->in->pending.argument, kind, event_id);
+    return b->in->pending.take(b->in->pending.argument, kind, answer->event.related_id,
+                               answer->scheduled);
 }
 
 /* ---- one function per kind of message ---- */
@@ -63,6 +66,7 @@ static enum th_verdict start_new(struct begin *b, const struct th_message *messa
         th_outcome_answer_parent(b->out, b->arena, b->info.parent, TH_STATUS_TERMINATED,
                                  TH_STR("\"replaced by a new instance\""), NULL, b->in->now);
         th_outcome_terminate_children(b->in, b->out, b->arena, &terminated);
+        th_outcome_unlock(b->out, b->arena, &b->info, b->in->now);
     }
     event.instance_id = message->instance_id;
     if (!th_str_present(event.execution_id))
@@ -220,14 +224,26 @@ static enum th_verdict offer_resumed(struct begin *b, struct th_offer *offer)
     return take(b, &offer->message->event);
 }
 
+static enum th_pending_kind awaited_as(enum th_event_kind answer)
+{
+    switch (answer) {
+    case TH_EVENT_TIMER_FIRED:
+        return TH_PENDING_TIMER;
+    case TH_EVENT_TASK_COMPLETED:
+    case TH_EVENT_TASK_FAILED:
+        return TH_PENDING_TASK;
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
+        return TH_PENDING_ENTITY;
+    default:
+        return TH_PENDING_CHILD;
+    }
+}
+
 static enum th_verdict offer_answer(struct begin *b, struct th_offer *offer)
 {
     const struct th_message *m = offer->message;
-    const enum th_event_kind kind = m->event.kind;
-    const enum th_pending_kind wanted =
-        kind == TH_EVENT_TIMER_FIRED                                      ? TH_PENDING_TIMER
-        : kind == TH_EVENT_TASK_COMPLETED || kind == TH_EVENT_TASK_FAILED ? TH_PENDING_TASK
-                                                                          : TH_PENDING_CHILD;
 
     /* Late after continue-as-new, re-creation or the end: nobody waits (contracts 2.2). */
     if (!th_info_exists(&b->info) || th_status_terminal(b->info.status) ||
@@ -235,7 +251,7 @@ static enum th_verdict offer_answer(struct begin *b, struct th_offer *offer)
         return drop(offer, TH_OK, "");
     if (b->info.status == TH_STATUS_SUSPENDED)
         return TH_VERDICT_PARKED;
-    if (!take_pending(b, wanted, m->event.related_id))
+    if (!take_pending(b, awaited_as(m->event.kind), m))
         return drop(offer, TH_OK, "");
     return take_for_code(b, &m->event);
 }
@@ -274,7 +290,7 @@ static enum th_verdict offer_rewound(struct begin *b, struct th_offer *offer)
     if (b->out->fresh.count > 1)
         return TH_VERDICT_LEFT;
     if (b->info.status == TH_STATUS_FAILED) {
-        b->rewound = &m->event;
+        b->rewound = offer;
         b->ended = true;
         return TH_VERDICT_TAKEN;
     }
@@ -283,6 +299,8 @@ static enum th_verdict offer_rewound(struct begin *b, struct th_offer *offer)
                                  b->info.failure, b->in->now);
         return drop(offer, TH_OK, "");
     }
+    if (parent && b->info.status == TH_STATUS_PENDING) /* its start names the old one */
+        return TH_VERDICT_PARKED;
     if (parent)
         return take(b, &m->event); /* still running: it answers the new execution of its parent */
     th_fail(&offer->error, TH_PRECONDITION,
@@ -335,6 +353,9 @@ static enum th_verdict decide(struct begin *b, struct th_offer *offer)
     case TH_EVENT_CHILD_COMPLETED:
     case TH_EVENT_CHILD_FAILED:
     case TH_EVENT_TIMER_FIRED:
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
         return offer_answer(b, offer);
     default:
         th_fail(&offer->error, TH_INVALID, "a message of kind %s is not for orchestrations",
@@ -367,6 +388,25 @@ static void begin_continued(struct begin *b)
     th_events_deinit(&carried);
 }
 
+/* Its critical section is over, and code that believes to be in it cannot go on. */
+static enum th_begin refuse_rewind(struct begin *b)
+{
+    th_fail(&b->rewound->error, TH_PRECONDITION,
+            "instance \"%.*s\" cannot be rewound: it failed in a critical section",
+            TH_PRI(b->rewound->message->instance_id));
+    b->rewound->verdict = TH_VERDICT_DROPPED;
+    return TH_BEGIN_NOTHING;
+}
+
+static enum th_begin rewind_failed(struct begin *b)
+{
+    if (!b->in->past)
+        return TH_BEGIN_HISTORY;
+    if (!th_engine_rewind(b->in, &b->rewound->message->event, b->arena, b->out))
+        return refuse_rewind(b);
+    return TH_BEGIN_RUN;
+}
+
 enum th_begin th_engine_begin(const struct th_engine_in *in, struct th_offer *offers, size_t count,
                               struct th_arena *arena, struct th_outcome *out)
 {
@@ -374,6 +414,8 @@ enum th_begin th_engine_begin(const struct th_engine_in *in, struct th_offer *of
     const struct th_event turn = th_event_of(TH_EVENT_ORCHESTRATOR_STARTED, in->now);
     size_t decided;
 
+    if (th_is_entity(in->info->instance_id))
+        return th_engine_entity_begin(in, offers, count, arena, out);
     th_arena_event(arena, &out->fresh, turn);
     if (in->info->starting)
         begin_continued(&b);
@@ -386,12 +428,8 @@ enum th_begin th_engine_begin(const struct th_engine_in *in, struct th_offer *of
     decided = out->fresh.count - 1;
     if (b.purge)
         return out->begin = TH_BEGIN_PURGE;
-    if (b.rewound) {
-        if (!in->past)
-            return out->begin = TH_BEGIN_HISTORY;
-        th_engine_rewind(in, b.rewound, arena, out);
-        return out->begin = TH_BEGIN_RUN;
-    }
+    if (b.rewound)
+        return out->begin = rewind_failed(&b);
     if (decided == 0)
         return out->begin = TH_BEGIN_NOTHING;
     return out->begin = b.needs_code && !out->terminated ? TH_BEGIN_RUN : TH_BEGIN_DECIDED;

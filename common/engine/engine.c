@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 
 #include "engine/internal.h"
+#include "model/name.h"
 
 void *th_arena_grow(struct th_arena *arena, void *items, size_t count, size_t *capacity,
                     size_t size)
@@ -86,6 +87,21 @@ void th_outcome_terminate_children(const struct th_engine_in *in, struct th_outc
         message->event = *terminated;
         message->event.timestamp = in->now;
         message->event.recurse = true;
+    }
+}
+
+void th_outcome_unlock(struct th_outcome *out, struct th_arena *arena,
+                       const struct th_instance_info *info, th_time now)
+{
+    for (size_t n = 0; n < info->locked.count; n++) {
+        struct th_message *m;
+
+        if (info->unlocked >> n & 1)
+            continue;
+        m = &th_outcome_send(out, arena, info->locked.items[n])->message;
+        m->event = th_event_of(TH_EVENT_ENTITY_UNLOCK_SENT, now);
+        m->event.request_id = info->section;
+        m->event.instance_id = m->instance_id;
     }
 }
 
@@ -211,6 +227,10 @@ static void continue_as_new(struct finish *f, const struct th_action *action)
     }
     next->carryover = th_arena_str(f->arena, th_buffer_view(&carried));
     th_buffer_deinit(&carried);
+    th_outcome_unlock(f->out, f->arena, &f->info, f->in->now);
+    next->section = TH_STR_ABSENT;
+    next->locked = (struct th_strs){0};
+    next->unlocked = 0;
     f->out->continued = true;
     f->ended = true;
 }
@@ -225,7 +245,116 @@ static void complete(struct finish *f, enum th_status status, struct th_str resu
     event.failure = failure;
     produce(f, event);
     th_outcome_answer_parent(f->out, f->arena, f->info.parent, status, result, failure, f->in->now);
+    th_outcome_unlock(f->out, f->arena, &f->info, f->in->now);
     f->ended = true;
+}
+
+/* ---- entities ---- */
+
+static void fail_for_entity(struct finish *f, const struct th_error *error)
+{
+    const struct th_failure failure = {.type = TH_STR("InvalidEntityOperation"),
+                                       .message = th_str_of(error->message),
+                                       .non_retriable = true};
+
+    if (!f->ended)
+        complete(f, TH_STATUS_FAILED, TH_STR_ABSENT, th_failure_copy(f->arena, &failure));
+}
+
+/* All sets are in the same order, whoever made them. */
+static struct th_strs in_order(struct th_arena *arena, struct th_strs set)
+{
+    struct th_str *items = TH_ARENA_ARRAY(arena, struct th_str, set.count);
+    size_t count = 0;
+
+    for (size_t n = 0; n < set.count; n++) {
+        size_t at = count;
+
+        while (at > 0 && th_str_cmp(items[at - 1], set.items[n]) > 0)
+            at--;
+        if (at > 0 && th_str_eq(items[at - 1], set.items[n]))
+            continue;
+        memmove(items + at + 1, items + at, (count - at) * sizeof(*items));
+        items[at] = set.items[n];
+        count++;
+    }
+    return (struct th_strs){.items = items, .count = count};
+}
+
+static bool check_lock(const struct finish *f, const struct th_event *event, struct th_error *error)
+{
+    if (th_str_present(f->info.section))
+        return th_fail(error, TH_INVALID, "a critical section within another one is not possible");
+    if (event->lock_set.count == 0 || event->lock_set.count > TH_LOCK_SET_MAX)
+        return th_fail(error, TH_INVALID, "a critical section has 1 to %d entities, not %zu",
+                       TH_LOCK_SET_MAX, event->lock_set.count);
+    if (!th_str_present(event->request_id))
+        return th_fail(error, TH_INVALID, "a critical section needs an id");
+    for (size_t n = 0; n < event->lock_set.count; n++)
+        if (!th_entity_id_check(event->lock_set.items[n], error))
+            return false;
+    return true;
+}
+
+static bool check_entity(const struct finish *f, const struct th_event *event,
+                         struct th_error *error)
+{
+    switch (event->kind) {
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        return check_lock(f, event, error);
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
+        return th_entity_id_check(event->instance_id, error);
+    default:
+        return th_fail(error, TH_INVALID, "%s is nothing an orchestrator can ask of an entity",
+                       th_event_kind_text(event->kind));
+    }
+}
+
+/* Whether the entity is in the section and was not released: it gets one release, not two. */
+static bool holds(const struct th_instance_info *info, const struct th_event *unlock)
+{
+    for (size_t n = 0; n < info->locked.count; n++)
+        if (th_str_eq(info->locked.items[n], unlock->instance_id))
+            return th_str_eq(info->section, unlock->request_id) && !(info->unlocked >> n & 1);
+    return false;
+}
+
+static const struct th_parent *self_of(const struct finish *f, int32_t id)
+{
+    const struct th_parent self = {
+        .instance_id = f->info.instance_id, .execution_id = f->info.execution_id, .task_id = id};
+
+    return th_arena_dup(f->arena, &self, sizeof(self));
+}
+
+static void send_to_entity(struct finish *f, const struct th_action *action)
+{
+    struct th_event event = *action->entity;
+    struct th_error error = {.code = TH_OK};
+    struct th_message *m;
+
+    if (!check_entity(f, &event, &error)) {
+        fail_for_entity(f, &error);
+        return;
+    }
+    event.id = action->id;
+    event.timestamp = f->in->now;
+    event.lock_set = in_order(f->arena, event.lock_set);
+    if (event.kind == TH_EVENT_ENTITY_CALLED || event.kind == TH_EVENT_ENTITY_LOCK_REQUESTED)
+        event.parent = self_of(f, action->id);
+    if (event.kind == TH_EVENT_ENTITY_LOCK_REQUESTED)
+        event.instance_id = event.lock_set.items[0];
+    produce(f, event);
+    if (event.kind == TH_EVENT_ENTITY_UNLOCK_SENT && !holds(&f->info, &event))
+        return;
+    th_info_apply(&f->info, &event);
+    m = &th_outcome_send(f->out, f->arena, event.instance_id)->message;
+    m->event = event;
+    m->event.id = -1;
+    if (event.kind == TH_EVENT_ENTITY_LOCK_REQUESTED)
+        m->event.related_id = 0;
 }
 
 static void complete_as_asked(struct finish *f, const struct th_action *action)
@@ -262,8 +391,12 @@ static void apply_action(struct finish *f, const struct th_action *action)
     case TH_ACTION_TERMINATE:
         terminate_other(f, action);
         break;
-    case TH_ACTION_COMPLETE: /* after all the others, see apply_all */
     case TH_ACTION_ENTITY:
+        send_to_entity(f, action);
+        break;
+    case TH_ACTION_COMPLETE: /* after all the others, see apply_all */
+    case TH_ACTION_SIGNAL:   /* of entities */
+    case TH_ACTION_START:
         break;
     }
 }
@@ -272,7 +405,7 @@ static void apply_action(struct finish *f, const struct th_action *action)
  * nothing is opened behind the event that closes everything. */
 static void apply_all(struct finish *f, const struct th_actions *actions)
 {
-    for (size_t i = 0; i < actions->count; i++)
+    for (size_t i = 0; i < actions->count && !f->ended; i++)
         apply_action(f, &actions->items[i]);
     for (size_t i = 0; i < actions->count && !f->ended; i++)
         if (actions->items[i].kind == TH_ACTION_COMPLETE)
@@ -300,8 +433,13 @@ static void close_turn(struct finish *f)
 void th_engine_finish(const struct th_engine_in *in, const struct th_actions *actions,
                       struct th_arena *arena, struct th_outcome *out)
 {
-    struct finish f = finish_of(in, arena, out);
+    struct finish f;
 
+    if (th_is_entity(in->info->instance_id)) {
+        th_engine_entity_finish(in, actions, arena, out);
+        return;
+    }
+    f = finish_of(in, arena, out);
     if (out->terminated) {
         const struct th_event *last = &out->fresh.items[out->fresh.count - 1];
         complete(&f, TH_STATUS_TERMINATED, last->data, NULL);
@@ -317,8 +455,13 @@ void th_engine_fail(const struct th_engine_in *in, struct th_str type, struct th
                     struct th_arena *arena, struct th_outcome *out)
 {
     const struct th_failure failure = {.type = type, .message = message, .non_retriable = true};
-    struct finish f = finish_of(in, arena, out);
+    struct finish f;
 
+    if (th_is_entity(in->info->instance_id)) {
+        th_engine_entity_fail(in, th_failure_copy(arena, &failure), arena, out);
+        return;
+    }
+    f = finish_of(in, arena, out);
     complete(&f, TH_STATUS_FAILED, TH_STR_ABSENT, th_failure_copy(arena, &failure));
     close_turn(&f);
 }

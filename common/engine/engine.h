@@ -8,7 +8,11 @@
  *         history events + messages + change of state
  *
  * What does not need the orchestrator's code (terminate, suspend, resume without news, rewind,
- * answers that are stale) is decided here, so it works while nobody serves the function.
+ * answers that are stale, locks of entities) is decided here, so it works while nobody serves the
+ * function.
+ *
+ * Entities are instances whose id begins with '@': the same calls, another kind of episode (see
+ * entity.c).
  */
 #pragma once
 
@@ -32,7 +36,18 @@ struct th_instance_info {
     uint32_t event_count;    /* events in the current execution's history */
     bool starting;           /* continue-as-new: the execution has not begun; `carryover` waits */
     struct th_str carryover; /* encoded events (codec.h) for its first episode */
+
+    /* the critical section it asked for or is in; of an entity, the one that locks it */
+    struct th_str section;
+    struct th_strs locked; /* its entities, in order, at most TH_LOCK_SET_MAX … */
+    uint64_t unlocked;     /* … and which of them it has released, as bits */
+    /* entities; their state is `output`, and `completed` the time of their last episode: */
+    struct th_str locked_by; /* the orchestration in that section */
+    bool has_state;          /* also known where `output` is left out */
+    struct th_strs voided;   /* sections that were released before they asked for this entity */
 };
+
+#define TH_LOCK_SET_MAX 64
 
 /* True when the instance exists: started, or accepted and waiting for its time. */
 static inline bool th_info_exists(const struct th_instance_info *info)
@@ -41,14 +56,14 @@ static inline bool th_info_exists(const struct th_instance_info *info)
 }
 
 /* Answers an execution waits for. Anything else that claims to answer it is stale. */
-enum th_pending_kind { TH_PENDING_TASK, TH_PENDING_CHILD, TH_PENDING_TIMER };
+enum th_pending_kind { TH_PENDING_TASK, TH_PENDING_CHILD, TH_PENDING_TIMER, TH_PENDING_ENTITY };
 
 /* What the engine may ask about the instance's pending answers. */
 struct th_pending_view {
     void *argument;
     /* True when this answer is waited for, and only the first time within one th_engine_begin:
-     * an answer that comes twice counts once. */
-    bool (*take)(void *argument, enum th_pending_kind kind, int32_t event_id);
+     * an answer that comes twice counts once. `scheduled`: of the message that brings it. */
+    bool (*take)(void *argument, enum th_pending_kind kind, int32_t event_id, uint64_t scheduled);
     /* The sub-orchestrations waited for: 0, 1, … until false. */
     bool (*child)(void *argument, size_t index, struct th_str *instance_id);
     /* Whether a start with this request id was carried out and its instance purged since; NULL:
@@ -80,6 +95,7 @@ struct th_engine_in {
     struct th_str next_execution_id; /* and this if it continues as new: never the same */
     const struct th_event *past;     /* only after TH_BEGIN_HISTORY */
     size_t past_count;
+    size_t max_operations; /* of an entity in one episode; 0: any number */
 };
 
 /* How an episode begins. */
@@ -101,15 +117,20 @@ struct th_outcome {
     enum th_begin begin;
     bool replace_history;       /* a new execution: the history before it goes */
     struct th_events past;      /* rewind: the mended history that replaces the old one */
-    struct th_events fresh;     /* shown to the executor; ORCHESTRATOR_STARTED first */
+    struct th_events fresh;     /* shown to the executor; ORCHESTRATOR_STARTED first, or operations
+                                 */
     struct th_events produced;  /* appended after fresh; ORCHESTRATOR_COMPLETED last */
     struct th_str execution_id; /* the execution that ran */
     bool terminated, suspended; /* decided by a message of this episode */
     struct th_outgoing *outgoing;
     size_t outgoing_count, outgoing_capacity;
-    /* continue-as-new: nothing of fresh/produced is kept, the next execution waits in `next` */
+    /* continue-as-new: nothing of fresh/produced is kept, the next execution waits in `next`;
+     * entities: `next` is how they are now */
     bool continued;
     struct th_instance_info next;
+    bool gone;        /* entities: nothing is left of it */
+    size_t left_over; /* entities: so many of the last offers that were taken are to be offered
+                         again */
 };
 
 /* Decides every offer in order and collects the fresh events. `out` must be zeroed. */

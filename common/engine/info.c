@@ -4,6 +4,27 @@
  */
 #include "engine/engine.h"
 
+static void leave_section(struct th_instance_info *info)
+{
+    info->section = TH_STR_ABSENT;
+    info->locked = (struct th_strs){0};
+    info->unlocked = 0;
+}
+
+static void apply_unlocked(struct th_instance_info *info, const struct th_event *event)
+{
+    const uint64_t all =
+        info->locked.count < 64 ? (UINT64_C(1) << info->locked.count) - 1 : UINT64_MAX;
+
+    if (!th_str_present(info->section) || !th_str_eq(info->section, event->request_id))
+        return;
+    for (size_t n = 0; n < info->locked.count && n < TH_LOCK_SET_MAX; n++)
+        if (th_str_eq(info->locked.items[n], event->instance_id))
+            info->unlocked |= UINT64_C(1) << n;
+    if (info->unlocked == all)
+        leave_section(info);
+}
+
 static void apply_started(struct th_instance_info *info, const struct th_event *event)
 {
     if (!info->starting) { /* a new start; continue-as-new keeps its age */
@@ -27,6 +48,7 @@ static void apply_started(struct th_instance_info *info, const struct th_event *
     info->completed = TH_TIME_NONE;
     info->starting = false;
     info->carryover = TH_STR_ABSENT;
+    leave_section(info);
 }
 
 static void apply_completed(struct th_instance_info *info, const struct th_event *event)
@@ -35,6 +57,7 @@ static void apply_completed(struct th_instance_info *info, const struct th_event
     info->output = event->data;
     info->failure = event->failure;
     info->completed = event->timestamp;
+    leave_section(info);
 }
 
 void th_info_apply(struct th_instance_info *info, const struct th_event *event)
@@ -59,6 +82,14 @@ void th_info_apply(struct th_instance_info *info, const struct th_event *event)
     case TH_EVENT_EXECUTION_REWOUND: /* a running child learns its parent's new execution */
         if (event->parent)
             info->parent = event->parent;
+        break;
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        info->section = event->request_id;
+        info->locked = event->lock_set;
+        info->unlocked = 0;
+        break;
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
+        apply_unlocked(info, event);
         break;
     default:
         break;
@@ -92,7 +123,9 @@ struct th_instance_info th_info_pending(const struct th_message *start)
     X(5, custom_status) \
     X(6, request_id)    \
     X(7, trace)         \
-    X(8, carryover)
+    X(8, carryover)     \
+    X(20, section)      \
+    X(21, locked_by)
 
 #define INFO_PAYLOADS(X) \
     X(9, input)          \
@@ -104,7 +137,12 @@ struct th_instance_info th_info_pending(const struct th_message *start)
     X(13, completed)  \
     X(14, scheduled)
 
+#define INFO_LISTS(X) \
+    X(22, locked)     \
+    X(23, voided)
+
 enum { INFO_STATUS = 15, INFO_GENERATION, INFO_EVENT_COUNT, INFO_STARTING, INFO_NESTED };
+enum { INFO_UNLOCKED = 24, INFO_HAS_STATE };
 
 struct th_instance_info th_info_copy(struct th_arena *arena, const struct th_instance_info *info)
 {
@@ -114,6 +152,9 @@ struct th_instance_info th_info_copy(struct th_arena *arena, const struct th_ins
 #define X(number, field) copy.field = th_arena_str(arena, info->field);
     INFO_STRINGS(X)
     INFO_PAYLOADS(X)
+#undef X
+#define X(number, field) copy.field = th_strs_copy(arena, info->field);
+    INFO_LISTS(X)
 #undef X
     nested.failure = info->failure;
     nested.parent = info->parent;
@@ -138,7 +179,10 @@ static uint32_t count_fields(const struct th_instance_info *info, bool payloads)
 #define X(number, field) n += info->field != TH_TIME_NONE;
     INFO_TIMES(X)
 #undef X
-    return n;
+#define X(number, field) n += info->field.count > 0;
+    INFO_LISTS(X)
+#undef X
+    return n + (info->unlocked != 0) + info->has_state;
 }
 
 void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, bool payloads)
@@ -163,6 +207,21 @@ void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, 
     }
     INFO_TIMES(X)
 #undef X
+#define X(number, field)                 \
+    if (info->field.count > 0) {         \
+        th_write_u64(out, number);       \
+        th_write_strs(out, info->field); \
+    }
+    INFO_LISTS(X)
+#undef X
+    if (info->unlocked != 0) {
+        th_write_u64(out, INFO_UNLOCKED);
+        th_write_u64(out, info->unlocked);
+    }
+    if (info->has_state) {
+        th_write_u64(out, INFO_HAS_STATE);
+        th_write_bool(out, true);
+    }
     th_write_u64(out, INFO_STATUS);
     th_write_u64(out, info->status);
     th_write_u64(out, INFO_GENERATION);
@@ -208,8 +267,20 @@ static void decode_field(struct th_reader *in, uint64_t number, struct th_instan
         break;
         INFO_TIMES(X)
 #undef X
+#define X(number, field)               \
+    case number:                       \
+        out->field = th_read_strs(in); \
+        break;
+        INFO_LISTS(X)
+#undef X
+    case INFO_UNLOCKED:
+        out->unlocked = th_read_u64(in);
+        break;
+    case INFO_HAS_STATE:
+        out->has_state = th_read_bool(in);
+        break;
     case INFO_STATUS:
-        out->status = (enum th_status)read_at_most(in, TH_STATUS_SUSPENDED, "a status");
+        out->status = (enum th_status)read_at_most(in, TH_STATUS_ENTITY, "a status");
         break;
     case INFO_GENERATION:
         out->generation = read_at_most(in, UINT32_MAX, "a generation");

@@ -1,7 +1,8 @@
 /*
  * rewind: takes a failed instance back to before its failures (contracts 2.6). Failed activities
  * lose their result and their scheduling, so the code schedules them again; failed
- * sub-orchestrations lose their result and are rewound themselves; the completion goes. The
+ * sub-orchestrations lose their result and are rewound themselves; calls of entities that failed,
+ * or were not answered by the end, are made again; the completion goes. The
  * execution id is new, so answers meant for the old execution are stale, and every child still
  * waited for is told the new one.
  */
@@ -33,7 +34,8 @@ static int by_id_and_place(const void *left, const void *right)
 static bool is_answer(enum th_event_kind kind)
 {
     return kind == TH_EVENT_TASK_COMPLETED || kind == TH_EVENT_TASK_FAILED ||
-           kind == TH_EVENT_CHILD_COMPLETED || kind == TH_EVENT_CHILD_FAILED;
+           kind == TH_EVENT_CHILD_COMPLETED || kind == TH_EVENT_CHILD_FAILED ||
+           kind == TH_EVENT_ENTITY_COMPLETED || kind == TH_EVENT_ENTITY_FAILED;
 }
 
 static struct answers answers_of(const struct th_engine_in *in, struct th_arena *arena)
@@ -73,8 +75,12 @@ static bool removed(const struct answers *all, const struct th_event *event, siz
     case TH_EVENT_CHILD_FAILED:
     case TH_EVENT_EXECUTION_COMPLETED:
         return true;
+    case TH_EVENT_ENTITY_FAILED:
+        return true;
     case TH_EVENT_TASK_SCHEDULED:
         return answered(all, event->id, at, TH_EVENT_TASK_FAILED);
+    case TH_EVENT_ENTITY_CALLED: /* an answer that came after the end is lost: it is asked again */
+        return !answered(all, event->id, at, TH_EVENT_ENTITY_COMPLETED);
     default:
         return false;
     }
@@ -126,11 +132,29 @@ static struct th_event rewound_before(const struct th_event *earlier,
     return event;
 }
 
-void th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewound,
+/* Whether the last episode began in a critical section, or asked for one. */
+static bool failed_in_section(const struct th_engine_in *in)
+{
+    struct th_instance_info info = {0};
+    bool within = false;
+
+    for (size_t i = 0; i < in->past_count; i++) {
+        if (in->past[i].kind == TH_EVENT_ORCHESTRATOR_STARTED)
+            within = th_str_present(info.section);
+        within |= in->past[i].kind == TH_EVENT_ENTITY_LOCK_REQUESTED;
+        if (in->past[i].kind != TH_EVENT_EXECUTION_COMPLETED)
+            th_info_apply(&info, &in->past[i]);
+    }
+    return within;
+}
+
+bool th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewound,
                       struct th_arena *arena, struct th_outcome *out)
 {
     const struct answers all = answers_of(in, arena);
 
+    if (failed_in_section(in))
+        return false;
     for (size_t i = 0; i < in->past_count; i++) {
         const struct th_event *event = &in->past[i];
 
@@ -148,4 +172,5 @@ void th_engine_rewind(const struct th_engine_in *in, const struct th_event *rewo
     }
     out->replace_history = true;
     out->execution_id = in->new_execution_id;
+    return true;
 }

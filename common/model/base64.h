@@ -1,5 +1,4 @@
-/* base64: RFC 4648, section 4, with padding. Private to model: how JSON carries bytes that are no
- * text. */
+/* base64: RFC 4648, section 4, with padding: how text carries bytes that are none. */
 #pragma once
 
 #include "base/arena.h"

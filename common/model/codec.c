@@ -6,6 +6,7 @@
  *     failure  map: 1 type, 2 message, 3 stack, 4 non-retriable, 5 inner failure
  *     parent   map: 1 instance id, 2 execution id, 3 name, 4 version, 5 task id
  *     tags     map: key to value, in order
+ *     strs     array
  *
  * Writing instantiates msgpack-c's packer template on th_buffer, so that a field costs a bounds
  * check and a store instead of a call through a pointer: 38 ns instead of 72 for a completion of
@@ -123,7 +124,7 @@ static enum th_status read_status(struct th_reader *in)
     uint64_t value = th_read_u64(in);
     switch (value) {
 #define X(name, number, text, terminal) case number:
-        TH_STATUSES(X)
+        TH_ALL_STATUSES(X)
 #undef X
         return (enum th_status)value;
     }
@@ -155,6 +156,7 @@ static enum th_event_kind read_kind(struct th_reader *in)
 #define HAS_FAILURE(value) ((value) != NULL)
 #define HAS_PARENT(value)  ((value) != NULL)
 #define HAS_TAGS(value)    ((value).count > 0)
+#define HAS_STRS(value)    ((value).count > 0)
 
 #define WRITE_I32(value)     pack_int64(out, (value))
 #define WRITE_U32(value)     pack_uint64(out, (value))
@@ -166,6 +168,7 @@ static enum th_event_kind read_kind(struct th_reader *in)
 #define WRITE_FAILURE(value) write_failure(out, (value), 1)
 #define WRITE_PARENT(value)  write_parent(out, (value))
 #define WRITE_TAGS(value)    write_tags(out, (value))
+#define WRITE_STRS(value)    th_write_strs(out, (value))
 
 #define READ_I32     read_i32(in)
 #define READ_U32     read_u32(in)
@@ -177,6 +180,7 @@ static enum th_event_kind read_kind(struct th_reader *in)
 #define READ_FAILURE read_failure(in, 1)
 #define READ_PARENT  read_parent(in)
 #define READ_TAGS    read_tags(in)
+#define READ_STRS    th_read_strs(in)
 
 #define COUNT_FIELD(value, type) pairs += HAS_##type(value) ? 1 : 0
 #define WRITE_FIELD(number, value, type) \
@@ -316,6 +320,27 @@ static struct th_tags read_tags(struct th_reader *in)
         items[i].value = th_read_str(in);
     }
     return (struct th_tags){items, count};
+}
+
+void th_write_strs(struct th_buffer *out, struct th_strs strs)
+{
+    pack_array(out, strs.count);
+    for (size_t i = 0; i < strs.count; i++) {
+        th_write_str(out, strs.items[i]);
+    }
+}
+
+struct th_strs th_read_strs(struct th_reader *in)
+{
+    uint32_t count = th_read_array(in);
+    if (count == 0 || !arena_for(in)) {
+        return (struct th_strs){0};
+    }
+    struct th_str *items = TH_ARENA_ARRAY(in->arena, struct th_str, count);
+    for (uint32_t i = 0; i < count && !in->failed; i++) {
+        items[i] = th_read_str(in);
+    }
+    return (struct th_strs){items, count};
 }
 
 /* ---- event ---- */

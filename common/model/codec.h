@@ -40,13 +40,15 @@ void th_write_i64(struct th_buffer *out, int64_t value);
 void th_write_bool(struct th_buffer *out, bool value);
 void th_write_nil(struct th_buffer *out);
 void th_write_str(struct th_buffer *out, struct th_str value); /* bin; absent is nil */
+void th_write_strs(struct th_buffer *out, struct th_strs strs);
 
 uint32_t th_read_map(struct th_reader *in);   /* pairs that follow; never more than bytes left */
 uint32_t th_read_array(struct th_reader *in); /* items that follow; never more than bytes left */
 uint64_t th_read_u64(struct th_reader *in);
 int64_t th_read_i64(struct th_reader *in);
 bool th_read_bool(struct th_reader *in);
-struct th_str th_read_str(struct th_reader *in); /* nil is absent */
-void th_read_skip(struct th_reader *in);         /* any one value, nested at most 64 deep */
+struct th_str th_read_str(struct th_reader *in);   /* nil is absent */
+struct th_strs th_read_strs(struct th_reader *in); /* in the reader's arena */
+void th_read_skip(struct th_reader *in);           /* any one value, nested at most 64 deep */
 bool th_read_fail(struct th_reader *in, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -64,6 +64,15 @@ static struct th_tags tags_copy(struct th_arena *arena, struct th_tags tags)
     return (struct th_tags){items, tags.count};
 }
 
+struct th_strs th_strs_copy(struct th_arena *arena, struct th_strs strs)
+{
+    struct th_str *items = TH_ARENA_ARRAY(arena, struct th_str, strs.count);
+    for (size_t i = 0; i < strs.count; i++) {
+        items[i] = th_arena_str(arena, strs.items[i]);
+    }
+    return (struct th_strs){items, strs.count};
+}
+
 #define COPY_I32(field)     (event->field)
 #define COPY_TIME(field)    (event->field)
 #define COPY_STATUS(field)  (event->field)
@@ -72,6 +81,7 @@ static struct th_tags tags_copy(struct th_arena *arena, struct th_tags tags)
 #define COPY_FAILURE(field) th_failure_copy(arena, event->field)
 #define COPY_PARENT(field)  parent_copy(arena, event->field)
 #define COPY_TAGS(field)    tags_copy(arena, event->field)
+#define COPY_STRS(field)    th_strs_copy(arena, event->field)
 
 struct th_event th_event_copy(struct th_arena *arena, const struct th_event *event)
 {
@@ -127,6 +137,15 @@ static bool same_tags(struct th_tags a, struct th_tags b)
     return true;
 }
 
+static bool same_strs(struct th_strs a, struct th_strs b)
+{
+    bool same = a.count == b.count;
+    for (size_t i = 0; same && i < a.count; i++) {
+        same = same_str(a.items[i], b.items[i]);
+    }
+    return same;
+}
+
 #define SAME_I32(field)     (a->field == b->field)
 #define SAME_TIME(field)    (a->field == b->field)
 #define SAME_STATUS(field)  (a->field == b->field)
@@ -135,6 +154,7 @@ static bool same_tags(struct th_tags a, struct th_tags b)
 #define SAME_FAILURE(field) same_failure(a->field, b->field)
 #define SAME_PARENT(field)  same_parent(a->field, b->field)
 #define SAME_TAGS(field)    same_tags(a->field, b->field)
+#define SAME_STRS(field)    same_strs(a->field, b->field)
 
 bool th_event_equal(const struct th_event *a, const struct th_event *b)
 {
@@ -177,7 +197,7 @@ const char *th_status_text(enum th_status status)
 #define X(name, number, text, terminal) \
     case TH_STATUS_##name:              \
         return text;
-        TH_STATUSES(X)
+        TH_ALL_STATUSES(X)
 #undef X
     }
     return "?";
@@ -201,7 +221,7 @@ bool th_status_terminal(enum th_status status)
 #define X(name, number, text, terminal) \
     case TH_STATUS_##name:              \
         return terminal;
-        TH_STATUSES(X)
+        TH_ALL_STATUSES(X)
 #undef X
     }
     return false;

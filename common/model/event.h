@@ -65,13 +65,21 @@ enum th_event_kind {
     X(PENDING, 6, "Pending", false)                 \
     X(SUSPENDED, 7, "Suspended", false)
 
+/* And that of an entity, which is ours and never leaves. */
+#define TH_ALL_STATUSES(X) \
+    TH_STATUSES(X)         \
+    X(ENTITY, 8, "Entity", false)
+
 enum th_status {
 #define X(name, number, text, terminal) TH_STATUS_##name = number,
-    TH_STATUSES(X)
+    TH_ALL_STATUSES(X)
 #undef X
 };
 
 #define TH_STATUS_BIT(status) (1u << (status))
+
+/* What an orchestration can be. */
+#define TH_STATUS_ORCHESTRATIONS (TH_STATUS_BIT(TH_STATUS_ENTITY) - 1)
 
 /* Why a task failed. Reaches the caller intact: type, message, inner failure, non-retriable. */
 struct th_failure {
@@ -84,13 +92,14 @@ struct th_failure {
 
 #define TH_FAILURE_DEPTH 16
 
-/* Who waits for a sub-orchestration. */
+/* Who waits for a sub-orchestration, or for an entity. */
 struct th_parent {
     struct th_str instance_id;
     struct th_str execution_id;
     struct th_str name;
     struct th_str version;
-    int32_t task_id; /* event id of CHILD_CREATED in the parent's history */
+    int32_t task_id; /* event id of CHILD_CREATED, ENTITY_CALLED or ENTITY_LOCK_REQUESTED in the
+                        parent's history */
 };
 
 struct th_tag {
@@ -103,9 +112,14 @@ struct th_tags {
     size_t count;
 };
 
+struct th_strs {
+    const struct th_str *items;
+    size_t count;
+};
+
 /*
  * The fields of an event: number on the wire (never reused), name, type.
- * Types: I32, TIME, STR, BOOL, STATUS, and the nested FAILURE, PARENT, TAGS.
+ * Types: I32, TIME, STR, BOOL, STATUS, and the nested FAILURE, PARENT, TAGS, STRS.
  * Which kind uses which field:
  *   EXECUTION_STARTED    name version data(input) instance_id execution_id parent fire_at(scheduled
  *                        start) tags trace request_id(of the client's start)
@@ -119,6 +133,14 @@ struct th_tags {
  *   CHILD_COMPLETED      related_id data           CHILD_FAILED    related_id failure
  *   TIMER_CREATED        fire_at                   TIMER_FIRED     related_id fire_at
  *   EVENT_SENT           instance_id name data     EVENT_RAISED    name data
+ *   ENTITY_SIGNALED      instance_id name(operation) data request_id fire_at(not before)
+ *   ENTITY_CALLED        the same, parent(who waits)
+ *   ENTITY_COMPLETED     request_id related_id data
+ *   ENTITY_FAILED        request_id related_id failure
+ *   ENTITY_LOCK_REQUESTED   request_id(critical section) lock_set parent; related_id(which one of
+ *                        the set is to be locked, in a message)
+ *   ENTITY_LOCK_GRANTED  request_id related_id
+ *   ENTITY_UNLOCK_SENT   request_id instance_id
  */
 #define TH_EVENT_FIELDS(X)  \
     X(1, id, I32)           \
@@ -137,7 +159,8 @@ struct th_tags {
     X(14, reason, STR)      \
     X(15, recurse, BOOL)    \
     X(16, trace, STR)       \
-    X(17, request_id, STR)
+    X(17, request_id, STR)  \
+    X(18, lock_set, STRS)
 
 struct th_event {
     enum th_event_kind kind;
@@ -151,6 +174,7 @@ struct th_event {
     const struct th_failure *failure;
     const struct th_parent *parent;
     struct th_tags tags;
+    struct th_strs lock_set;
 };
 
 /* An event with nothing but its kind and time: ids -1, fire_at none, strings absent. */
@@ -159,6 +183,7 @@ struct th_event th_event_of(enum th_event_kind kind, th_time timestamp);
 /* A deep copy into `arena`. */
 struct th_event th_event_copy(struct th_arena *arena, const struct th_event *event);
 const struct th_failure *th_failure_copy(struct th_arena *arena, const struct th_failure *failure);
+struct th_strs th_strs_copy(struct th_arena *arena, struct th_strs strs);
 
 /* Field by field, strings by content. For replay comparison and tests. */
 bool th_event_equal(const struct th_event *a, const struct th_event *b);

@@ -190,6 +190,18 @@ static bool says_status(const struct th_event *event)
     return event->kind == TH_EVENT_EXECUTION_COMPLETED || event->status != TH_STATUS_RUNNING;
 }
 
+static void set_request(json_t *row, const struct th_event *event)
+{
+    set_text(row, "RequestId", event->request_id);
+    if (event->lock_set.count > 0) {
+        json_t *ids = json_array();
+        for (size_t i = 0; i < event->lock_set.count; i++) {
+            json_array_append_new(ids, text_json(event->lock_set.items[i]));
+        }
+        set(row, "LockSet", ids);
+    }
+}
+
 static json_t *event_json(const struct th_event *event)
 {
     json_t *row = json_object();
@@ -218,6 +230,7 @@ static json_t *event_json(const struct th_event *event)
         set(row, "Tags", stored_tags_json(event->tags));
     }
     set_text(row, "ParentTraceContext", event->trace);
+    set_request(row, event);
     return row;
 }
 
@@ -265,7 +278,8 @@ static int by_id_then_index(const void *left, const void *right)
 static bool schedules(enum th_event_kind kind)
 {
     return kind == TH_EVENT_TASK_SCHEDULED || kind == TH_EVENT_CHILD_CREATED ||
-           kind == TH_EVENT_TIMER_CREATED;
+           kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_ENTITY_CALLED ||
+           kind == TH_EVENT_ENTITY_LOCK_REQUESTED;
 }
 
 static enum th_event_kind scheduling_kind(enum th_event_kind answer)
@@ -276,6 +290,11 @@ static enum th_event_kind scheduling_kind(enum th_event_kind answer)
         return TH_EVENT_CHILD_CREATED;
     case TH_EVENT_TIMER_FIRED:
         return TH_EVENT_TIMER_CREATED;
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+        return TH_EVENT_ENTITY_CALLED;
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
+        return TH_EVENT_ENTITY_LOCK_REQUESTED;
     default:
         return TH_EVENT_TASK_SCHEDULED;
     }

@@ -307,6 +307,23 @@ static bool read_trace(const struct entry *entry, struct th_str *out)
     return read_text(entry, value, "ParentTraceContext", out);
 }
 
+static bool read_lock_set(const struct entry *entry, struct th_strs *out)
+{
+    const json_t *ids = field_of(entry->row, "LockSet");
+    if (ids && !json_is_array(ids)) {
+        return wrong(entry, "LockSet", "must be an array");
+    }
+    struct th_str *items = TH_ARENA_ARRAY(entry->arena, struct th_str, json_array_size(ids));
+    *out = (struct th_strs){items, json_array_size(ids)};
+    for (size_t i = 0; i < out->count; i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!read_text(entry, json_is_null(id) ? NULL : id, "LockSet", &items[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- an entry ---- */
 
 static bool read_related(const struct entry *entry, struct th_event *event)
@@ -345,7 +362,9 @@ static bool read_fields(const struct entry *entry, struct th_event *event)
            read_bool(entry, field_of(row, "Recurse"), "Recurse", &event->recurse) &&
            read_failure(entry, &event->failure) && read_old_failure(entry, event) &&
            read_parent(entry, &event->parent) && read_tags(entry, &event->tags) &&
-           read_trace(entry, &event->trace);
+           read_trace(entry, &event->trace) &&
+           read_text(entry, field_of(row, "RequestId"), "RequestId", &event->request_id) &&
+           read_lock_set(entry, &event->lock_set);
 }
 
 static bool read_entry(struct entry *entry, struct th_event *event)

@@ -34,7 +34,15 @@ static inline const char *th_related_key(enum th_event_kind kind)
 
 static inline const char *th_fire_at_key(enum th_event_kind kind)
 {
-    return kind == TH_EVENT_EXECUTION_STARTED ? "ScheduledStartTime" : "FireAt";
+    switch (kind) {
+    case TH_EVENT_EXECUTION_STARTED:
+        return "ScheduledStartTime";
+    case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_CALLED:
+        return "ScheduledTime";
+    default:
+        return "FireAt";
+    }
 }
 
 /* The kinds that answer an earlier event and mean nothing without its id. */
@@ -46,6 +54,9 @@ static inline bool th_answers(enum th_event_kind kind)
     case TH_EVENT_CHILD_COMPLETED:
     case TH_EVENT_CHILD_FAILED:
     case TH_EVENT_TIMER_FIRED:
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
         return true;
     default:
         return false;

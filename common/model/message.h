@@ -38,7 +38,8 @@ typedef uint32_t th_reuse;
     X(6, origin_sequence, U64)  \
     X(7, origin_index, U32)     \
     X(8, reuse, U32)            \
-    X(9, fresh, BOOL)
+    X(9, fresh, BOOL)           \
+    X(10, scheduled, U64)
 
 struct th_message {
     struct th_str instance_id;
@@ -46,7 +47,9 @@ struct th_message {
     struct th_str request_id;   /* client's; absent: no answer is wanted and none de-duplicated */
     struct th_str reply_to;     /* opaque to all but the gateway that waits */
     struct th_origin origin;
-    th_reuse reuse; /* EXECUTION_STARTED only */
-    bool fresh;     /* EXECUTION_STARTED only: the id was just generated, nothing can exist */
+    uint64_t scheduled; /* TASK_*: which scheduling of the task, since its number may come again;
+                           0: whichever is open */
+    th_reuse reuse;     /* EXECUTION_STARTED only */
+    bool fresh;         /* EXECUTION_STARTED only: the id was just generated, nothing can exist */
     struct th_event event;
 };

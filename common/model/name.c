@@ -148,6 +148,74 @@ bool th_instance_id_check(struct th_str id, struct th_error *error)
     return path_safe("instance id", id, error);
 }
 
+/* ---- entities ---- */
+
+/* Where the second '@' stands; the id's length when there is none. */
+static size_t key_mark(struct th_str id)
+{
+    size_t i = 1;
+    while (i < id.len && id.data[i] != '@') {
+        i++;
+    }
+    return i;
+}
+
+struct th_str th_entity_name(struct th_str id)
+{
+    return th_str_n(id.data + 1, key_mark(id) - 1);
+}
+
+struct th_str th_entity_key(struct th_str id)
+{
+    size_t mark = key_mark(id);
+    return mark < id.len ? th_str_n(id.data + mark + 1, id.len - mark - 1) : TH_STR("");
+}
+
+struct th_str th_entity_id(struct th_arena *arena, struct th_str name, struct th_str key)
+{
+    char *id = th_arena_alloc(arena, name.len + key.len + 2);
+    id[0] = '@';
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        id[1 + i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    id[1 + name.len] = '@';
+    if (key.len > 0) {
+        memcpy(id + 2 + name.len, key.data, key.len);
+    }
+    return th_str_n(id, name.len + key.len + 2);
+}
+
+bool th_entity_name_check(struct th_str name, struct th_error *error)
+{
+    if (!th_function_name_check(name, error)) {
+        return false;
+    }
+    if (memchr(name.data, '@', name.len)) {
+        return th_fail(error, TH_INVALID, "entity name \"%.*s\" must not hold '@'", TH_PRI(name));
+    }
+    return true;
+}
+
+bool th_entity_id_check(struct th_str id, struct th_error *error)
+{
+    if (!printable("entity id", id, TH_ENTITY_ID_MAX, error)) {
+        return false;
+    }
+    size_t mark = key_mark(id);
+    if (id.data[0] != '@' || mark == id.len || mark == 1) {
+        return th_fail(error, TH_INVALID, "entity id \"%.*s\" must have the form @name@key",
+                       TH_PRI(id));
+    }
+    for (size_t i = 1; i < mark; i++) {
+        if (id.data[i] >= 'A' && id.data[i] <= 'Z') {
+            return th_fail(error, TH_INVALID, "entity id \"%.*s\": the name must be in lower case",
+                           TH_PRI(id));
+        }
+    }
+    return true;
+}
+
 bool th_function_name_check(struct th_str name, struct th_error *error)
 {
     return printable("function name", name, TH_FUNCTION_NAME_MAX, error) &&
@@ -158,4 +226,17 @@ bool th_event_name_check(struct th_str name, struct th_error *error)
 {
     return printable("event name", name, TH_FUNCTION_NAME_MAX, error) &&
            path_safe("event name", name, error);
+}
+
+const char *th_function_kind_text(uint32_t kind)
+{
+    switch (kind) {
+#define X(name, number, text) \
+    case number:              \
+        return text;
+        TH_FUNCTION_KINDS(X)
+#undef X
+    default:
+        return "unknown";
+    }
 }

@@ -66,6 +66,8 @@ enum th_log_level { TH_LOG_LEVELS(X) };
       "name of the task hub: a letter, then letters and digits, 3 to 45 together")                 \
     X(partitions, INT, TH_DURABLE "storageProvider.partitionCount", 12, 1, 1024,                   \
       "partitions of a new hub; an existing hub keeps its own")                                    \
+    X(placement, TEXT, TH_DURABLE "storageProvider.placement", "auto", 0, 0,                       \
+      "where a worker of a fleet runs activities: auto, shared or local")                          \
     X(max_activities, INT, TH_DURABLE "maxConcurrentActivityFunctions", 0, 0, 100000,              \
       "activities that run at a time in one worker; 0: ten per processor")                         \
     X(max_orchestrators, INT, TH_DURABLE "maxConcurrentOrchestratorFunctions", 0, 0, 100000,       \
@@ -112,6 +114,15 @@ enum th_log_level { TH_LOG_LEVELS(X) };
       "the most that dynamic concurrency gives one function")                                      \
     X(cpu_threshold, REAL, "concurrency.cpuThreshold", 0.8, 0.05, 1.0,                             \
       "share of the processors above which dynamic concurrency backs off")                         \
+    X(purge_age, DURATION, TH_DURABLE "purgePolicy.age", TH_DURATION_NONE, 1000,                   \
+      INT64_C(3153600000000),                                                                      \
+      "instances that ended so long ago are removed by the coordinators; \"-1\": none are")        \
+    X(purge_statuses, TEXT, TH_DURABLE "purgePolicy.statuses", NULL, 0, 0,                         \
+      "only those that ended as one of these: Completed, Failed, Terminated, Canceled")            \
+    X(purge_recursive, BOOL, TH_DURABLE "purgePolicy.recursive", false, 0, 0,                      \
+      "with their sub-orchestrations, whenever those ended")                                       \
+    X(purge_rate, INT, TH_DURABLE "purgePolicy.instancesPerSecond", 100, 1, 100000,                \
+      "how fast, at most")                                                                         \
     X(log_level, LEVEL, "logging.logLevel.default", TH_LOG_LEVEL_INFORMATION, 0, 0,                \
       "how much is logged; other keys beside it set it for one category")
 

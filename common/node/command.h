@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "model/name.h"
 #include "provider/contract.h"
 
 enum th_command_kind {
@@ -19,9 +20,10 @@ enum th_command_kind {
     TH_COMMAND_RESTART,   /* instance_id new_id */
     TH_COMMAND_PURGE,     /* instance_id recursive */
     TH_COMMAND_PURGE_BY,  /* query (limit and continuation ignored) recursive */
-    TH_COMMAND_STATUS,    /* instance_id payloads history */
+    TH_COMMAND_SIGNAL,    /* instance_id(an entity) name(operation) data start_at */
+    TH_COMMAND_STATUS,    /* instance_id(of an entity, too) payloads history */
     TH_COMMAND_WAIT,      /* instance_id payloads until_started deadline */
-    TH_COMMAND_QUERY,     /* query */
+    TH_COMMAND_QUERY,     /* query; without statuses: of orchestrations, not of entities */
     TH_COMMAND_HUB,       /* nothing: th_reply.hub */
 };
 
@@ -40,12 +42,14 @@ struct th_command {
 
 /* Work that waits because nothing here serves its function. */
 struct th_unserved {
+    enum th_function_kind kind;
     struct th_str name;
-    bool activity;
     uint64_t waiting;
 };
 
-/* A hub at a moment (contracts section 7: "a hub can be inspected at any moment"). */
+/* A hub at a moment (contracts section 7: "a hub can be inspected at any moment"). The answer to
+ * HUB has what this process owns; of the other partitions of a shared hub it has the ends, and the
+ * position that the projection has reached. */
 struct th_hub_view {
     struct th_hub_record record;
     uint64_t instance_messages; /* durable, not yet taken by an instance */
@@ -57,11 +61,15 @@ struct th_hub_view {
     struct th_hub_partition_view {
         uint32_t partition;
         bool owned;
+        struct th_str owner; /* its name, where that is known */
         uint64_t epoch;
-        int64_t inbox_position, inbox_end; /* the difference is the lag in messages */
+        int64_t inbox_position, inbox_end; /* the difference is the lag in messages; a position of
+                                              -1: not known */
         int64_t log_start, log_end;
-        th_time oldest; /* arrival of the oldest unprocessed message; TH_TIME_NONE: none */
-    } * partitions;     /* record.partitions items */
+        th_time oldest; /* arrival of the oldest unprocessed message; TH_TIME_NONE: none, or not
+                           known */
+        struct th_str trouble; /* why nobody owns it, or its owner cannot go on; absent: nothing */
+    } * partitions;            /* record.partitions items */
 };
 
 /* The answer. Everything it points to is valid during the call of the callback only. */
@@ -86,6 +94,7 @@ typedef void (*th_reply_fn)(void *argument, const struct th_reply *reply);
  *   REWIND     NOT_FOUND; PRECONDITION: it has not failed. RESTART  NOT_FOUND; PRECONDITION: same
  *              id while it has not ended. PURGE  NOT_FOUND; PRECONDITION: it has not ended.
  *   STATUS     NOT_FOUND. WAIT: waits for an unknown id to appear; TIMEOUT at the deadline.
+ *   SIGNAL     INVALID: bad id. Answered when durable: the entity need not exist.
  *   QUERY      INVALID: bad continuation.    any  UNAVAILABLE: no owner or storage in time;
  *              TOO_LARGE: a payload above 16 MiB.
  * A start is answered when durable; "not found" and "exists" rest on durable state only.

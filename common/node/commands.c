@@ -1,18 +1,22 @@
 /*
  * commands: one ticket per command. Those that change an instance become a message to its owner,
- * whose answer comes back by the ticket's number in `reply_to`. Those that look read the core's
- * view first, then the projection; what rests on records not yet durable is looked at again.
+ * whose answer comes back by the ticket's number in `reply_to`, from this process or another one.
+ * How those that look do that depends on the hub: look.c where it is this process's alone, remote.c
+ * where it is shared.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/uuid.h"
+#include "model/name.h"
 #include "node/internal.h"
 
-#define CLIENT_TAG (UINT64_C(0xffff) << 48)
-#define MAX_ID     256
-#define PATIENCE   (15 * TH_SECOND) /* without an owner or storage for so long: UNAVAILABLE */
+#define MAX_ID   256
+#define PATIENCE (15 * TH_SECOND) /* without an owner or storage for so long: UNAVAILABLE */
+/* An owner may die between the record of a start and its answer: without one for so long the start
+ * is sent again, which its request id makes harmless. */
+#define START_AGAIN (500 * TH_MILLISECOND)
 
 struct ticket *ticket_find(struct th_node *node, uint64_t number)
 {
@@ -28,6 +32,8 @@ static void leave_waiters(struct th_node *node, struct ticket *t)
 {
     struct waiters *w = t->waiters;
 
+    if (node->traits.shared)
+        remote_waits_no_more(node, node_part_of(node, t->command.instance_id));
     DL_DELETE(w->first, t);
     t->waiters = NULL;
     if (w->first)
@@ -37,7 +43,7 @@ static void leave_waiters(struct th_node *node, struct ticket *t)
     free(w);
 }
 
-static void unlist(struct th_node *node, struct ticket *t)
+void ticket_unlist(struct th_node *node, struct ticket *t)
 {
     if (t->waiters)
         leave_waiters(node, t);
@@ -46,16 +52,16 @@ static void unlist(struct th_node *node, struct ticket *t)
     t->listed = false;
 }
 
-static void list_looking(struct th_node *node, struct ticket *t)
+void ticket_list_looking(struct th_node *node, struct ticket *t)
 {
     if (t->listed && !t->waiters)
         return;
-    unlist(node, t);
+    ticket_unlist(node, t);
     t->listed = true;
     DL_APPEND(node->looking, t);
 }
 
-static struct waiters *waiters_of(struct th_node *node, struct th_str id)
+struct waiters *waiters_of(struct th_node *node, struct th_str id)
 {
     struct waiters *w;
 
@@ -63,14 +69,14 @@ static struct waiters *waiters_of(struct th_node *node, struct th_str id)
     return w;
 }
 
-static void list_waiting(struct th_node *node, struct ticket *t)
+void ticket_list_waiting(struct th_node *node, struct ticket *t)
 {
     const struct th_str id = t->command.instance_id;
     struct waiters *w;
 
     if (t->waiters)
         return;
-    unlist(node, t);
+    ticket_unlist(node, t);
     w = waiters_of(node, id);
     if (!w) {
         w = TH_NEW(struct waiters);
@@ -80,11 +86,20 @@ static void list_waiting(struct th_node *node, struct ticket *t)
     DL_APPEND(w->first, t);
     t->waiters = w;
     t->listed = true;
+    if (node->traits.shared)
+        remote_waits(node, node_part_of(node, id));
+}
+
+void ticket_look_later(struct th_node *node, struct ticket *t, th_time delay)
+{
+    t->state = TICKET_LATER;
+    t->again_at = node->now + delay;
+    ticket_list_looking(node, t);
 }
 
 static void ticket_free(struct th_node *node, struct ticket *t)
 {
-    unlist(node, t);
+    ticket_unlist(node, t);
     HASH_DELETE(hh, node->tickets, t);
     job_free(t);
     th_arena_deinit(&t->arena);
@@ -124,6 +139,7 @@ static struct th_message message_of(struct th_node *node, struct ticket *t)
         [TH_COMMAND_RESUME] = TH_EVENT_EXECUTION_RESUMED,
         [TH_COMMAND_REWIND] = TH_EVENT_EXECUTION_REWOUND,
         [TH_COMMAND_PURGE] = TH_EVENT_PURGE_REQUESTED,
+        [TH_COMMAND_SIGNAL] = TH_EVENT_ENTITY_SIGNALED,
     };
     const struct th_command *c = &t->command;
     struct th_message m = {.instance_id = c->instance_id,
@@ -139,15 +155,24 @@ static struct th_message message_of(struct th_node *node, struct ticket *t)
     m.event.recurse = c->recursive;
     m.event.tags = c->tags;
     m.event.trace = c->trace;
-    if (c->kind == TH_COMMAND_START) {
+    if (c->kind == TH_COMMAND_START || c->kind == TH_COMMAND_SIGNAL) {
         m.event.instance_id = c->instance_id;
         if (c->start_at != TH_TIME_NONE && c->start_at > node->now)
             m.event.fire_at = c->start_at;
     }
+    if (c->kind == TH_COMMAND_SIGNAL)
+        m.event.request_id = c->request_id;
     return m;
 }
 
-/* `fresh`: the id was just generated here, so durability is all there is to wait for. */
+/* Durability is all there is to wait for: its owner cannot refuse it. */
+static bool needs_no_owner(const struct ticket *t)
+{
+    return t->command.kind == TH_COMMAND_SIGNAL ||
+           (t->command.kind == TH_COMMAND_START && t->command.new_id);
+}
+
+/* `fresh`: the id was just generated here. */
 static void send_message(struct th_node *node, struct ticket *t, bool fresh)
 {
     const struct part *part = node_part_of(node, t->command.instance_id);
@@ -156,10 +181,10 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     struct th_blob *blob;
 
     m.fresh = fresh;
-    if (!fresh)
+    if (!needs_no_owner(t))
         m.reply_to =
-            th_arena_format(&t->arena, "%016llx:%llu", (unsigned long long)node->options.seed,
-                            (unsigned long long)t->number);
+            th_arena_format(&t->arena, "%s %016llx:%llu", node->provider->address,
+                            (unsigned long long)node->options.seed, (unsigned long long)t->number);
     th_encode_message(&bytes, &m);
     blob = th_blob_new(bytes.data, bytes.len);
     t->state = TICKET_MESSAGE;
@@ -168,52 +193,119 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     th_blob_unref(blob);
 }
 
+static void start_again_later(struct th_node *node, struct ticket *t)
+{
+    const th_time waited = node->now - t->asked;
+
+    t->again_at = node->now + (waited > START_AGAIN ? waited : START_AGAIN);
+    ticket_list_looking(node, t);
+}
+
 /* The message is durable in the inbox, or could not be put there. */
 void tickets_sent(struct th_node *node, uint64_t number, const struct th_error *error)
 {
     struct ticket *t = ticket_find(node, number);
     struct th_reply reply = {.error = *error};
 
-    if (!t || t->state != TICKET_MESSAGE)
+    if (!t) {
+        results_sent(node, number, error);
         return;
-    if (error->code != TH_OK)
+    }
+    if (t->state != TICKET_MESSAGE)
+        return;
+    if (error->code != TH_OK || needs_no_owner(t))
         ticket_finish(node, t, &reply);
-    else if (t->command.kind == TH_COMMAND_START && t->command.new_id)
-        ticket_finish(node, t, &reply);
+    else if (t->command.kind == TH_COMMAND_START && node->traits.shared)
+        start_again_later(node, t);
 }
 
-void tickets_reply(struct th_node *node, const char *reply_to, const char *id,
-                   const struct th_error *error)
+/* ---- answers of owners ---- */
+
+/* `place`: "seed:number" of a ticket. What was asked by a process that is gone finds nothing. */
+static void reply_to_ticket(struct th_node *node, const char *place, struct th_str id,
+                            const struct th_error *error)
 {
+    struct th_reply reply = {.error = *error, .instance_id = id};
     unsigned long long seed, number;
-    struct th_reply reply = {.error = {.code = TH_OK}, .instance_id = th_str_of(id)};
     struct ticket *t;
 
-    if (sscanf(reply_to, "%16llx:%llu", &seed, &number) != 2 || seed != node->options.seed)
-        return; /* asked by a process that is gone */
+    if (sscanf(place, "%16llx:%llu", &seed, &number) != 2 || seed != node->options.seed)
+        return;
     t = ticket_find(node, number);
     if (!t || t->state != TICKET_MESSAGE)
         return;
-    if (error)
-        reply.error = *error;
-    reply.count = t->command.kind == TH_COMMAND_PURGE && !error;
+    reply.count = t->command.kind == TH_COMMAND_PURGE && error->code == TH_OK;
     ticket_finish(node, t, &reply);
 }
 
-/* ---- commands that look ---- */
-
-static void ask_row(struct th_node *node, struct ticket *t)
+/* Between processes: place, code, message, instance, partition, log offset that it rests on. */
+static struct th_blob *encode_reply(const struct part *part, const char *place, struct th_str id,
+                                    const struct th_error *error, int64_t offset)
 {
-    const struct part *part = node_part_of(node, t->command.instance_id);
+    TH_BUFFER bytes = {0};
 
-    t->state = TICKET_LOAD;
-    unlist(node, t);
-    node->provider->ops->load(node->provider, part->index, t->command.instance_id,
-                              t->command.history,
-                              node_op(node, OP_TICKET, part->index, TH_STR_ABSENT, t->number));
+    th_write_array(&bytes, 6);
+    th_write_str(&bytes, th_str_of(place));
+    th_write_u64(&bytes, error->code);
+    th_write_str(&bytes, th_str_of(error->message));
+    th_write_str(&bytes, id);
+    th_write_u64(&bytes, part->index);
+    th_write_i64(&bytes, offset);
+    return th_blob_new(bytes.data, bytes.len);
 }
 
-static void answer_info(struct th_node *node, struct ticket *t, const struct th_instance_info *info)
+void tickets_reply(struct th_node *node, const struct part *part, const char *reply_to,
+                   const char *id, const struct th_error *error)
+{
+    static const struct th_error fine = {.code = TH_OK};
+    const char *place = strchr(reply_to, ' ');
+    TH_AUTOFREE char *address = NULL;
+    struct th_blob *blob;
+
+    if (!place)
+        return;
+    error = error ? error : &fine;
+    address = th_str_dup(th_str_n(reply_to, (size_t)(place - reply_to)));
+    if (strcmp(address, node->provider->address) == 0) {
+        reply_to_ticket(node, place + 1, th_str_of(id), error);
+        return;
+    }
+    if (!node->traits.shared)
+        return;
+    blob =
+        encode_reply(part, place + 1, th_str_of(id), error, th_partition_acked_offset(part->core));
+    node->provider->ops->reply(node->provider, address, blob);
+    th_blob_unref(blob);
+}
+
+void tickets_replied(struct th_node *node, struct th_completion *c)
+{
+    TH_ARENA arena = {0};
+    struct th_error error = {.code = TH_OK};
+    struct th_reader in = th_reader_of(th_blob_view(c->blob), &arena, NULL);
+    TH_AUTOFREE char *place = NULL;
+    struct th_str message, id;
+    uint64_t partition;
+    int64_t offset;
+
+    if (th_read_array(&in) < 6)
+        return;
+    place = th_str_dup(th_read_str(&in));
+    error.code = (enum th_code)th_read_u64(&in);
+    message = th_read_str(&in);
+    id = th_read_str(&in);
+    partition = th_read_u64(&in);
+    offset = th_read_i64(&in);
+    if (in.failed || !place || partition >= node->part_count)
+        return;
+    snprintf(error.message, sizeof(error.message), "%.*s", TH_PRI(message));
+    remote_seen(&node->parts[partition], offset);
+    reply_to_ticket(node, place, id, &error);
+}
+
+/* ---- answers to those that look ---- */
+
+void ticket_answer_info(struct th_node *node, struct ticket *t, const struct th_instance_info *info)
 {
     struct th_instance_info shown = *info;
     struct th_reply reply = {.error = {.code = TH_OK}, .info = &shown};
@@ -223,79 +315,30 @@ static void answer_info(struct th_node *node, struct ticket *t, const struct th_
     ticket_finish(node, t, &reply);
 }
 
-static bool wait_is_over(const struct ticket *t, const struct th_instance_info *info)
+bool ticket_wait_is_over(const struct ticket *t, const struct th_instance_info *info)
 {
     return t->command.until_started ? info->status != TH_STATUS_PENDING
                                     : th_status_terminal(info->status);
 }
 
-static void keep_waiting(struct th_node *node, struct ticket *t)
+void ticket_keep_waiting(struct th_node *node, struct ticket *t)
 {
     t->state = TICKET_WAIT;
-    list_waiting(node, t);
+    ticket_list_waiting(node, t);
     if (t->command.deadline != TH_TIME_NONE &&
         (node->next_deadline == TH_TIME_NONE || t->command.deadline < node->next_deadline))
         node->next_deadline = t->command.deadline;
 }
 
-static void look_present(struct th_node *node, struct ticket *t,
-                         const struct th_instance_info *info, bool durable)
+/* Known for sure. A wait goes on until it comes into being. */
+void ticket_absent(struct th_node *node, struct ticket *t)
 {
-    if (t->command.kind == TH_COMMAND_WAIT && !wait_is_over(t, info)) {
-        keep_waiting(node, t);
-        return;
-    }
-    if (durable)
-        answer_info(node, t, info);
+    if (t->command.kind == TH_COMMAND_WAIT)
+        ticket_keep_waiting(node, t);
     else
-        list_looking(node, t);
-}
-
-/* A start that was acknowledged may still be on its way from the inbox, above all after a restart;
- * until it is here, nobody can say that the instance does not exist. */
-static bool caught_up(const struct part *part)
-{
-    return part->state == PART_ACTIVE && part->delivered >= part->promised;
-}
-
-/* Looks at the instance; answers, waits, or reads the projection. */
-static void look(struct th_node *node, struct ticket *t)
-{
-    struct part *part = node_part_of(node, t->command.instance_id);
-    const struct th_instance_info *info = NULL;
-    bool durable = true;
-
-    t->state = TICKET_LOOK;
-    if (!caught_up(part)) {
-        list_looking(node, t);
-        return;
-    }
-    if (t->command.history) { /* histories are read from the projection, once it is up to date */
-        if (th_partition_stored(part->core, t->command.instance_id)) {
-            ask_row(node, t);
-        } else {
-            part->flush = true;
-            list_looking(node, t);
-        }
-        return;
-    }
-    switch (th_partition_view(part->core, t->command.instance_id, &info, &durable)) {
-    case TH_VIEW_PRESENT:
-        look_present(node, t, info, durable);
-        break;
-    case TH_VIEW_ABSENT:
-        if (!durable)
-            list_looking(node, t);
-        else if (t->command.kind == TH_COMMAND_WAIT)
-            keep_waiting(node, t);
-        else
-            ticket_fail(node, t, TH_NOT_FOUND, "instance \"%.*s\" does not exist",
-                        TH_PRI(t->command.instance_id));
-        break;
-    case TH_VIEW_UNKNOWN:
-        ask_row(node, t);
-        break;
-    }
+        ticket_fail(node, t, TH_NOT_FOUND, "%s \"%.*s\" does not exist",
+                    th_is_entity(t->command.instance_id) ? "entity" : "instance",
+                    TH_PRI(t->command.instance_id));
 }
 
 static bool decode_row(const struct th_row *row, struct th_arena *arena, bool payloads,
@@ -323,7 +366,7 @@ static bool decode_history(const struct th_row *row, struct th_arena *arena, str
     return true;
 }
 
-static void answer_row(struct th_node *node, struct ticket *t, const struct th_row *row)
+void ticket_answer_row(struct th_node *node, struct ticket *t, const struct th_row *row)
 {
     struct th_instance_info info;
     struct th_reply reply = {.error = {.code = TH_OK}, .info = &info};
@@ -336,8 +379,9 @@ static void answer_row(struct th_node *node, struct ticket *t, const struct th_r
                     TH_PRI(t->command.instance_id));
         return;
     }
-    if (t->command.kind == TH_COMMAND_WAIT && !wait_is_over(t, &info)) {
-        keep_waiting(node, t);
+    if (t->command.kind == TH_COMMAND_WAIT && !ticket_wait_is_over(t, &info)) {
+        th_events_deinit(&reply.history);
+        ticket_keep_waiting(node, t);
     } else {
         struct th_events history = reply.history;
         ticket_finish(node, t, &reply);
@@ -345,84 +389,15 @@ static void answer_row(struct th_node *node, struct ticket *t, const struct th_r
     }
 }
 
-static void on_row(struct th_node *node, struct ticket *t, struct th_completion *c)
+void ticket_query(struct th_node *node, struct ticket *t)
 {
-    struct part *part = node_part_of(node, t->command.instance_id);
-    const struct th_instance_info *info;
-    bool durable;
-
-    if (c->error.code == TH_OK && c->row_count > 0) {
-        answer_row(node, t, &c->rows[0]);
-    } else if (c->error.code != TH_OK && c->error.code != TH_NOT_FOUND) {
-        const struct th_reply reply = {.error = c->error};
-        ticket_finish(node, t, &reply);
-    } else if (part->state != PART_ACTIVE ||
-               th_partition_view(part->core, t->command.instance_id, &info, &durable) !=
-                   TH_VIEW_UNKNOWN) {
-        t->command.history = t->command.history && part->state != PART_ACTIVE;
-        look(node, t); /* it came into being meanwhile */
-    } else if (t->command.kind == TH_COMMAND_WAIT) {
-        keep_waiting(node, t);
-    } else {
-        ticket_fail(node, t, TH_NOT_FOUND, "instance \"%.*s\" does not exist",
-                    TH_PRI(t->command.instance_id));
-    }
-}
-
-void tickets_changed(struct th_node *node, struct th_str id)
-{
-    struct waiters *w = waiters_of(node, id);
-    size_t count = 0;
-    struct ticket *t;
-
-    if (!w)
-        return;
-    DL_COUNT(w->first, t, count);
-    for (; count > 0; count--) { /* those that go on waiting come back at the end of the list */
-        w = waiters_of(node, id);
-        t = w->first;
-        unlist(node, t);
-        look(node, t);
-    }
-}
-
-/* ---- queries ---- */
-
-/* Everything that changed before the question was asked has to be in the projection. */
-static bool flushed(struct th_node *node, const struct ticket *t)
-{
-    bool all = true;
-
-    for (uint32_t n = 0; n < node->part_count; n++) {
-        struct part *part = &node->parts[n];
-
-        if (part->state == PART_IDLE)
-            continue;
-        if (!caught_up(part)) {
-            all = false;
-        } else if (!th_partition_flushed(
-                       part->core, t->asked < part->active_since ? part->active_since : t->asked)) {
-            part->flush = true;
-            all = false;
-        }
-    }
-    return all;
-}
-
-static void query(struct th_node *node, struct ticket *t)
-{
-    if (!flushed(node, t)) {
-        t->state = TICKET_FLUSH;
-        list_looking(node, t);
-        return;
-    }
-    unlist(node, t);
+    ticket_unlist(node, t);
     t->state = TICKET_QUERY;
     node->provider->ops->query(node->provider, &t->command.query,
                                node_op(node, OP_TICKET, 0, TH_STR_ABSENT, t->number));
 }
 
-static void on_query(struct th_node *node, struct ticket *t, struct th_completion *c)
+void ticket_answer_query(struct th_node *node, struct ticket *t, struct th_completion *c)
 {
     struct th_reply reply = {
         .error = c->error, .info_count = c->row_count, .continuation = th_str_of(c->continuation)};
@@ -441,88 +416,21 @@ static void on_query(struct th_node *node, struct ticket *t, struct th_completio
     ticket_finish(node, t, &reply);
 }
 
-void tickets_look(struct th_node *node, uint64_t number)
-{
-    struct ticket *t = ticket_find(node, number);
-
-    if (t && t->state == TICKET_LOAD)
-        look(node, t);
-}
-
-void tickets_completed(struct th_node *node, uint64_t number, struct th_completion *c)
+void tickets_completed(struct th_node *node, uint64_t number, struct part *part, bool current,
+                       struct th_completion *c)
 {
     struct ticket *t = ticket_find(node, number);
 
     if (!t)
         return;
-    if (t->state == TICKET_LOAD)
-        on_row(node, t, c);
+    if (t->command.kind == TH_COMMAND_HUB)
+        view_state(node, t, part, c);
+    else if (node->traits.shared)
+        remote_completed(node, t, part, c);
+    else if (t->state == TICKET_LOAD)
+        look_row(node, t, part, current, c);
     else if (t->state == TICKET_QUERY)
-        on_query(node, t, c);
-}
-
-/* ---- the hub at a moment ---- */
-
-static void view_part(const struct part *part, struct th_hub_view *view)
-{
-    struct th_hub_partition_view *v = &view->partitions[part->index];
-    struct th_partition_stats s = {.oldest = TH_TIME_NONE};
-
-    *v = (struct th_hub_partition_view){.partition = part->index, .oldest = TH_TIME_NONE};
-    if (part->state != PART_ACTIVE)
-        return;
-    th_partition_get_stats(part->core, &s);
-    v->owned = true;
-    v->epoch = s.epoch;
-    v->inbox_position = s.position;
-    v->inbox_end = part->delivered;
-    v->log_start = s.log_start;
-    v->log_end = s.next_offset;
-    v->oldest = s.oldest;
-    view->instance_messages += s.letters;
-    view->activity_messages += s.pending_tasks;
-    view->timers += s.timers;
-    view->instances_in_memory += s.instances;
-}
-
-/* Counts work that nobody serves by the name of its function. */
-static void count_unserved(struct th_node *node, struct ticket *t, struct th_hub_view *view)
-{
-    struct th_unserved *found = NULL;
-    size_t capacity = 0;
-
-    for (uint32_t n = 0; n < node->part_count; n++) {
-        void *cursor = NULL;
-        struct th_str name;
-        size_t at;
-
-        if (node->parts[n].state != PART_ACTIVE)
-            continue;
-        while (th_partition_next_unserved(node->parts[n].core, &cursor, &name)) {
-            for (at = 0; at < view->unserved_count && !th_str_eq(found[at].name, name); at++)
-                ;
-            if (at == view->unserved_count) {
-                found = th_grow(found, &capacity, at + 1, sizeof(*found));
-                found[view->unserved_count++] =
-                    (struct th_unserved){.name = th_arena_str(&t->arena, name)};
-            }
-            found[at].waiting++;
-        }
-    }
-    view->unserved = th_arena_dup(&t->arena, found, view->unserved_count * sizeof(*found));
-    free(found);
-}
-
-static void answer_hub(struct th_node *node, struct ticket *t)
-{
-    struct th_hub_view view = {.record = node->provider->hub};
-    const struct th_reply reply = {.error = {.code = TH_OK}, .hub = &view};
-
-    view.partitions = TH_ARENA_ARRAY(&t->arena, struct th_hub_partition_view, node->part_count);
-    for (uint32_t n = 0; n < node->part_count; n++)
-        view_part(&node->parts[n], &view);
-    count_unserved(node, t, &view);
-    ticket_finish(node, t, &reply);
+        ticket_answer_query(node, t, c);
 }
 
 /* ---- patience ---- */
@@ -556,6 +464,11 @@ static void give_up(struct th_node *node, struct ticket *t)
     if (part && part->trouble[0])
         ticket_fail(node, t, TH_UNAVAILABLE, "partition %u cannot be used now: %s", part->index,
                     part->trouble);
+    else if (part && node->traits.shared && t->state == TICKET_MESSAGE)
+        ticket_fail(node, t, TH_UNAVAILABLE,
+                    "no owner of partition %u has answered within %d s; what was sent is carried "
+                    "out when there is one",
+                    part->index, (int)(PATIENCE / TH_SECOND));
     else
         ticket_fail(node, t, TH_UNAVAILABLE, "the storage did not answer within %d s",
                     (int)(PATIENCE / TH_SECOND));
@@ -609,9 +522,30 @@ static void copy_command(struct ticket *t, const struct th_command *c)
     to->query.continuation = th_arena_str(&t->arena, c->query.continuation);
     nested.tags = c->tags;
     to->tags = th_event_copy(&t->arena, &nested).tags;
+    if (c->query.statuses == 0)
+        to->query.statuses = TH_STATUS_ORCHESTRATIONS;
 }
 
-/* Empty when the command is in order; otherwise what is wrong with it. */
+/* What is for orchestrations or for entities only. */
+static bool check_target(const struct th_command *c, struct th_error *error)
+{
+    if (c->kind == TH_COMMAND_SIGNAL)
+        return th_entity_id_check(c->instance_id, error);
+    if (!th_is_entity(c->instance_id) || c->kind == TH_COMMAND_STATUS ||
+        c->kind == TH_COMMAND_PURGE)
+        return true;
+    return th_fail(error, TH_INVALID,
+                   "instance id: \"%.*s\" is an entity's; entities can be signalled, read and "
+                   "purged",
+                   TH_PRI(c->instance_id));
+}
+
+static bool has_name(enum th_command_kind kind)
+{
+    return kind == TH_COMMAND_START || kind == TH_COMMAND_RAISE || kind == TH_COMMAND_SIGNAL;
+}
+
+/* False: `error` says what is wrong with the command. */
 static bool check(struct th_node *node, const struct th_command *c, struct th_error *error)
 {
     if (node->closing)
@@ -621,8 +555,9 @@ static bool check(struct th_node *node, const struct th_command *c, struct th_er
     if (c->instance_id.len > MAX_ID)
         return th_fail(error, TH_INVALID, "instance id: %zu bytes are above the limit of %d",
                        c->instance_id.len, MAX_ID);
-    if ((c->kind == TH_COMMAND_START || c->kind == TH_COMMAND_RAISE) &&
-        (c->name.len == 0 || c->name.len > MAX_ID))
+    if (!check_target(c, error))
+        return false;
+    if (has_name(c->kind) && (c->name.len == 0 || c->name.len > MAX_ID))
         return th_fail(error, TH_INVALID, "name: must be 1 to %d bytes, not %zu", MAX_ID,
                        c->name.len);
     if (c->data.len > node->options.max_payload_bytes)
@@ -652,6 +587,22 @@ static void start(struct th_node *node, struct ticket *t)
     send_message(node, t, generated);
 }
 
+static void look_at(struct th_node *node, struct ticket *t)
+{
+    if (node->traits.shared)
+        remote_look(node, t);
+    else
+        look(node, t);
+}
+
+static void look_at_all(struct th_node *node, struct ticket *t)
+{
+    if (node->traits.shared)
+        remote_query(node, t);
+    else
+        look_query(node, t);
+}
+
 static void begin(struct th_node *node, struct ticket *t)
 {
     switch (t->command.kind) {
@@ -663,10 +614,11 @@ static void begin(struct th_node *node, struct ticket *t)
     case TH_COMMAND_SUSPEND:
     case TH_COMMAND_RESUME:
     case TH_COMMAND_REWIND:
+    case TH_COMMAND_SIGNAL:
         send_message(node, t, false);
         break;
     case TH_COMMAND_PURGE:
-        if (t->command.recursive)
+        if (t->command.recursive && !th_is_entity(t->command.instance_id))
             job_start(node, t);
         else
             send_message(node, t, false);
@@ -677,13 +629,13 @@ static void begin(struct th_node *node, struct ticket *t)
         break;
     case TH_COMMAND_STATUS:
     case TH_COMMAND_WAIT:
-        look(node, t);
+        look_at(node, t);
         break;
     case TH_COMMAND_QUERY:
-        query(node, t);
+        look_at_all(node, t);
         break;
     case TH_COMMAND_HUB:
-        answer_hub(node, t);
+        view_ask(node, t);
         break;
     }
 }
@@ -762,20 +714,36 @@ static void expire(struct th_node *node)
     }
 }
 
-void tickets_step(struct th_node *node)
+static void step_ticket(struct th_node *node, struct ticket *t)
+{
+    if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t)) {
+        expire_one(node, t);
+    } else if (t->state == TICKET_MESSAGE) {
+        ticket_unlist(node, t);
+        send_message(node, t, false);
+    } else if (t->state == TICKET_FLUSH || t->command.kind == TH_COMMAND_QUERY) {
+        look_at_all(node, t);
+    } else {
+        look_at(node, t);
+    }
+}
+
+th_time tickets_step(struct th_node *node)
 {
     struct ticket *t, *next;
+    th_time again = TH_TIME_NONE;
 
     expire(node);
     lose_patience(node);
     DL_FOREACH_SAFE(node->looking, t, next) {
-        if (t->state == TICKET_FLUSH)
-            query(node, t);
-        else if (t->command.kind == TH_COMMAND_WAIT && is_over(node, t))
-            expire_one(node, t);
+        const bool rests = t->state == TICKET_LATER || t->state == TICKET_MESSAGE;
+
+        if (rests && t->again_at > node->now)
+            again = earlier(again, t->again_at);
         else
-            look(node, t);
+            step_ticket(node, t);
     }
+    return again;
 }
 
 /* Failing one may finish or cancel others: the commands of a job go with it. */

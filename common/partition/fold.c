@@ -3,6 +3,7 @@
  * it; recovery folds what the log holds. Two things differ, and only these: live, the inbox's
  * slots already moved; in recovery, rows may already hold what a record says about its instance.
  */
+#include "model/name.h"
 #include "partition/internal.h"
 
 struct fold {
@@ -42,6 +43,7 @@ static void fold_marks(struct fold *f)
     struct th_partition *p = f->p;
     const struct th_record *r = f->r;
 
+    p->previous_position = p->position;
     if (r->position > p->position)
         p->position = r->position;
     if (r->sent > p->sent)
@@ -66,7 +68,7 @@ static void fold_consumed_local(struct th_partition *p, struct th_local_ref ref)
 static void fold_closed_tasks(struct fold *f)
 {
     for (uint32_t n = 0; n < f->r->closed_task_count; n++) {
-        const struct th_closed_task *c = &f->r->closed_tasks[n];
+        const struct th_task_ref *c = &f->r->closed_tasks[n];
         struct th_instance *i = instance_find(f->p, c->instance_id);
         struct pending *d = i ? pending_find(i, c->execution_id, c->event_id) : NULL;
 
@@ -95,6 +97,12 @@ static void mark_changed(struct fold *f, struct th_instance *i)
     instance_dirty(i);
 }
 
+/* Whether the row of a base already holds what this record says. */
+static bool is_in_row(const struct fold *f, const struct th_instance *i)
+{
+    return i->row >= f->stamp && !MUTANT(f->p, FOLD_TWICE);
+}
+
 /* A start that waits for its time leaves a placeholder: the hub shows it as Pending. */
 static void fold_placeholder(struct fold *f, struct letter *l)
 {
@@ -107,6 +115,7 @@ static void fold_placeholder(struct fold *f, struct letter *l)
     i->whole = true;
     i->replace_stored = true;
     i->purged = false;
+    i->full = f->stamp;
     instance_set_info(i, &info);
     mark_changed(f, i);
 }
@@ -146,6 +155,33 @@ static void fold_messages(struct fold *f)
 
 /* ---- episodes: pending answers ---- */
 
+/* Whether this activity was placed among all processes. */
+static bool goes_out(const struct fold *f, int32_t event_id)
+{
+    for (uint32_t n = 0; n < f->r->shared_task_count; n++)
+        if (f->r->shared_tasks[n] == event_id)
+            return true;
+    return false;
+}
+
+/* Its message is not in the record: the event says it all. */
+static void send_out(struct fold *f, const struct pending *d)
+{
+    struct th_message work = {.instance_id = instance_id(d->instance),
+                              .execution_id = th_str_of(d->execution_id),
+                              .scheduled = d->stamp,
+                              .origin = {.partition = (int32_t)f->p->options.index,
+                                         .sequence = f->r->sequence,
+                                         .index = (uint32_t)d->event_id}};
+    TH_BUFFER bytes = {0};
+
+    work.event = pending_event(d);
+    work.event.timestamp = f->r->time;
+    th_encode_message(&bytes, &work);
+    outbox_add(f->p, f->r->sequence, (uint32_t)d->event_id, TH_SEND_ACTIVITIES,
+               th_buffer_view(&bytes));
+}
+
 static void open_pending(struct fold *f, struct th_instance *i, enum th_pending_kind kind,
                          const struct th_event *event)
 {
@@ -155,7 +191,12 @@ static void open_pending(struct fold *f, struct th_instance *i, enum th_pending_
     if (d)
         pending_close(d);
     d = pending_open(i, kind, event, f->r->execution_id, f->blob, f->stamp);
-    if (kind == TH_PENDING_TASK && f->live)
+    if (kind != TH_PENDING_TASK)
+        return;
+    d->shared = goes_out(f, event->id);
+    if (d->shared)
+        send_out(f, d);
+    else if (f->live)
         effect_hold(f->p, TH_EFFECT_ACTIVITY, f->stamp)->token = d->token;
 }
 
@@ -180,11 +221,18 @@ static void fold_pending_event(struct fold *f, struct th_instance *i, const stru
     case TH_EVENT_TIMER_CREATED:
         open_pending(f, i, TH_PENDING_TIMER, event);
         break;
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        open_pending(f, i, TH_PENDING_ENTITY, event);
+        break;
     case TH_EVENT_TASK_COMPLETED:
     case TH_EVENT_TASK_FAILED:
     case TH_EVENT_CHILD_COMPLETED:
     case TH_EVENT_CHILD_FAILED:
     case TH_EVENT_TIMER_FIRED:
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
         close_pending(i, event->related_id);
         break;
     case TH_EVENT_EXECUTION_COMPLETED:
@@ -213,7 +261,9 @@ static void fold_pending(struct fold *f, struct th_instance *i, const struct th_
 static bool changes_strings(const struct th_event *event)
 {
     return event->kind == TH_EVENT_EXECUTION_STARTED ||
-           event->kind == TH_EVENT_EXECUTION_COMPLETED || event->kind == TH_EVENT_EXECUTION_REWOUND;
+           event->kind == TH_EVENT_EXECUTION_COMPLETED ||
+           event->kind == TH_EVENT_EXECUTION_REWOUND ||
+           event->kind == TH_EVENT_ENTITY_LOCK_REQUESTED;
 }
 
 /* A new execution begins with its first episode; a mended history holds more of them. */
@@ -238,6 +288,8 @@ static void fold_history(struct fold *f, struct th_instance *i, const struct th_
         info.event_count = 0;
         info.starting |= is_rewind(events); /* keeps its age and custom status */
     }
+    if (f->r->replace_history && !is_rewind(events) && !info.starting)
+        i->full = f->stamp; /* what keeps its age is no whole */
     instance_add_chunk(i, f->blob, f->r->events, f->stamp);
     for (size_t n = 0; n < events->count; n++) {
         th_info_apply(&info, &events->items[n]);
@@ -261,6 +313,7 @@ static void fold_continued(struct fold *f, struct th_instance *i)
     instance_drop_chunks(i);
     i->whole = true;
     i->replace_stored = true;
+    i->full = f->stamp;
     instance_set_info(i, &next);
 }
 
@@ -269,14 +322,36 @@ static void tell_change(struct fold *f, struct th_instance *i, enum th_status wa
     const bool ended = th_status_terminal(i->info.status);
     const bool began = was == TH_STATUS_PENDING && i->info.status != TH_STATUS_PENDING;
 
-    if (f->live && (ended || began))
-        effect_hold(f->p, TH_EFFECT_CHANGED, f->stamp)->id = th_str_dup(instance_id(i));
+    if (!f->live || !(ended || began) || i->info.status == TH_STATUS_ENTITY)
+        return;
+    instance_news(i);
+    effect_hold(f->p, TH_EFFECT_CHANGED, f->stamp)->id = th_str_dup(instance_id(i));
 }
 
 void keep_reason(char **kept, struct th_str reason)
 {
     free(*kept);
     *kept = th_str_dup(reason);
+}
+
+/* As many operations as the batch may have had. */
+#define CAREFUL 4096
+
+void instance_crashes(struct th_instance *i, uint32_t crashes, struct th_str reason)
+{
+    const size_t batch = i->partition->options.max_operations;
+
+    i->crashes = crashes;
+    keep_reason(&i->crash_reason, reason);
+    if (th_is_entity(instance_id(i)))
+        i->careful = batch > 0 && batch < CAREFUL ? (uint32_t)batch : CAREFUL;
+}
+
+static void forget_crashes(struct th_instance *i)
+{
+    i->crashes = 0;
+    i->careful -= i->careful > 0;
+    keep_reason(&i->crash_reason, TH_STR_ABSENT);
 }
 
 static void fold_episode(struct fold *f)
@@ -290,11 +365,9 @@ static void fold_episode(struct fold *f)
     if (th_str_present(f->r->events))
         th_decode_events(&reader, &events);
     fold_pending(f, i, &events);
-    i->crashes = 0;
-    keep_reason(&i->crash_reason, TH_STR_ABSENT);
+    forget_crashes(i);
     /* A row that is ahead of the log already holds this; a delta without a base is skipped. */
-    if ((i->row < f->stamp || MUTANT(f->p, FOLD_TWICE)) &&
-        (existed || f->r->replace_history || th_str_present(f->r->next))) {
+    if (!is_in_row(f, i) && (existed || f->r->replace_history || th_str_present(f->r->next))) {
         i->known = true;
         i->purged = false;
         if (th_str_present(f->r->next))
@@ -314,6 +387,7 @@ static void fold_purge(struct fold *f)
     request_remember(f->p, f->r->reason, f->r->time);
     pending_close_all(i, true, 0);
     pending_cancel_orphans(i, 0);
+    forget_crashes(i); /* an episode that left nothing is a purge, too */
     if (i->row >= f->stamp)
         return;
     instance_forget_info(i);
@@ -323,15 +397,31 @@ static void fold_purge(struct fold *f)
     mark_changed(f, i);
 }
 
+/* A full copy: news to a reader that lacks what was below, and the new place of the instance. */
+static void fold_snapshot(struct fold *f)
+{
+    struct th_instance *i = instance_get(f->p, f->r->instance_id);
+
+    if (is_in_row(f, i))
+        return;
+    if (!f->live) {
+        i->known = true;
+        i->purged = false;
+        fold_continued(f, i);
+        instance_add_chunk(i, f->blob, f->r->events, f->stamp);
+    }
+    i->full = f->stamp;
+    mark_changed(f, i);
+}
+
 static void fold_crash(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
     struct pending *d;
 
     if (f->r->task_id < 0) {
-        i->crashes = f->r->crashes;
+        instance_crashes(i, f->r->crashes, f->r->reason);
         i->crash_stamp = f->stamp;
-        keep_reason(&i->crash_reason, f->r->reason);
         return;
     }
     d = pending_find(i, f->r->execution_id, f->r->task_id);
@@ -341,13 +431,22 @@ static void fold_crash(struct fold *f)
     keep_reason(&d->crash_reason, f->r->reason);
 }
 
+static bool takes_again(const struct fold *f, const struct th_instance *i)
+{
+    if (th_is_entity(f->r->instance_id)) /* only a lock keeps what waits for no time */
+        return i->parked_untimed > 0 && !th_str_present(i->info.section) &&
+               !MUTANT(f->p, KEEP_PARKED);
+    return f->r->kind == TH_RECORD_EPISODE && i->known && i->info.status != TH_STATUS_SUSPENDED &&
+           i->info.status != TH_STATUS_PENDING;
+}
+
 /* Behind the messages: some of them may have been parked by this very record. What was parked is
  * taken now, or dropped if the instance ended. */
 static void fold_unparked(struct fold *f)
 {
     struct th_instance *i = instance_get(f->p, f->r->instance_id);
 
-    if (i->known && i->info.status != TH_STATUS_SUSPENDED && i->info.status != TH_STATUS_PENDING)
+    if (takes_again(f, i))
         instance_unpark(i);
 }
 
@@ -362,6 +461,7 @@ void fold_record(struct th_partition *p, const struct th_record *record, struct 
     for (uint32_t n = 0; n < record->consumed_local_count; n++)
         fold_consumed_local(p, record->consumed_local[n]);
     fold_closed_tasks(&f);
+    fold_running(p, record);
     switch (record->kind) {
     case TH_RECORD_EPISODE:
         fold_episode(&f);
@@ -372,11 +472,14 @@ void fold_record(struct th_partition *p, const struct th_record *record, struct 
     case TH_RECORD_CRASH:
         fold_crash(&f);
         break;
+    case TH_RECORD_SNAPSHOT:
+        fold_snapshot(&f);
+        break;
     default:
         break;
     }
     fold_messages(&f);
-    if (record->kind == TH_RECORD_EPISODE)
+    if (record->kind == TH_RECORD_EPISODE || record->kind == TH_RECORD_PURGE)
         fold_unparked(&f);
     th_arena_reset(&p->fold_arena);
 }

@@ -1,14 +1,19 @@
 /*
  * internal: the state of a partition and what its files share.
  *
- *   table.c     instances, letters, pending answers, the timer heap: plain bookkeeping
- *   fold.c      a record changes the state; the only way it changes for good
- *   write.c     builds records from turns and marks, appends and folds them
- *   turn.c      episodes: which letters, what the engine says, what it becomes
- *   release.c   acknowledgements, gaps, held effects, the outbox
- *   requests.c starts that must not be repeated
- *   recover.c   claim, reading the log, rows, activation; checkpoints
- *   project.c   rows for the projection, eviction
+ *   table.c       instances, letters, pending answers, the timer heap: plain bookkeeping
+ *   fold.c        a record changes the state; the only way it changes for good
+ *   write.c       builds records from turns and marks, appends and folds them
+ *   turn.c        episodes: which letters, what the engine says, what it becomes
+ *   release.c     acknowledgements, gaps, doubt, held effects, the outbox
+ *   requests.c    starts that must not be repeated
+ *   handover.c    activities that go on when the partition is given up
+ *   size.c        what is too large to be carried
+ *   recover.c     claim, reading the log, rows, activation
+ *   checkpoint.c  all state but the instances as one record, and back; the floor
+ *   clean.c       copies forward what only the log's beginning holds, and drops that
+ *   project.c     rows for the projection, eviction
+ *   rebuild.c     a projection that lost its rows beside a living owner
  *
  * A stamp is a sequence plus one, so that 0 means "before every record".
  */
@@ -63,10 +68,12 @@ struct pending {
     size_t heap_at;       /* TIMER: its place in the heap, plus one; 0: it fired */
     struct th_blob *blob; /* what name, version, data, child_id point into */
     struct th_arena nested;
-    struct th_str name, version, data, child_id;
+    struct th_str name, version, data, child_id; /* of a child or an entity */
     struct th_tags tags;
     th_time fire_at;
     uint64_t stamp; /* of the record that opened it */
+    bool shared;    /* TASK: sent to all processes; its result is a message */
+    char *worker;   /* TASK: a former owner that runs it; its result is a message; NULL: none */
     uint32_t crashes;
     char *crash_reason;  /* of the last one */
     bool orphan;         /* its execution is over: run it, ignore the result */
@@ -108,21 +115,25 @@ struct th_instance {
     bool queued;   /* in p->runnable */
     bool busy;     /* an episode is with the executor */
     bool hold;     /* no new episode until its records are acknowledged: it waits to be projected */
-    bool unserved; /* put back: no episode before the partition is taken up again */
+    bool unserved; /* put back: nobody runs its code here */
     bool wants_code;                   /* waits for the end of th_partition_hold */
     struct th_instance *next_runnable; /* in p->runnable or p->deferred */
 
     struct th_instance_info info;
     struct th_arena memory; /* what info points into */
     uint64_t last;          /* stamp of the last record that touched it */
+    uint64_t full;          /* stamp of the last record that holds it whole */
     uint64_t row;           /* stamp its projected row reflects */
     uint64_t load_row;      /* and did when the row was last asked for */
     uint32_t crashes;       /* processes lost in a row by its episodes */
     uint64_t crash_stamp;   /* no episode before the last count is durable */
     char *crash_reason;
+    uint32_t careful; /* an entity that cost a process: so many more operations run one by one, each
+                         when the one before is durable, so that none is blamed for another */
 
     struct letter *mailbox; /* utlist DL, in order of arrival */
     struct letter *parked;
+    size_t parked_untimed;   /* of them, without a time to wait for */
     struct pending *pending; /* of the current execution, by event id */
     struct pending *orphans;
     size_t open_tasks;
@@ -138,8 +149,11 @@ struct th_instance {
     bool dirty, projecting;
     uint64_t projecting_stamp;
     th_time dirty_since, projecting_since;
-    uint64_t dirty_stamp, projecting_first;  /* stamp of the oldest record not in its row */
-    struct th_instance *lru_prev, *lru_next; /* p->idle: may leave memory */
+    uint64_t dirty_stamp, projecting_first;      /* stamp of the oldest record not in its row */
+    int64_t dirty_position, projecting_position; /* of the inbox before that record */
+    struct th_instance *news_prev, *news_next;   /* p->news */
+    bool news, projecting_news;                  /* it started or ended since its row */
+    struct th_instance *lru_prev, *lru_next;     /* p->idle: may leave memory */
     bool idle;
     struct turn *turn;
 };
@@ -166,7 +180,24 @@ struct outgoing {
 /* An append not yet acknowledged. */
 struct flight {
     uint64_t sequence;
-    int64_t offset; /* -1: not acknowledged; set while a gap before it is being read */
+    int64_t offset;   /* -1: not acknowledged; set while a gap before it is being read */
+    int64_t position; /* of the inbox, as the record has it */
+};
+
+/* A checkpoint on its way to be the floor, or to be where the log begins. */
+struct checkpoint {
+    uint64_t first; /* sequence of its first part, while that is not acknowledged */
+    uint64_t stamp; /* 0: none */
+    int64_t offset; /* of its first part; -1: not acknowledged */
+};
+
+/* Cleaning by copying forward: see clean.c. */
+struct cleaning {
+    bool on, walking;
+    struct checkpoint below; /* the log's new beginning */
+    uint64_t last;           /* stamp of the last snapshot */
+    size_t bytes;            /* of all snapshots */
+    th_time not_before;      /* the next one */
 };
 
 /* An entry of the heap; it goes when its timer or letter goes. */
@@ -183,7 +214,7 @@ struct marks {
     size_t consumed_count, consumed_capacity;
     struct th_local_ref *local;
     size_t local_count, local_capacity;
-    struct th_closed_task *closed;
+    struct th_task_ref *closed;
     size_t closed_count, closed_capacity;
     struct th_record_message *messages;
     size_t message_count, message_capacity;
@@ -221,7 +252,8 @@ struct th_partition {
     uint64_t next_turn;
     struct request *requests;
     bool redispatch; /* recovery found activities to start again */
-    bool active, fenced, paused, held;
+    bool begun, active, fenced, paused, held;
+    bool handed_over; /* nothing is started any more */
     th_time now;
 
     struct th_instance *instances;
@@ -236,6 +268,7 @@ struct th_partition {
 
     /* inbox: slots[i] is offset position + i */
     int64_t position, recorded_position;
+    int64_t previous_position; /* as the record before the last one has it */
     struct slot *slots;
     size_t slot_first, slot_count, slot_capacity;
     struct th_vector_entry *vector_read, *vector_position, *vector_recorded; /* by source */
@@ -249,7 +282,9 @@ struct th_partition {
     bool reading_gap;
     int64_t gap_end;
     uint64_t acked; /* stamp of the last durable record */
-    int64_t acked_offset;
+    int64_t acked_offset, acked_position;
+    uint64_t claim_nonce;
+    bool verifying; /* whether the last durable record is still there */
     struct th_buffer scratch;
 
     struct th_effect *effects; /* ring: ready and held, in order */
@@ -262,6 +297,7 @@ struct th_partition {
     struct outgoing *outbox_by_tag;
     size_t outbox_count;
     uint64_t sent; /* every message of records below this sequence is sent */
+    bool unsealed; /* messages went out since, and no record says that they are sent */
 
     struct marks marks;
     struct turn *free_turns;
@@ -269,29 +305,45 @@ struct th_partition {
 
     /* checkpoints */
     size_t records_since_checkpoint, bytes_since_checkpoint, last_checkpoint_bytes;
-    uint64_t checkpoint_first; /* sequence of its first part, while it is not acknowledged */
-    uint64_t checkpoint_stamp; /* 0: none waits to be used for trimming */
-    int64_t checkpoint_offset; /* -1: not acknowledged */
+    struct checkpoint checkpoint; /* not yet used for trimming, or as the floor */
+    struct checkpoint floor;      /* that of `watermark` */
     int64_t log_start;
     int64_t trimmed_inbox;
 
+    /* cleaning */
+    struct cleaning cleaning;
+    size_t bytes_since_clean, last_clean_bytes;
+
     /* projection */
-    struct th_instance *dirty;
+    struct th_instance *dirty; /* by dirty_stamp */
+    size_t dirty_count;
+    struct th_instance *news; /* those whose start or end is to be told */
     bool projecting;
     th_time projecting_since; /* the oldest change in the batch under way */
+    th_time moved_since;      /* the watermark alone is out of date; NONE: it is not */
     struct th_row *rows;
     size_t row_count, row_capacity;
     struct th_watermark watermark, next_watermark;
+    struct th_watermark stored; /* what the storage has to have for the next batch: `watermark`, but
+                                   for rows that are not believed */
+    struct checkpoint next_floor;
+    uint64_t batch;         /* number of the last one */
+    bool clear;             /* what is stored goes with the first batch */
+    bool rebuild;           /* rows are made again, by this object */
+    bool rebuilding;        /* … by another one; the own ones wait */
+    uint64_t rebuild_until; /* stamp of the last record that has to be in them */
     struct th_instance *idle;
     size_t idle_count;
 
     /* recovery */
     struct th_validity validity;
+    bool folded; /* the first record is folded */
     struct loaded_record *loaded;
     size_t loaded_count, loaded_capacity;
     struct th_arena load_arena, fold_arena;
     struct th_buffer parts;
     uint32_t parts_next;
+    int64_t parts_offset; /* of the first */
     struct wanted *wanted_by_id, **wanted;
     size_t wanted_count, wanted_capacity;
 
@@ -336,6 +388,7 @@ void pending_close(struct pending *d);
 void pending_close_all(struct th_instance *i, bool cancel_tasks, uint64_t keep_stamp);
 void pending_cancel_orphans(struct th_instance *i, uint64_t keep_stamp);
 struct pending *pending_by_token(struct th_partition *p, uint64_t token);
+struct th_event pending_event(const struct pending *d); /* that opened it; points into it */
 
 void heap_add_timer(struct pending *d);
 void heap_add_letter(struct letter *l);
@@ -345,6 +398,19 @@ th_time heap_next(const struct th_partition *p);
 /* ---- partition.c ---- */
 void fail_crashed_task(struct th_partition *p, struct pending *d);
 
+/* ---- size.c ---- */
+/* The actions, or in their place one that fails the instance with words. */
+const struct th_actions *actions_in_size(const struct th_partition *p,
+                                         const struct th_actions *actions, bool has_parent,
+                                         struct th_arena *arena);
+/* The answer of an entity; a result that is too large becomes a failure of its operation, a state
+ * or an action one of the batch. */
+const struct th_actions *results_in_size(const struct th_partition *p,
+                                         const struct th_actions *actions, struct th_arena *arena);
+
+/* ---- handover.c ---- */
+void fold_running(struct th_partition *p, const struct th_record *record);
+
 /* ---- fold.c ---- */
 void fold_record(struct th_partition *p, const struct th_record *record, struct th_blob *blob,
                  bool live);
@@ -353,14 +419,20 @@ void early_drop_below(struct th_partition *p, int64_t position);
 
 /* Replaces what is kept; absent: nothing is. */
 void keep_reason(char **kept, struct th_str reason);
+/* So many processes were lost in a row by its episodes. */
+void instance_crashes(struct th_instance *i, uint32_t crashes, struct th_str reason);
 
 /* ---- write.c ---- */
 void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t);
 void write_purge(struct th_partition *p, struct th_instance *i, struct turn *t);
 void write_marks(struct th_partition *p);
+void write_seal(struct th_partition *p);
+void write_running(struct th_partition *p, const struct th_task_ref *tasks, uint32_t count);
 void write_crash(struct th_partition *p, struct th_instance *i, struct th_str execution_id,
                  int32_t task_id, uint32_t crashes, struct th_str reason);
 void write_checkpoint(struct th_partition *p, struct th_str body);
+/* A full copy of an instance that is known: its history, all of it. Returns the size. */
+size_t write_snapshot(struct th_partition *p, struct th_instance *i, struct th_str history);
 /* Records the verdicts of a turn that changed no instance among the marks. */
 void write_nothing(struct th_partition *p, struct turn *t);
 void marks_settle(struct th_partition *p, struct turn *t);
@@ -374,6 +446,9 @@ void slot_consume(struct th_partition *p, int64_t offset);
 bool turn_can_run(const struct th_instance *i);
 void turn_run(struct th_partition *p, struct th_instance *i);
 void turn_free(struct th_partition *p, struct turn *t);
+void effect_run(struct th_instance *i); /* of its turn */
+/* It runs elsewhere, perhaps for ever, and is not to be waited for. */
+void turn_interrupt(struct th_instance *i);
 
 /* ---- release.c ---- */
 struct th_effect *effect_hold(struct th_partition *p, enum th_effect_kind kind, uint64_t stamp);
@@ -398,13 +473,31 @@ void requests_free(struct th_partition *p);
 /* ---- recover.c ---- */
 void wanted_free(struct th_partition *p);
 void dispatch_again(struct th_partition *p);
+
+/* ---- checkpoint.c ---- */
 void checkpoint_maybe(struct th_partition *p);
+/* Those that start, of a checkpoint not yet folded: executions left by continue-as-new run again
+ * without any message. */
+void checkpoint_starting(struct th_partition *p, struct th_str body,
+                         void (*visit)(struct th_partition *p, struct th_str instance_id));
 /* False: corrupt; what was folded until then stays. */
 bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob,
                      struct th_error *error);
+/* A checkpoint is in the log, at this stamp and offset. */
+void checkpoint_found(struct th_partition *p, uint64_t stamp, int64_t offset);
+/* The floor that goes with a watermark of this sequence. */
+struct checkpoint checkpoint_floor(const struct th_partition *p, uint64_t sequence);
 void trim_log_maybe(struct th_partition *p);
+
+/* ---- clean.c ---- */
+void clean_maybe(struct th_partition *p);
+void clean_stop(struct th_partition *p);
 
 /* ---- project.c ---- */
 void instance_dirty(struct th_instance *i);
 void instance_undirty(struct th_instance *i);
+void instance_news(struct th_instance *i); /* it started or ended */
+void watermark_moved(struct th_partition *p);
 void evict_idle(struct th_partition *p);
+void rows_put_back(struct th_partition *p); /* the batch under way came to nothing */
+void sort_dirty(struct th_partition *p);

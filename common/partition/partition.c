@@ -15,8 +15,10 @@ struct th_partition *th_partition_new(const struct th_partition_options *options
     p->vector_recorded = th_alloc(options->count * sizeof(*p->vector_read));
     for (uint32_t n = 0; n < options->count; n++)
         p->vector_position[n].partition = n;
-    p->watermark.offset = -1;
-    p->checkpoint_offset = -1;
+    p->watermark = (struct th_watermark){.offset = -1, .floor = -1};
+    p->stored = p->watermark;
+    p->checkpoint.offset = p->floor.offset = -1;
+    p->moved_since = TH_TIME_NONE;
     p->parts_next = UINT32_MAX;
     return p;
 }
@@ -53,12 +55,11 @@ static void free_marks(struct marks *m)
 void th_partition_free(struct th_partition *p)
 {
     struct th_instance *i, *next;
-    struct th_error dropped = {.code = TH_CANCELED};
 
     if (!p)
         return;
     p->active = false;
-    th_partition_projected(p, &dropped);
+    rows_put_back(p);
     HASH_ITER(hh, p->instances, i, next)
         instance_free(i);
     requests_free(p);
@@ -196,7 +197,7 @@ static void resume_after_load(struct th_partition *p, struct th_instance *i)
 {
     i->loading = false;
     if (i->turn)
-        effect_now(p, TH_EFFECT_RUN)->instance = i;
+        effect_run(i);
     else
         instance_ready(i);
     instance_touch(i);
@@ -247,7 +248,7 @@ void th_partition_loaded(struct th_partition *p, struct th_str id, const struct 
     struct th_error error = {.code = TH_OK};
 
     p->now = now > p->now ? now : p->now;
-    if (!i || !i->loading || !p->active || !usable(p, i, row))
+    if (!i || !i->loading || !p->active || p->rebuilding || !usable(p, i, row))
         return;
     if (!i->known && !th_partition_base(p, id, row, &error)) {
         fence(p, TH_CORRUPT, "the row of instance \"%.*s\": %s", TH_PRI(id), error.message);
@@ -277,7 +278,7 @@ bool th_partition_activity(struct th_partition *p, uint64_t token, struct th_par
 {
     struct pending *d = pending_by_token(p, token);
 
-    if (!d || d->kind != TH_PENDING_TASK || d->answered || !p->active)
+    if (!d || d->kind != TH_PENDING_TASK || d->answered || !p->active || p->handed_over)
         return false;
     d->dispatched = true;
     p->stats.activities++;
@@ -401,6 +402,7 @@ void th_partition_get_stats(const struct th_partition *p, struct th_partition_st
     out->timers = p->timer_count;
     out->unacked = p->flight_count;
     out->outbox = p->outbox_count;
+    out->unprojected = p->dirty_count;
     out->position = p->position;
     out->next_offset = p->expected_offset;
     out->log_start = p->log_start;
@@ -410,8 +412,13 @@ void th_partition_get_stats(const struct th_partition *p, struct th_partition_st
             out->oldest = p->slots[p->slot_first + n].arrived;
 }
 
+int64_t th_partition_acked_offset(const struct th_partition *p)
+{
+    return p->acked_offset;
+}
+
 bool th_partition_quiet(const struct th_partition *p)
 {
     return p->flight_count == 0 && p->outbox_count == 0 && !p->dirty && !p->projecting &&
-           p->ready_count == 0 && p->effect_count == 0;
+           p->ready_count == 0 && p->effect_count == 0 && !(p->handed_over && p->unsealed);
 }

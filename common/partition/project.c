@@ -1,12 +1,18 @@
 /*
  * project: rows for the projection, and which instances may leave memory. Changes wait a little,
- * so that an instance that runs for some milliseconds costs one row and not one per episode.
+ * so that an instance that runs for some milliseconds costs one row and not one per episode; only
+ * starts and ends, for which somebody may be waiting, go out at once.
  *
  * A row may hold only what is durable. Where submissions take effect in order, a row submitted
  * after a record is durable after it, so the present state can go out as it is. Elsewhere an
  * instance with unacknowledged records is held: it runs no further episode until its row is out.
  */
 #include "partition/internal.h"
+
+/* What a row says at once to those who wait, payloads included, up to this size. */
+#define MAX_NEWS_BYTES (64u << 10)
+/* Of one batch, so that the projection is not busy with it for long. */
+#define MAX_BATCH_BYTES (8u << 20)
 
 void instance_dirty(struct th_instance *i)
 {
@@ -17,8 +23,18 @@ void instance_dirty(struct th_instance *i)
     i->dirty = true;
     i->dirty_since = p->now;
     i->dirty_stamp = i->last;
+    i->dirty_position = p->previous_position;
     instance_not_idle(i);
     DL_APPEND2(p->dirty, i, dirty_prev, dirty_next);
+    p->dirty_count++;
+}
+
+static void forget_news(struct th_instance *i)
+{
+    if (!i->news)
+        return;
+    i->news = false;
+    DL_DELETE2(i->partition->news, i, news_prev, news_next);
 }
 
 void instance_undirty(struct th_instance *i)
@@ -26,17 +42,58 @@ void instance_undirty(struct th_instance *i)
     if (!i->dirty)
         return;
     i->dirty = false;
+    forget_news(i);
     DL_DELETE2(i->partition->dirty, i, dirty_prev, dirty_next);
+    i->partition->dirty_count--;
 }
 
-bool th_partition_dirty(const struct th_partition *p)
+/* Told with the row, where others wait for it. */
+void instance_news(struct th_instance *i)
 {
-    return p->dirty != NULL;
+    struct th_partition *p = i->partition;
+
+    if (i->news || !p->options.traits.shared || !i->dirty)
+        return;
+    i->news = true;
+    DL_APPEND2(p->news, i, news_prev, news_next);
 }
 
-th_time th_partition_dirty_since(const struct th_partition *p)
+static int by_stamp(const struct th_instance *a, const struct th_instance *b)
 {
-    return p->dirty ? p->dirty->dirty_since : TH_TIME_NONE;
+    return a->dirty_stamp < b->dirty_stamp ? -1 : a->dirty_stamp > b->dirty_stamp;
+}
+
+void sort_dirty(struct th_partition *p)
+{
+    DL_SORT2(p->dirty, by_stamp, dirty_prev, dirty_next);
+}
+
+static bool may_project(const struct th_partition *p, const struct th_instance *i)
+{
+    return p->options.traits.ordered || i->last <= p->acked;
+}
+
+static th_time first_news(const struct th_partition *p)
+{
+    const struct th_instance *i;
+
+    DL_FOREACH2(p->news, i, news_next)
+    if (may_project(p, i))
+        return i->dirty_since;
+    return TH_TIME_NONE;
+}
+
+th_time th_partition_dirty_since(const struct th_partition *p, bool news)
+{
+    const th_time rows = p->dirty ? p->dirty->dirty_since : TH_TIME_NONE;
+
+    if (p->rebuilding)
+        return TH_TIME_NONE;
+    if (news)
+        return first_news(p);
+    if (rows == TH_TIME_NONE || (p->moved_since != TH_TIME_NONE && p->moved_since < rows))
+        return p->moved_since;
+    return rows;
 }
 
 /* What is under way counts by the time of its changes: it may have been submitted just now. */
@@ -57,6 +114,18 @@ static struct th_blob *encode_info(struct th_partition *p, const struct th_insta
 {
     p->scratch.len = 0;
     th_encode_info(&p->scratch, info, false);
+    return th_blob_new(p->scratch.data, p->scratch.len);
+}
+
+/* The offset of the watermark that comes with the row, whether payloads are in it, the instance. */
+static struct th_blob *encode_news(struct th_partition *p, const struct th_instance_info *info)
+{
+    const bool payloads = info->input.len + info->output.len <= MAX_NEWS_BYTES;
+
+    p->scratch.len = 0;
+    th_write_i64(&p->scratch, p->acked_offset);
+    th_write_bool(&p->scratch, payloads);
+    th_encode_info(&p->scratch, info, payloads);
     return th_blob_new(p->scratch.data, p->scratch.len);
 }
 
@@ -93,11 +162,14 @@ static void fill_row(struct th_partition *p, struct th_instance *i, struct th_ro
 
     *row = (struct th_row){.instance_id = instance_id(i),
                            .last = i->last,
+                           .full = i->full,
+                           .stored = i->row > 0,
                            .deleted = i->purged,
                            .replace_history = i->replace_stored,
                            .completed = TH_TIME_NONE};
     if (i->purged)
         return;
+    row->news = i->news ? encode_news(p, &i->info) : NULL;
     row->status = i->info.status;
     row->created = i->info.created;
     row->updated = i->info.updated;
@@ -121,6 +193,7 @@ static void free_row(struct th_row *row)
     th_blob_unref(row->state);
     th_blob_unref(row->input);
     th_blob_unref(row->output);
+    th_blob_unref(row->news);
     for (size_t n = 0; n < row->history_count; n++)
         th_blob_unref(row->history[n]);
     free((void *)row->history);
@@ -128,66 +201,187 @@ static void free_row(struct th_row *row)
     memset(row, 0, sizeof(*row));
 }
 
-static bool may_project(const struct th_partition *p, const struct th_instance *i)
-{
-    return p->options.traits.ordered || i->last <= p->acked;
-}
+/* ---- the watermark ---- */
 
 /*
- * Where the projection stands after this batch. The sequence says what is in it: everything before
- * the first record left out. The offset is that of the last acknowledged record, left out or not:
- * so it grows with every batch, no two states of the projection have the same watermark, and a
- * batch of an earlier owner, or one repeated because its answer was lost, is refused.
+ * Where the projection stands after this batch. The sequence says what is in it: every record with
+ * a lower one. It is that of the first record left out, the oldest of those that stay dirty. The
+ * offset is that of the last acknowledged record, left out or not. The number of the batch makes
+ * each state of the projection another one: a batch of an earlier owner, or one repeated because
+ * its answer was lost, is refused, and a reader notices when rows changed between its questions.
  */
-static struct th_watermark watermark_without(const struct th_partition *p, uint64_t left)
+static void set_sequence(const struct th_partition *p, struct th_watermark *next)
+{
+    const uint64_t left = p->dirty ? p->dirty->dirty_stamp : UINT64_MAX;
+
+    if (left > p->acked) {
+        next->sequence = p->acked;
+        next->position = p->acked_position;
+    } else if (left - 1 > next->sequence) {
+        next->sequence = left - 1;
+        next->position = p->dirty->dirty_position;
+    }
+}
+
+/* Rows are made again until everything is there that the log held when that began. */
+static bool still_building(const struct th_partition *p, uint64_t sequence)
+{
+    return p->rebuild && !(p->active && sequence >= p->rebuild_until);
+}
+
+static struct th_watermark next_watermark(const struct th_partition *p)
 {
     struct th_watermark next = p->watermark;
 
-    if (p->acked == 0)
+    if (p->acked == 0 && p->options.traits.durable_projection)
         return next;
-    next.offset = p->acked_offset;
+    if (p->acked_offset > next.offset) /* recovery comes from behind */
+        next.offset = p->acked_offset;
     next.epoch = p->epoch;
-    if (left > p->acked)
-        next.sequence = p->acked - 1;
-    else if (left > 1 && left - 2 > next.sequence)
-        next.sequence = left - 2;
+    set_sequence(p, &next);
+    if (!p->options.traits.durable_projection)
+        next.floor = checkpoint_floor(p, next.sequence).offset;
+    next.building = still_building(p, next.sequence);
     return next;
 }
 
-bool th_partition_project(struct th_partition *p, struct th_projection *out)
+static bool says_more(const struct th_watermark *next, const struct th_watermark *now)
+{
+    return next->position != now->position || next->floor != now->floor ||
+           next->building != now->building || now->offset < 0;
+}
+
+/* Clients and lag tools read positions from it, and the next owner its floor: it moves also when no
+ * row does. */
+void watermark_moved(struct th_partition *p)
+{
+    const struct checkpoint *c = &p->checkpoint;
+
+    if (p->moved_since != TH_TIME_NONE || p->options.traits.durable_projection || !p->active)
+        return;
+    if (p->acked_position != p->watermark.position || p->watermark.building ||
+        p->watermark.offset < 0 || (c->stamp > 0 && c->offset >= 0))
+        p->moved_since = p->now;
+}
+
+/* ---- batches ---- */
+
+static size_t row_bytes(const struct th_row *row)
+{
+    return (row->input ? row->input->len : 0) + (row->output ? row->output->len : 0) +
+           (row->history_count > 0 ? row->history[0]->len : 0);
+}
+
+static int64_t change_of_rows(const struct th_instance *i)
+{
+    return i->purged ? -(int64_t)(i->row > 0) : (int64_t)(i->row == 0);
+}
+
+struct batch {
+    struct th_partition *p;
+    size_t bytes;
+    int64_t rows; /* more than there were */
+};
+
+static bool is_full(const struct batch *b)
+{
+    return b->p->row_count >= b->p->options.max_rows || b->bytes > MAX_BATCH_BYTES;
+}
+
+static void add_row(struct batch *b, struct th_instance *i)
+{
+    struct th_partition *p = b->p;
+    struct th_row *row;
+
+    p->rows = th_grow(p->rows, &p->row_capacity, p->row_count + 1, sizeof(*p->rows));
+    row = &p->rows[p->row_count++];
+    fill_row(p, i, row);
+    b->bytes += row_bytes(row);
+    b->rows += change_of_rows(i);
+    if (p->projecting_since == TH_TIME_NONE || i->dirty_since < p->projecting_since)
+        p->projecting_since = i->dirty_since;
+    i->projecting_since = i->dirty_since;
+    i->projecting_first = i->dirty_stamp;
+    i->projecting_position = i->dirty_position;
+    i->projecting_news = i->news;
+    instance_undirty(i);
+    i->projecting = true;
+    i->projecting_stamp = i->last;
+    i->replacing = i->replace_stored;
+    i->replace_stored = i->hold = false;
+}
+
+static void add_news(struct batch *b)
 {
     struct th_instance *i, *next;
-    uint64_t left = UINT64_MAX; /* first record that the batch leaves out */
 
-    if (p->projecting || !p->dirty || !p->active)
+    DL_FOREACH_SAFE2(b->p->news, i, next, news_next)
+    {
+        if (is_full(b))
+            return;
+        if (may_project(b->p, i))
+            add_row(b, i);
+    }
+}
+
+static void add_dirty(struct batch *b, th_time until)
+{
+    struct th_instance *i, *next;
+
+    DL_FOREACH_SAFE2(b->p->dirty, i, next, dirty_next)
+    {
+        if (is_full(b) || i->dirty_since > until)
+            return;
+        if (may_project(b->p, i))
+            add_row(b, i);
+        else
+            i->hold = true;
+    }
+}
+
+/* False: there is nothing to say. */
+static bool close_batch(struct batch *b)
+{
+    struct th_partition *p = b->p;
+
+    p->next_watermark = next_watermark(p);
+    p->next_watermark.rows += (uint64_t)b->rows;
+    p->next_watermark.batch = p->batch + 1;
+    p->next_floor = checkpoint_floor(p, p->next_watermark.sequence);
+    p->moved_since = TH_TIME_NONE;
+    return p->row_count > 0 || (!p->options.traits.durable_projection &&
+                                (p->clear || says_more(&p->next_watermark, &p->watermark)));
+}
+
+static bool can_project(const struct th_partition *p)
+{
+    return p->begun && !p->projecting && !p->rebuilding && !p->fenced;
+}
+
+bool th_partition_project(struct th_partition *p, bool news, th_time until,
+                          struct th_projection *out)
+{
+    struct batch batch = {.p = p};
+    bool any;
+
+    if (!can_project(p))
         return false;
     p->row_count = 0;
-    p->projecting_since = p->dirty->dirty_since;
-    DL_FOREACH_SAFE2(p->dirty, i, next, dirty_next)
-    {
-        if (!may_project(p, i)) {
-            i->hold = true;
-            left = left < i->dirty_stamp ? left : i->dirty_stamp;
-            continue;
-        }
-        p->rows = th_grow(p->rows, &p->row_capacity, p->row_count + 1, sizeof(*p->rows));
-        fill_row(p, i, &p->rows[p->row_count++]);
-        i->projecting_since = i->dirty_since;
-        i->projecting_first = i->dirty_stamp;
-        instance_undirty(i);
-        i->projecting = true;
-        i->projecting_stamp = i->last;
-        i->replacing = i->replace_stored;
-        i->replace_stored = i->hold = false;
-    }
+    p->projecting_since = TH_TIME_NONE;
+    if (news)
+        add_news(&batch);
+    else
+        add_dirty(&batch, until);
+    any = close_batch(&batch);
     run_deferred(p); /* those that are no longer held */
-    if (p->row_count == 0)
+    if (!any)
         return false;
     p->projecting = true;
-    p->next_watermark = watermark_without(p, left);
+    p->batch++;
     *out = (struct th_projection){.partition = p->options.index,
-                                  .previous = p->watermark,
+                                  .previous = p->stored,
                                   .next = p->next_watermark,
+                                  .clear = p->clear,
                                   .rows = p->rows,
                                   .count = p->row_count};
     return true;
@@ -221,7 +415,7 @@ static void leave_memory(struct th_instance *i)
 {
     struct th_partition *p = i->partition;
 
-    if (!th_status_terminal(i->info.status) && th_info_exists(&i->info)) {
+    if (p->active && !th_status_terminal(i->info.status) && th_info_exists(&i->info)) {
         effect_now(p, TH_EFFECT_FORGET)->id = th_str_dup(instance_id(i));
         p->stats.evictions++;
     }
@@ -233,14 +427,13 @@ static void leave_memory(struct th_instance *i)
 /* It could not be projected: as dirty as before. */
 static void put_back(struct th_instance *i)
 {
-    struct th_partition *p = i->partition;
-
     i->replace_stored |= i->replacing;
     instance_dirty(i);
-    DL_DELETE2(p->dirty, i, dirty_prev, dirty_next);
-    DL_PREPEND2(p->dirty, i, dirty_prev, dirty_next);
     i->dirty_since = i->projecting_since;
     i->dirty_stamp = i->projecting_first;
+    i->dirty_position = i->projecting_position;
+    if (i->projecting_news)
+        instance_news(i);
 }
 
 static void after_row(struct th_partition *p, struct th_row *row, bool done)
@@ -260,23 +453,53 @@ static void after_row(struct th_partition *p, struct th_row *row, bool done)
         leave_memory(i);
 }
 
-void th_partition_projected(struct th_partition *p, const struct th_error *error)
+static void end_batch(struct th_partition *p, bool done)
 {
-    const bool done = !error || error->code == TH_OK;
-
-    if (!p->projecting)
-        return;
     p->projecting = false;
-    if (done)
-        p->watermark = p->next_watermark;
-    while (p->row_count > 0) { /* from the last, so that the oldest comes to stand first again */
+    while (p->row_count > 0) {
         struct th_row *row = &p->rows[--p->row_count];
 
         after_row(p, row, done);
         free_row(row);
     }
+    if (!done)
+        sort_dirty(p);
+}
+
+void rows_put_back(struct th_partition *p)
+{
+    if (p->projecting)
+        end_batch(p, false);
+}
+
+static void batch_stored(struct th_partition *p)
+{
+    p->watermark = p->stored = p->next_watermark;
+    p->floor = p->next_floor;
+    p->clear = false;
+    p->rebuild = p->watermark.building;
+    if (p->floor.stamp == p->checkpoint.stamp && !p->options.traits.durable_projection)
+        p->checkpoint = (struct checkpoint){.offset = -1};
+    end_batch(p, true);
+    if (!p->active)
+        evict_idle(p);
+    watermark_moved(p);
     trim_log_maybe(p);
-    if (!done && error->code == TH_FENCED)
+}
+
+void th_partition_projected(struct th_partition *p, const struct th_error *error)
+{
+    if (!p->projecting)
+        return;
+    if (!error || error->code == TH_OK) {
+        batch_stored(p);
+        return;
+    }
+    end_batch(p, false);
+    watermark_moved(p);
+    if (p->active)
+        trim_log_maybe(p);
+    if (error->code == TH_FENCED)
         fence(p, TH_FENCED, "the projection of partition %u was moved by another owner: %s",
               p->options.index, error->message);
 }

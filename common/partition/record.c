@@ -28,6 +28,8 @@ enum field {
     F_BODY,
     F_PART,
     F_PARTS,
+    F_SHARED_TASKS,
+    F_RUNNING_TASKS,
 };
 
 /* ---- encoding: each field is a pair; the count is patched in at the end ---- */
@@ -114,16 +116,17 @@ static void put_consumed(struct pairs *p, const struct th_record *r)
     }
 }
 
-static void put_closed(struct pairs *p, const struct th_record *r)
+static void put_tasks(struct pairs *p, enum field field, const struct th_task_ref *tasks,
+                      uint32_t count)
 {
-    if (r->closed_task_count == 0)
+    if (count == 0)
         return;
-    key(p, F_CLOSED_TASKS);
-    th_write_array(p->out, r->closed_task_count * 3);
-    for (uint32_t i = 0; i < r->closed_task_count; i++) {
-        th_write_str(p->out, r->closed_tasks[i].instance_id);
-        th_write_str(p->out, r->closed_tasks[i].execution_id);
-        th_write_i64(p->out, r->closed_tasks[i].event_id);
+    key(p, field);
+    th_write_array(p->out, count * 3);
+    for (uint32_t i = 0; i < count; i++) {
+        th_write_str(p->out, tasks[i].instance_id);
+        th_write_str(p->out, tasks[i].execution_id);
+        th_write_i64(p->out, tasks[i].event_id);
     }
 }
 
@@ -139,6 +142,16 @@ static void put_messages(struct pairs *p, const struct th_record *r)
         th_write_i64(p->out, r->messages[i].not_before);
         th_write_str(p->out, r->messages[i].bytes);
     }
+}
+
+static void put_shared(struct pairs *p, const struct th_record *r)
+{
+    if (r->shared_task_count == 0)
+        return;
+    key(p, F_SHARED_TASKS);
+    th_write_array(p->out, r->shared_task_count);
+    for (uint32_t i = 0; i < r->shared_task_count; i++)
+        th_write_i64(p->out, r->shared_tasks[i]);
 }
 
 void th_encode_record(struct th_buffer *out, const struct th_record *r)
@@ -157,7 +170,8 @@ void th_encode_record(struct th_buffer *out, const struct th_record *r)
     put_u64(&p, F_SENT, r->sent);
     put_vector(&p, r);
     put_consumed(&p, r);
-    put_closed(&p, r);
+    put_tasks(&p, F_CLOSED_TASKS, r->closed_tasks, r->closed_task_count);
+    put_tasks(&p, F_RUNNING_TASKS, r->running_tasks, r->running_task_count);
     put_messages(&p, r);
     put_str(&p, F_INSTANCE, r->instance_id);
     put_str(&p, F_EXECUTION, r->execution_id);
@@ -174,6 +188,7 @@ void th_encode_record(struct th_buffer *out, const struct th_record *r)
     put_str(&p, F_BODY, r->body);
     put_u64(&p, F_PART, r->part);
     put_u64(&p, F_PARTS, r->parts);
+    put_shared(&p, r);
     pairs_end(&p);
 }
 
@@ -244,18 +259,18 @@ static void get_consumed_local(struct th_reader *in, struct th_record *r)
     r->consumed_local = refs;
 }
 
-static void get_closed(struct th_reader *in, struct th_record *r)
+static const struct th_task_ref *get_tasks(struct th_reader *in, uint32_t *count)
 {
-    struct th_closed_task *tasks;
+    struct th_task_ref *tasks;
 
-    r->closed_task_count = th_read_groups(in, 3);
-    tasks = TH_ARENA_ARRAY(in->arena, struct th_closed_task, r->closed_task_count);
-    for (uint32_t i = 0; i < r->closed_task_count; i++) {
+    *count = th_read_groups(in, 3);
+    tasks = TH_ARENA_ARRAY(in->arena, struct th_task_ref, *count);
+    for (uint32_t i = 0; i < *count; i++) {
         tasks[i].instance_id = th_read_str(in);
         tasks[i].execution_id = th_read_str(in);
         tasks[i].event_id = read_i32(in);
     }
-    r->closed_tasks = tasks;
+    return tasks;
 }
 
 static void get_messages(struct th_reader *in, struct th_record *r)
@@ -271,6 +286,17 @@ static void get_messages(struct th_reader *in, struct th_record *r)
         messages[i].bytes = th_read_str(in);
     }
     r->messages = messages;
+}
+
+static void get_shared(struct th_reader *in, struct th_record *r)
+{
+    int32_t *tasks;
+
+    r->shared_task_count = th_read_groups(in, 1);
+    tasks = TH_ARENA_ARRAY(in->arena, int32_t, r->shared_task_count);
+    for (uint32_t i = 0; i < r->shared_task_count; i++)
+        tasks[i] = read_i32(in);
+    r->shared_tasks = tasks;
 }
 
 static void get_format(struct th_reader *in)
@@ -336,7 +362,10 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
         get_consumed_local(in, r);
         break;
     case F_CLOSED_TASKS:
-        get_closed(in, r);
+        r->closed_tasks = get_tasks(in, &r->closed_task_count);
+        break;
+    case F_RUNNING_TASKS:
+        r->running_tasks = get_tasks(in, &r->running_task_count);
         break;
     case F_MESSAGES:
         get_messages(in, r);
@@ -377,6 +406,9 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
         break;
     case F_PARTS:
         r->parts = th_read_u32(in);
+        break;
+    case F_SHARED_TASKS:
+        get_shared(in, r);
         break;
     default:
         th_read_skip(in);

@@ -22,7 +22,7 @@ enum th_record_kind {
     TH_RECORD_PURGE = 4,      /* the instance leaves the fold */
     TH_RECORD_CRASH = 5,      /* the process died running this work */
     TH_RECORD_CHECKPOINT = 6, /* all partition state but the instances, in `body` */
-    TH_RECORD_SNAPSHOT = 7,   /* a full copy of one instance, in `body` */
+    TH_RECORD_SNAPSHOT = 7,   /* a full copy of one instance, in `next` and `events` */
     TH_RECORD_PART = 8,       /* piece of a record too large for the log; the last one counts */
 };
 
@@ -47,8 +47,8 @@ struct th_vector_entry {
     uint32_t index;
 };
 
-/* An activity whose result will not enter a history: its execution is over. */
-struct th_closed_task {
+/* An activity, by the place where it was scheduled. */
+struct th_task_ref {
     struct th_str instance_id, execution_id;
     int32_t event_id;
 };
@@ -58,7 +58,7 @@ struct th_record {
     uint64_t incarnation, epoch, sequence;
     th_time time;
 
-    struct th_str worker; /* CLAIM */
+    struct th_str worker; /* CLAIM; with `running_tasks` */
     uint64_t nonce;       /* CLAIM */
 
     /* marks, on every record but CLAIM and PART */
@@ -70,22 +70,28 @@ struct th_record {
     uint32_t consumed_count;
     const struct th_local_ref *consumed_local;
     uint32_t consumed_local_count;
-    const struct th_closed_task *closed_tasks;
+    const struct th_task_ref *closed_tasks; /* their results will enter no history: the execution
+                                               is over */
     uint32_t closed_task_count;
+    const struct th_task_ref *running_tasks; /* `worker` gave the partition up and goes on running
+                                                them: their results come as messages */
+    uint32_t running_task_count;
     const struct th_record_message *messages;
     uint32_t message_count;
 
     struct th_str instance_id;  /* EPISODE, PURGE, CRASH, SNAPSHOT */
     struct th_str execution_id; /* CRASH */
     bool replace_history;       /* EPISODE: `events` is the whole history now */
-    struct th_str events;       /* EPISODE: encoded chunk */
+    struct th_str events;       /* EPISODE, SNAPSHOT: encoded chunk */
     bool has_custom_status;
     struct th_str custom_status;
-    struct th_str next;   /* EPISODE that continued as new: encoded th_instance_info */
+    struct th_str next; /* EPISODE that continued as new, SNAPSHOT: encoded th_instance_info */
+    const int32_t *shared_tasks; /* EPISODE: activities that were sent to all processes, by id */
+    uint32_t shared_task_count;
     int32_t task_id;      /* CRASH: -1 an episode */
     uint32_t crashes;     /* CRASH: how often by now */
     struct th_str reason; /* CRASH: what happened; PURGE: the request id of the start */
-    struct th_str body;   /* CHECKPOINT, SNAPSHOT, PART */
+    struct th_str body;   /* CHECKPOINT, PART */
     uint32_t part, parts;
 };
 

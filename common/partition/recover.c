@@ -1,7 +1,9 @@
 /*
  * recover: from a claim to a working partition. Records of the log are fed and kept if valid; the
- * rows of the instances they speak of are asked for; then everything is folded in order. A
- * checkpoint, the first record of a log that was cleaned, holds all state but the instances.
+ * rows of the instances they speak of are asked for; then everything is folded in order. That may
+ * be repeated with piece after piece of the log, and rows may be projected and leave memory in
+ * between. A reading that does not begin with the log begins with a checkpoint, which holds all
+ * state but the instances.
  */
 #include "partition/internal.h"
 
@@ -13,19 +15,47 @@ struct th_blob *th_partition_claim(struct th_partition *p, th_time now)
                                     .worker = th_str_of(p->options.worker),
                                     .nonce = th_random_next(&p->random)};
 
+    p->claim_nonce = claim.nonce;
     p->scratch.len = 0;
     th_encode_record(&p->scratch, &claim);
     return th_blob_new(p->scratch.data, p->scratch.len);
+}
+
+struct th_partition *th_partition_again(const struct th_partition *p)
+{
+    struct th_partition *again = th_partition_new(&p->options);
+
+    again->claim_nonce = p->claim_nonce;
+    return again;
+}
+
+void th_partition_begin(struct th_partition *p, int64_t epoch, int64_t log_start,
+                        const struct th_watermark *stored, uint64_t batch, bool rebuild,
+                        th_time now)
+{
+    p->now = now;
+    p->epoch = (uint64_t)epoch;
+    p->log_start = log_start;
+    p->acked_offset = epoch;
+    p->begun = true;
+    p->stored = *stored;
+    p->watermark = rebuild ? (struct th_watermark){.offset = -1, .floor = -1} : *stored;
+    p->batch = batch > stored->batch ? batch : stored->batch;
+    p->rebuild = p->clear = rebuild;
+    p->floor = (struct checkpoint){.offset = rebuild ? -1 : stored->floor};
 }
 
 /* ---- reading the log ---- */
 
 static void want(struct th_partition *p, struct th_str id)
 {
+    const struct th_instance *i = instance_find(p, id);
     struct wanted *w;
 
     if (id.len == 0)
         return; /* of a message or a checkpoint that is refused when it is folded */
+    if (i && i->known)
+        return;
     HASH_FIND(hh, p->wanted_by_id, id.data, id.len, w);
     if (w)
         return;
@@ -41,16 +71,6 @@ struct th_str th_partition_wanted(const struct th_partition *p, size_t index)
     const struct wanted *w = index < p->wanted_count ? p->wanted[index] : NULL;
 
     return w ? th_str_n(w->id, w->hh.keylen) : TH_STR_ABSENT;
-}
-
-/* Executions that continue-as-new left waiting run again without any message. */
-static void want_starting(struct th_partition *p, struct th_str body)
-{
-    struct th_reader in = th_reader_of(body, &p->load_arena, NULL);
-    uint32_t n = th_read_array(&in);
-
-    for (; n > 0 && !in.failed; n--)
-        want(p, th_read_str(&in));
 }
 
 static void want_parked_starts(struct th_partition *p, const struct th_record *r)
@@ -70,10 +90,11 @@ static void keep(struct th_partition *p, int64_t offset, struct th_blob *blob,
     p->loaded = th_grow(p->loaded, &p->loaded_capacity, p->loaded_count + 1, sizeof(*p->loaded));
     p->loaded[p->loaded_count++] =
         (struct loaded_record){.offset = offset, .blob = th_blob_ref(blob), .record = *record};
-    if (record->kind == TH_RECORD_EPISODE || record->kind == TH_RECORD_PURGE)
+    if (record->kind == TH_RECORD_EPISODE || record->kind == TH_RECORD_PURGE ||
+        record->kind == TH_RECORD_SNAPSHOT)
         want(p, record->instance_id);
-    if (record->kind == TH_RECORD_CHECKPOINT && p->loaded_count == 1)
-        want_starting(p, record->body);
+    if (record->kind == TH_RECORD_CHECKPOINT && p->loaded_count == 1 && !p->folded)
+        checkpoint_starting(p, record->body, want);
     want_parked_starts(p, record);
 }
 
@@ -97,8 +118,10 @@ static bool feed_part(struct th_partition *p, int64_t offset, const struct th_re
     struct th_blob *blob;
     bool ok;
 
-    if (part->part == 0)
+    if (part->part == 0) {
         p->parts.len = p->parts_next = 0;
+        p->parts_offset = offset;
+    }
     if (part->part != p->parts_next)
         return true; /* the rest of a large record whose beginning another claim cut off */
     p->parts_next++;
@@ -108,7 +131,7 @@ static bool feed_part(struct th_partition *p, int64_t offset, const struct th_re
     blob = th_blob_new(p->parts.data, p->parts.len);
     ok = decode(p, offset, th_blob_view(blob), &whole, error);
     if (ok)
-        keep(p, offset, blob, &whole);
+        keep(p, p->parts_offset, blob, &whole);
     th_blob_unref(blob);
     return ok;
 }
@@ -123,8 +146,6 @@ bool th_partition_feed(struct th_partition *p, int64_t offset, struct th_blob *b
         return false;
     if (record.incarnation != p->options.incarnation)
         return true; /* of a hub of the same name that was deleted */
-    if (first)
-        p->log_start = offset;
     valid = th_validity_feed(&p->validity, offset, &record, first);
     if (record.kind == TH_RECORD_CLAIM)
         p->parts_next = UINT32_MAX;
@@ -159,390 +180,61 @@ bool th_partition_base(struct th_partition *p, struct th_str id, const struct th
     info.input = th_blob_view(row->input);
     info.output = th_blob_view(row->output);
     i->row = row->last;
+    i->full = row->full;
     i->last = i->last > row->last ? i->last : row->last;
     instance_set_info(i, &info);
     return true;
 }
 
-/* ---- checkpoints ---- */
-
-struct writer {
-    struct th_partition *p;
-    struct th_buffer *out;
-};
-
-static void put_starting(struct writer *w)
-{
-    struct th_instance *i, *next;
-    uint32_t count = 0;
-
-    HASH_ITER(hh, w->p->instances, i, next)
-        count += i->info.starting;
-    th_write_array(w->out, count);
-    HASH_ITER(hh, w->p->instances, i, next)
-        if (i->info.starting)
-            th_write_str(w->out, instance_id(i));
-}
-
-static void put_vector(struct writer *w)
-{
-    th_write_array(w->out, w->p->options.count * 2);
-    for (uint32_t n = 0; n < w->p->options.count; n++) {
-        th_write_u64(w->out, w->p->vector_position[n].sequence);
-        th_write_u64(w->out, w->p->vector_position[n].index);
-    }
-}
-
-static void put_consumed(struct writer *w)
-{
-    const struct th_partition *p = w->p;
-    uint32_t count = (uint32_t)(p->early_count - p->early_first);
-
-    for (size_t n = 0; n < p->slot_count; n++)
-        count += p->slots[p->slot_first + n].consumed;
-    th_write_array(w->out, count);
-    for (size_t n = 0; n < p->slot_count; n++)
-        if (p->slots[p->slot_first + n].consumed)
-            th_write_i64(w->out, p->position + (int64_t)n);
-    for (size_t n = p->early_first; n < p->early_count; n++)
-        th_write_i64(w->out, p->early[n]);
-}
-
-/* Whether a letter is parked, or was and is offered again: a start that was parked is known by
- * its placeholder, another one would be taken for its repetition. */
-enum parking { NEVER_PARKED, PARKED, WAS_PARKED };
-
-static enum parking parking_of(const struct letter *l)
-{
-    return l->parked ? PARKED : l->was_parked ? WAS_PARKED : NEVER_PARKED;
-}
-
-static void put_locals(struct writer *w)
-{
-    struct letter *l, *next;
-    TH_BUFFER bytes = {0};
-
-    th_write_array(w->out, (uint32_t)HASH_COUNT(w->p->locals) * 5);
-    HASH_ITER(hh, w->p->locals, l, next) {
-        bytes.len = 0;
-        th_encode_message(&bytes, &l->message);
-        th_write_u64(w->out, l->local.sequence);
-        th_write_u64(w->out, l->local.index);
-        th_write_u64(w->out, parking_of(l));
-        th_write_i64(w->out, l->not_before);
-        th_write_str(w->out, th_buffer_view(&bytes));
-    }
-}
-
-static void put_outbox(struct writer *w)
-{
-    struct outgoing *o;
-
-    th_write_array(w->out, (uint32_t)w->p->outbox_count * 4);
-    DL_FOREACH(w->p->outbox, o) {
-        th_write_u64(w->out, o->sequence);
-        th_write_u64(w->out, o->index);
-        th_write_u64(w->out, o->destination);
-        th_write_str(w->out, th_blob_view(o->blob));
-    }
-}
-
-static struct th_event pending_event(const struct pending *d)
-{
-    static const enum th_event_kind kinds[] = {[TH_PENDING_TASK] = TH_EVENT_TASK_SCHEDULED,
-                                               [TH_PENDING_CHILD] = TH_EVENT_CHILD_CREATED,
-                                               [TH_PENDING_TIMER] = TH_EVENT_TIMER_CREATED};
-    struct th_event event = th_event_of(kinds[d->kind], 0);
-
-    event.id = d->event_id;
-    event.name = d->name;
-    event.version = d->version;
-    event.data = d->data;
-    event.instance_id = d->child_id;
-    event.fire_at = d->fire_at;
-    event.tags = d->tags;
-    return event;
-}
-
-static void put_pending(struct writer *w, const struct pending *d)
-{
-    const struct th_event event = pending_event(d);
-    TH_BUFFER bytes = {0};
-
-    th_encode_event(&bytes, &event);
-    th_write_str(w->out, instance_id(d->instance));
-    th_write_str(w->out, th_str_of(d->execution_id));
-    th_write_u64(w->out, d->kind);
-    th_write_bool(w->out, d->orphan);
-    th_write_bool(w->out, d->answer_parked);
-    th_write_u64(w->out, d->crashes);
-    th_write_str(w->out, th_str_of(d->crash_reason));
-    th_write_u64(w->out, d->stamp);
-    th_write_str(w->out, th_buffer_view(&bytes));
-}
-
-#define PENDING_FIELDS 9
-
-static bool checkpointed(const struct th_partition *p, const struct pending *d)
-{
-    return !(MUTANT(p, CHECKPOINT_WITHOUT_TIMERS) && d->kind == TH_PENDING_TIMER) &&
-           !(MUTANT(p, CHECKPOINT_WITHOUT_PENDING) && d->kind == TH_PENDING_TASK);
-}
-
-static void put_all_pending(struct writer *w)
-{
-    struct pending *d, *next;
-    uint32_t count = 0;
-
-    HASH_ITER(hh_token, w->p->tokens, d, next)
-        count += checkpointed(w->p, d);
-    th_write_array(w->out, count * PENDING_FIELDS);
-    HASH_ITER(hh_token, w->p->tokens, d, next)
-        if (checkpointed(w->p, d))
-            put_pending(w, d);
-}
-
-static void put_crashes(struct writer *w)
-{
-    struct th_instance *i, *next;
-    uint32_t count = 0;
-
-    HASH_ITER(hh, w->p->instances, i, next)
-        count += i->crashes > 0;
-    th_write_array(w->out, count * 3);
-    HASH_ITER(hh, w->p->instances, i, next)
-        if (i->crashes > 0) {
-            th_write_str(w->out, instance_id(i));
-            th_write_u64(w->out, i->crashes);
-            th_write_str(w->out, th_str_of(i->crash_reason));
-        }
-}
-
-static void checkpoint(struct th_partition *p)
-{
-    TH_BUFFER body = {0};
-    struct writer w = {.p = p, .out = &body};
-
-    put_starting(&w);
-    th_write_i64(&body, p->position);
-    put_vector(&w);
-    put_consumed(&w);
-    put_locals(&w);
-    put_outbox(&w);
-    put_all_pending(&w);
-    put_crashes(&w);
-    requests_put(p, &body);
-    write_checkpoint(p, th_buffer_view(&body));
-    p->stats.checkpoints++;
-    p->records_since_checkpoint = p->bytes_since_checkpoint = 0;
-    p->last_checkpoint_bytes = body.len;
-    p->checkpoint_stamp = p->next_sequence;
-    p->checkpoint_offset = -1;
-}
-
-void checkpoint_maybe(struct th_partition *p)
-{
-    if (p->checkpoint_stamp > 0 || p->records_since_checkpoint < p->options.checkpoint_records ||
-        p->bytes_since_checkpoint < p->options.checkpoint_bytes ||
-        p->bytes_since_checkpoint < 2 * p->last_checkpoint_bytes)
-        return;
-    write_marks(p);
-    checkpoint(p);
-}
-
-/* Below an acknowledged checkpoint nothing is needed once the projection holds every instance as
- * of it. A projection that can vanish holds nothing, so there the log stays. */
-void trim_log_maybe(struct th_partition *p)
-{
-    const bool projected =
-        (!p->dirty && !p->projecting) || p->watermark.sequence + 1 >= p->checkpoint_stamp;
-    struct th_effect *e;
-
-    if (p->checkpoint_stamp == 0 || p->checkpoint_offset < 0 || p->acked < p->checkpoint_stamp)
-        return;
-    if (!p->options.traits.durable_projection || (!projected && !MUTANT(p, TRIM_LOG_EARLY)))
-        return;
-    e = effect_now(p, TH_EFFECT_TRIM_LOG);
-    e->to = p->log_start = p->checkpoint_offset;
-    p->checkpoint_stamp = 0;
-}
-
-/* ---- folding a checkpoint ---- */
-
-static struct th_str read_id(struct th_reader *in)
-{
-    const struct th_str id = th_read_str(in);
-
-    if (!in->failed && id.len == 0)
-        th_read_fail(in, "an instance without an id");
-    return id;
-}
-
-static void get_locals(struct th_partition *p, struct th_reader *in, struct th_blob *blob)
-{
-    for (uint32_t n = th_read_groups(in, 5); n > 0 && !in->failed; n--) {
-        struct letter *l = letter_new(p, LETTER_LOCAL);
-        uint64_t parking;
-        th_time not_before;
-
-        l->local.sequence = th_read_u64(in);
-        l->local.index = th_read_u64(in);
-        parking = th_read_u64(in);
-        not_before = th_read_i64(in);
-        if (!letter_decode(l, blob, th_read_str(in), in->error)) {
-            letter_discard(p, l);
-            th_read_fail(in, "a local message that cannot be read");
-            return;
-        }
-        HASH_ADD(hh, p->locals, local, sizeof(l->local), l);
-        letter_deliver(l, instance_get(p, l->message.instance_id));
-        l->was_parked = parking == WAS_PARKED;
-        if (parking == PARKED)
-            letter_park(l, not_before);
-    }
-}
-
-static void get_outbox(struct th_partition *p, struct th_reader *in)
-{
-    for (uint32_t n = th_read_groups(in, 4); n > 0 && !in->failed; n--) {
-        const uint64_t sequence = th_read_u64(in);
-        const uint32_t index = th_read_u32(in);
-        const uint32_t destination = th_read_u32(in);
-        const struct th_str bytes = th_read_str(in);
-
-        if (!in->failed && destination < p->options.count)
-            outbox_add(p, sequence, index, destination, bytes);
-    }
-}
-
-static void make_orphan(struct pending *d)
-{
-    struct th_instance *i = d->instance;
-
-    HASH_DEL(i->pending, d);
-    i->open_tasks--;
-    d->orphan = true;
-    DL_APPEND(i->orphans, d);
-}
-
-static void get_pending(struct th_partition *p, struct th_reader *in, struct th_blob *blob)
-{
-    const struct th_str id = read_id(in);
-    const struct th_str execution = th_read_str(in);
-    const uint32_t kind = th_read_u32(in);
-    const bool orphan = th_read_bool(in);
-    const bool answered = th_read_bool(in);
-    const uint32_t crashes = th_read_u32(in);
-    const struct th_str reason = th_read_str(in);
-    const uint64_t stamp = th_read_u64(in);
-    struct th_reader nested = th_reader_of(th_read_str(in), &p->fold_arena, in->error);
-    struct th_event event;
-    struct pending *d;
-
-    if (!in->failed && (kind > TH_PENDING_TIMER || (orphan && kind != TH_PENDING_TASK)))
-        th_read_fail(in, "a pending answer of kind %u", kind);
-    if (!in->failed && !th_decode_event(&nested, &event))
-        th_read_fail(in, "a pending answer without its event");
-    if (in->failed)
-        return;
-    d = pending_open(instance_get(p, id), (enum th_pending_kind)kind, &event, execution, blob,
-                     stamp);
-    d->answered = d->answer_parked = answered;
-    d->crashes = crashes;
-    d->crash_reason = th_str_dup(reason);
-    if (orphan)
-        make_orphan(d);
-}
-
-static void get_position(struct th_partition *p, struct th_reader *in)
-{
-    const int64_t position = th_read_i64(in);
-
-    if (position < 0 || position > TH_POSITION_MAX)
-        th_read_fail(in, "%lld is no position", (long long)position);
-    else
-        p->position = position;
-}
-
-static void get_vector(struct th_partition *p, struct th_reader *in)
-{
-    for (uint32_t n = th_read_groups(in, 2), at = 0; at < n && !in->failed; at++) {
-        const struct th_vector_entry entry = {
-            .partition = at, .sequence = th_read_u64(in), .index = th_read_u32(in)};
-        if (at < p->options.count)
-            p->vector_position[at] = entry;
-    }
-}
-
-static void get_consumed(struct th_partition *p, struct th_reader *in)
-{
-    for (uint32_t n = th_read_groups(in, 1); n > 0 && !in->failed; n--) {
-        const int64_t offset = th_read_i64(in);
-        if (!in->failed && offset >= p->position)
-            early_add(p, offset);
-    }
-}
-
-static void get_crashes(struct th_partition *p, struct th_reader *in)
-{
-    for (uint32_t n = th_read_groups(in, 3); n > 0 && !in->failed; n--) {
-        const struct th_str id = read_id(in);
-        const uint32_t crashes = th_read_u32(in);
-        const struct th_str reason = th_read_str(in);
-        struct th_instance *i = in->failed ? NULL : instance_get(p, id);
-
-        if (!i)
-            return;
-        i->crashes = crashes;
-        keep_reason(&i->crash_reason, reason);
-    }
-}
-
-bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob,
-                     struct th_error *error)
-{
-    struct th_reader in = th_reader_of(body, &p->fold_arena, error);
-
-    for (uint32_t n = th_read_array(&in); n > 0 && !in.failed; n--)
-        th_read_str(&in); /* those that start: known from their rows */
-    get_position(p, &in);
-    p->last_checkpoint_bytes = body.len;
-    get_vector(p, &in);
-    get_consumed(p, &in);
-    get_locals(p, &in, blob);
-    get_outbox(p, &in);
-    for (uint32_t n = th_read_groups(&in, PENDING_FIELDS); n > 0 && !in.failed; n--)
-        get_pending(p, &in, blob);
-    get_crashes(p, &in);
-    requests_get(p, &in);
-    return !in.failed;
-}
-
 /* ---- activation ---- */
 
-static void fold_first_checkpoint(struct th_partition *p, const struct loaded_record *l)
+/* Only the first one says what its reader does not know. */
+static void fold_checkpoint(struct th_partition *p, const struct loaded_record *l)
 {
     struct th_error error = {.code = TH_OK};
 
-    if (!checkpoint_fold(p, l->record.body, l->blob, &error))
+    if (!p->folded && !checkpoint_fold(p, l->record.body, l->blob, &error))
         fence(p, TH_CORRUPT, "the checkpoint at %lld of partition %u: %s", (long long)l->offset,
               p->options.index, error.message);
+    checkpoint_found(p, l->record.sequence + 1, l->offset);
 }
 
-static void fold_loaded(struct th_partition *p)
+/* What is not to be projected may leave memory between the pieces of a log. */
+static void let_go(struct th_partition *p, const struct th_record *record)
+{
+    struct th_instance *i = instance_find(p, record->instance_id);
+
+    if (i)
+        instance_touch(i);
+}
+
+bool th_partition_fold(struct th_partition *p)
 {
     for (size_t n = 0; n < p->loaded_count; n++) {
         struct loaded_record *l = &p->loaded[n];
 
-        if (l->record.kind == TH_RECORD_CHECKPOINT && n == 0)
-            fold_first_checkpoint(p, l);
+        if (l->record.kind == TH_RECORD_CHECKPOINT)
+            fold_checkpoint(p, l);
         fold_record(p, &l->record, l->blob, false);
+        p->folded = true;
+        p->acked_offset = l->offset;
         p->records_since_checkpoint++;
         p->bytes_since_checkpoint += l->blob->len;
+        p->bytes_since_clean += l->blob->len;
+        let_go(p, &l->record);
         th_blob_unref(l->blob);
     }
     p->loaded_count = 0;
     th_arena_reset(&p->load_arena);
+    wanted_free(p);
+    p->acked = p->validity.next;
+    p->acked_position = p->position;
+    return !p->fenced;
+}
+
+size_t th_partition_loaded_instances(const struct th_partition *p)
+{
+    return HASH_COUNT(p->instances);
 }
 
 static void drop_sent(struct th_partition *p)
@@ -552,6 +244,17 @@ static void drop_sent(struct th_partition *p)
     DL_FOREACH_SAFE(p->outbox, o, next)
         if (o->sequence < p->sent || MUTANT(p, FORGET_OUTBOX))
             th_partition_sent(p, o->tag);
+}
+
+/* A former owner may still be at it. */
+static bool is_left_to_another(const struct th_partition *p, struct pending *d)
+{
+    const struct th_partition_options *o = &p->options;
+
+    if (d->worker && o->is_alive && o->is_alive(o->argument, th_str_of(d->worker)))
+        return true;
+    keep_reason(&d->worker, TH_STR_ABSENT);
+    return false;
 }
 
 /* Held behind what was written since: crashes that were reported count before anything they may
@@ -564,7 +267,9 @@ void dispatch_again(struct th_partition *p)
     HASH_ITER(hh_token, p->tokens, d, next) {
         if (MUTANT(p, FORGET_TIMERS) && d->kind == TH_PENDING_TIMER)
             d->answered = true;
-        if (d->kind != TH_PENDING_TASK || d->answered || MUTANT(p, FORGET_PENDING))
+        if (d->kind != TH_PENDING_TASK || d->answered || d->shared || MUTANT(p, FORGET_PENDING))
+            continue;
+        if (is_left_to_another(p, d))
             continue;
         if (d->crashes >= p->options.max_crashes)
             fail_crashed_task(p, d);
@@ -605,21 +310,31 @@ static void take_up(struct th_partition *p)
     }
 }
 
-int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
-                              const struct th_watermark *stored, th_time now)
+/* Rows are written of durable records only: if they know more than the log, that lost its end; or
+ * another owner wrote them, of records behind this one's claim. */
+static void check_end(struct th_partition *p)
 {
-    p->now = now;
-    p->watermark = *stored;
-    fold_loaded(p);
-    wanted_free(p);
+    if (p->stored.offset >= 0 && p->stored.epoch > p->epoch)
+        fence(p, TH_FENCED, "the projection of partition %u was moved by the owner of epoch %llu",
+              p->options.index, (unsigned long long)p->stored.epoch);
+    if (p->watermark.offset >= 0 && !p->rebuild && p->watermark.sequence > p->validity.next)
+        fence(p, TH_TRUNCATED,
+              "the log of partition %u lost its end: it holds %llu records, the projection %llu",
+              p->options.index, (unsigned long long)p->validity.next,
+              (unsigned long long)p->watermark.sequence);
+}
+
+int64_t th_partition_activate(struct th_partition *p, th_time now)
+{
+    p->now = now > p->now ? now : p->now;
+    th_partition_fold(p);
+    check_end(p);
     if (MUTANT(p, FORGET_LOCAL))
         forget_locals(p);
-    p->epoch = (uint64_t)epoch;
     p->next_sequence = p->validity.next;
-    p->acked = p->next_sequence;
-    p->acked_offset = epoch;
-    p->expected_offset = epoch + 1;
-    p->recorded_position = p->trimmed_inbox = p->position;
+    p->acked_offset = (int64_t)p->epoch;
+    p->expected_offset = (int64_t)p->epoch + 1;
+    p->recorded_position = p->previous_position = p->trimmed_inbox = p->position;
     memcpy(p->vector_read, p->vector_position, p->options.count * sizeof(*p->vector_read));
     memcpy(p->vector_recorded, p->vector_position, p->options.count * sizeof(*p->vector_read));
     drop_sent(p);
@@ -627,6 +342,8 @@ int64_t th_partition_activate(struct th_partition *p, int64_t epoch,
         return p->position;
     p->active = true;
     p->redispatch = true;
+    p->rebuild_until = p->acked;
+    watermark_moved(p);
     outbox_release(p);
     take_up(p);
     return p->position;

@@ -57,16 +57,23 @@ void effects_release(struct th_partition *p)
         p->effect_first = 0;
 }
 
+/* A RUN that was interrupted before it was taken. */
+static bool is_over(const struct th_effect *e)
+{
+    return e->kind == TH_EFFECT_RUN && (!e->instance->turn || e->instance->turn->id != e->tag);
+}
+
 bool th_partition_effect(struct th_partition *p, struct th_effect *out)
 {
     effects_release(p);
-    if (p->ready_count == 0) {
-        p->ready_first = 0;
-        return false;
+    while (p->ready_count > 0) {
+        *out = p->ready[p->ready_first++];
+        p->ready_count--;
+        if (!is_over(out))
+            return true;
     }
-    *out = p->ready[p->ready_first++];
-    p->ready_count--;
-    return true;
+    p->ready_first = 0;
+    return false;
 }
 
 void th_effect_deinit(struct th_effect *effect)
@@ -138,6 +145,7 @@ void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint3
     if (!p->unreleased)
         p->unreleased = o;
     p->outbox_count++;
+    p->unsealed = true;
 }
 
 /* In log order, each once per lease. */
@@ -193,7 +201,7 @@ void flight_add(struct th_partition *p, uint64_t sequence)
     p->flights = th_grow(p->flights, &p->flight_capacity, p->flight_first + p->flight_count + 1,
                          sizeof(*p->flights));
     p->flights[p->flight_first + p->flight_count++] =
-        (struct flight){.sequence = sequence, .offset = -1};
+        (struct flight){.sequence = sequence, .offset = -1, .position = p->recorded_position};
 }
 
 void run_deferred(struct th_partition *p)
@@ -213,9 +221,10 @@ static void acknowledge(struct th_partition *p, const struct flight *f)
 {
     p->acked = f->sequence + 1;
     p->acked_offset = f->offset;
+    p->acked_position = f->position;
     p->expected_offset = f->offset + 1;
-    if (p->checkpoint_stamp > 0 && f->sequence == p->checkpoint_first)
-        p->checkpoint_offset = f->offset;
+    if (p->checkpoint.stamp > 0 && f->sequence == p->checkpoint.first)
+        p->checkpoint.offset = f->offset;
 }
 
 static void read_gap(struct th_partition *p, int64_t to)
@@ -230,13 +239,14 @@ static void read_gap(struct th_partition *p, int64_t to)
 
 static void fence_truncated(struct th_partition *p, const char *what, int64_t offset)
 {
-    fence(p, TH_CORRUPT, "the log of partition %u lost its end: %s at %lld, expected %lld or later",
+    fence(p, TH_TRUNCATED,
+          "the log of partition %u lost its end: %s at %lld, expected %lld or later",
           p->options.index, what, (long long)offset, (long long)p->expected_offset);
 }
 
 static void take_acknowledgements(struct th_partition *p)
 {
-    while (p->flight_count > 0 && !p->reading_gap && !p->fenced) {
+    while (p->flight_count > 0 && !p->reading_gap && !p->verifying && !p->fenced) {
         const struct flight f = p->flights[p->flight_first];
 
         if (f.offset < 0)
@@ -264,6 +274,7 @@ static void after_acknowledgement(struct th_partition *p)
     effects_release(p);
     outbox_release(p);
     run_deferred(p);
+    watermark_moved(p);
     trim_log_maybe(p);
 }
 
@@ -341,10 +352,63 @@ void th_partition_gap(struct th_partition *p, const struct th_log_record *record
 void th_partition_log_end(struct th_partition *p, int64_t end, th_time now)
 {
     p->now = now > p->now ? now : p->now;
-    if (!p->active || p->reading_gap || p->flight_count > 0)
+    if (!p->active || p->reading_gap || p->verifying || p->flight_count > 0)
         return; /* the next acknowledgement tells */
     if (end < p->expected_offset)
         fence_truncated(p, "it ends", end);
     else if (end > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK))
         read_gap(p, end);
+}
+
+/* ---- doubt ---- */
+
+void th_partition_doubt(struct th_partition *p)
+{
+    if (!p->active || p->verifying || MUTANT(p, BELIEVE_DOUBT))
+        return;
+    p->verifying = true;
+    effect_now(p, TH_EFFECT_VERIFY)->from = p->acked_offset;
+}
+
+/* Whether this is the last record that was acknowledged to this object, or its claim. */
+static bool is_own(struct th_partition *p, const struct th_log_record *r)
+{
+    struct th_reader reader = th_reader_of(th_blob_view(r->bytes), &p->fold_arena, NULL);
+    struct th_record record;
+    bool own;
+
+    if (r->offset != p->acked_offset || !th_decode_record(&reader, &record))
+        return false;
+    if (p->acked_offset == (int64_t)p->epoch)
+        own = record.kind == TH_RECORD_CLAIM && record.nonce == p->claim_nonce;
+    else
+        own = record.kind != TH_RECORD_CLAIM && record.epoch == p->epoch &&
+              record.sequence + 1 == p->acked;
+    return own && record.incarnation == p->options.incarnation;
+}
+
+void th_partition_verified(struct th_partition *p, const struct th_log_record *records,
+                           size_t count, int64_t next, th_time now)
+{
+    const bool own = count > 0 && is_own(p, &records[0]);
+    const bool cleaned = count == 0 && next > p->acked_offset;
+
+    p->now = now > p->now ? now : p->now;
+    th_arena_reset(&p->fold_arena);
+    p->verifying = false;
+    if (!p->active)
+        return;
+    if (cleaned) {
+        fence(p, TH_FENCED, "the log of partition %u was cleaned by another owner",
+              p->options.index);
+        return;
+    }
+    if (!own) {
+        fence(p, TH_TRUNCATED,
+              "the log of partition %u lost its end: the record acknowledged at %lld is not there",
+              p->options.index, (long long)p->acked_offset);
+        return;
+    }
+    take_acknowledgements(p);
+    after_acknowledgement(p);
 }

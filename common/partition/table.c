@@ -123,7 +123,7 @@ void instance_free_if_empty(struct th_instance *i)
 void instance_touch(struct th_instance *i)
 {
     const bool idle = i->known && !i->dirty && !i->projecting && !i->busy && !i->queued &&
-                      !i->wants_code && !i->loading && !i->mailbox && !i->turn;
+                      !i->wants_code && !i->loading && !i->mailbox && !i->turn && !i->info.starting;
 
     instance_not_idle(i);
     if (!idle)
@@ -139,6 +139,8 @@ void instance_load(struct th_instance *i)
 
     i->loading = true;
     i->load_row = i->row;
+    if (p->rebuilding)
+        return; /* it is asked for when the rows are there again */
     p->stats.loads++;
     effect_now(p, TH_EFFECT_LOAD)->id = th_str_dup(instance_id(i));
 }
@@ -218,34 +220,44 @@ static void put_in_place(struct th_instance *i, struct letter *l)
         DL_PREPEND(i->parked, l);
 }
 
-static void unpark_if(struct th_instance *i, const struct letter *due)
+static void leave_parked(struct letter *l)
+{
+    struct th_instance *i = l->instance;
+
+    heap_remove(i->partition, &l->heap_at);
+    DL_DELETE(i->parked, l);
+    i->parked_untimed -= l->not_before == TH_TIME_NONE;
+}
+
+static void take_back(struct letter *l, struct letter **back)
+{
+    leave_parked(l);
+    DL_APPEND(*back, l);
+    l->parked = false;
+    l->not_before = TH_TIME_NONE;
+}
+
+void instance_unpark(struct th_instance *i)
 {
     struct letter *l, *next, *back = NULL;
 
-    DL_FOREACH_SAFE(i->parked, l, next) {
-        if (l != due && (due || stays_parked(i, l)))
-            continue;
-        heap_remove(i->partition, &l->heap_at);
-        DL_DELETE(i->parked, l);
-        DL_APPEND(back, l);
-        l->parked = false;
-        l->not_before = TH_TIME_NONE;
-    }
+    DL_FOREACH_SAFE(i->parked, l, next)
+        if (!stays_parked(i, l))
+            take_back(l, &back);
     if (!back)
         return;
     put_in_front(i, back);
     instance_ready(i);
 }
 
-void instance_unpark(struct th_instance *i)
-{
-    if (i->parked)
-        unpark_if(i, NULL);
-}
-
 void instance_unpark_due(struct letter *l)
 {
-    unpark_if(l->instance, l);
+    struct th_instance *i = l->instance;
+    struct letter *back = NULL;
+
+    take_back(l, &back);
+    put_in_front(i, back);
+    instance_ready(i);
 }
 
 /* ---- letters ---- */
@@ -275,6 +287,8 @@ void letter_deliver(struct letter *l, struct th_instance *i)
 {
     l->instance = i;
     DL_APPEND(i->mailbox, l);
+    if (i->busy && l->message.event.kind == TH_EVENT_EXECUTION_TERMINATED)
+        turn_interrupt(i);
 }
 
 void letter_park(struct letter *l, th_time not_before)
@@ -286,6 +300,7 @@ void letter_park(struct letter *l, th_time not_before)
     l->parked = l->was_parked = true;
     l->offered = false;
     l->not_before = not_before;
+    i->parked_untimed += not_before == TH_TIME_NONE;
     if (not_before != TH_TIME_NONE)
         heap_add_letter(l);
 }
@@ -303,9 +318,8 @@ void letter_free(struct letter *l)
     struct th_instance *i = l->instance;
     struct th_partition *p = i->partition;
 
-    heap_remove(p, &l->heap_at);
     if (l->parked)
-        DL_DELETE(i->parked, l);
+        leave_parked(l);
     else
         DL_DELETE(i->mailbox, l);
     if (l->from == LETTER_LOCAL)
@@ -326,6 +340,7 @@ struct letter *letter_answer(struct pending *d, enum th_event_kind kind, struct 
     l->message.execution_id = th_str_n(l->blob->data, execution.len);
     l->message.event = th_event_of(kind, d->instance->partition->now);
     l->message.event.related_id = d->event_id;
+    l->message.scheduled = d->stamp; /* its number may be open again when this is taken */
     if (th_str_present(data))
         l->message.event.data = th_str_n(l->blob->data + execution.len, data.len);
     letter_deliver(l, d->instance);
@@ -352,7 +367,7 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
         d->name = event->name;
         d->version = event->version;
         d->data = kind == TH_PENDING_TASK ? event->data : TH_STR_ABSENT;
-        d->child_id = kind == TH_PENDING_CHILD ? event->instance_id : TH_STR_ABSENT;
+        d->child_id = kind == TH_PENDING_TASK ? TH_STR_ABSENT : event->instance_id;
         d->tags = copy.tags;
     }
     d->fire_at = event->fire_at;
@@ -366,6 +381,24 @@ struct pending *pending_open(struct th_instance *i, enum th_pending_kind kind,
     if (kind == TH_PENDING_TIMER)
         heap_add_timer(d);
     return d;
+}
+
+struct th_event pending_event(const struct pending *d)
+{
+    static const enum th_event_kind kinds[] = {[TH_PENDING_TASK] = TH_EVENT_TASK_SCHEDULED,
+                                               [TH_PENDING_CHILD] = TH_EVENT_CHILD_CREATED,
+                                               [TH_PENDING_TIMER] = TH_EVENT_TIMER_CREATED,
+                                               [TH_PENDING_ENTITY] = TH_EVENT_ENTITY_CALLED};
+    struct th_event event = th_event_of(kinds[d->kind], 0);
+
+    event.id = d->event_id;
+    event.name = d->name;
+    event.version = d->version;
+    event.data = d->data;
+    event.instance_id = d->child_id;
+    event.fire_at = d->fire_at;
+    event.tags = d->tags;
+    return event;
 }
 
 struct pending *pending_by_token(struct th_partition *p, uint64_t token)
@@ -408,6 +441,7 @@ void pending_close(struct pending *d)
     th_arena_deinit(&d->nested);
     free(d->execution_id);
     free(d->crash_reason);
+    free(d->worker);
     free(d);
 }
 

@@ -3,6 +3,7 @@
  * partition's work loop: timers that are due, instances that can run, marks, checkpoints.
  */
 #include "base/uuid.h"
+#include "model/name.h"
 #include "partition/internal.h"
 
 /* Letters offered in one episode at the most, by number and by bytes. */
@@ -58,8 +59,8 @@ static bool has_offer(const struct th_instance *i)
 
 bool turn_can_run(const struct th_instance *i)
 {
-    return i->known && !i->unserved && !i->wants_code && !i->busy && !i->loading && !i->turn &&
-           i->partition->active && (i->info.starting || has_offer(i));
+    return i->known && !i->wants_code && !i->busy && !i->loading && !i->turn &&
+           i->partition->active && ((i->info.starting && !i->unserved) || has_offer(i));
 }
 
 /* ---- what the engine asks ---- */
@@ -71,7 +72,15 @@ struct view {
     size_t child_index;
 };
 
-static bool take_pending(void *argument, enum th_pending_kind kind, int32_t event_id)
+/* The number of a task may come again: whether the answer is for another scheduling of it. */
+static bool is_for_another(const struct pending *d, uint64_t scheduled)
+{
+    return scheduled > 0 && scheduled != d->stamp &&
+           !MUTANT(d->instance->partition, ACCEPT_RESCHEDULED);
+}
+
+static bool take_pending(void *argument, enum th_pending_kind kind, int32_t event_id,
+                         uint64_t scheduled)
 {
     struct view *v = argument;
     struct pending *d;
@@ -79,7 +88,7 @@ static bool take_pending(void *argument, enum th_pending_kind kind, int32_t even
     HASH_FIND_INT(v->instance->pending, &event_id, d);
     if (MUTANT(v->instance->partition, ACCEPT_STALE))
         return true;
-    if (!d || d->kind != kind || d->taken_turn == v->turn)
+    if (!d || d->kind != kind || d->taken_turn == v->turn || is_for_another(d, scheduled))
         return false;
     d->taken_turn = v->turn;
     return true;
@@ -159,6 +168,7 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
         .now = p->now > i->info.updated ? p->now : i->info.updated,
         .new_execution_id = th_str_n(t->execution_id, 32),
         .next_execution_id = th_str_n(t->next_execution_id, 32),
+        .max_operations = i->careful > 0 ? 1 : p->options.max_operations,
     };
 }
 
@@ -200,13 +210,42 @@ static void end_turn(struct th_partition *p, struct th_instance *i, struct turn 
 
 static void fail_crashed(struct th_instance *i, struct turn *t)
 {
+    const bool entity = th_is_entity(instance_id(i));
     const struct th_str message = th_arena_format(
         &t->arena,
-        "the process died %u times running this orchestrator (the last time: %s); it is not tried "
-        "again",
-        i->crashes, i->crash_reason ? i->crash_reason : "unknown");
+        "the process died %u times running this %s (the last time: %s); it is not tried again",
+        i->crashes, entity ? "operation" : "orchestrator",
+        i->crash_reason ? i->crash_reason : "unknown");
 
-    th_engine_fail(&t->in, TH_STR("OrchestratorCrashed"), message, &t->arena, &t->outcome);
+    th_engine_fail(&t->in, entity ? TH_STR("EntityCrashed") : TH_STR("OrchestratorCrashed"),
+                   message, &t->arena, &t->outcome);
+}
+
+/* Operations that the code left for the next time. */
+static void give_back(struct turn *t)
+{
+    size_t left = t->outcome.left_over;
+
+    for (size_t n = t->count; n > 0 && left > 0; n--) {
+        struct th_offer *offer = &t->offers[n - 1];
+        const enum th_event_kind kind = offer->message->event.kind;
+
+        if (offer->verdict != TH_VERDICT_TAKEN ||
+            (kind != TH_EVENT_ENTITY_SIGNALED && kind != TH_EVENT_ENTITY_CALLED))
+            continue;
+        offer->verdict = TH_VERDICT_LEFT;
+        left--;
+    }
+}
+
+static void write_outcome(struct th_partition *p, struct th_instance *i, struct turn *t)
+{
+    if (!MUTANT(p, DROP_LEFT_OVER))
+        give_back(t);
+    if (t->outcome.gone)
+        write_purge(p, i, t);
+    else
+        write_turn(p, i, t);
 }
 
 /* The run never was, but for the instance's place in the order. */
@@ -215,6 +254,25 @@ static void undo(struct th_partition *p, struct th_instance *i, struct turn *t)
     take_back(t);
     i->wants_code = p->held;
     end_turn(p, i, t);
+}
+
+void turn_interrupt(struct th_instance *i)
+{
+    struct th_effect *e = effect_now(i->partition, TH_EFFECT_INTERRUPT);
+
+    e->id = th_str_dup(instance_id(i));
+    e->tag = i->turn->id;
+}
+
+const struct th_instance *th_partition_interrupt(struct th_partition *p, struct th_str id,
+                                                 uint64_t tag, th_time now)
+{
+    struct th_instance *i = instance_find(p, id);
+
+    if (!i || !i->busy || i->turn->id != tag)
+        return NULL;
+    th_partition_interrupted(p, i, now);
+    return i;
 }
 
 void th_partition_interrupted(struct th_partition *p, struct th_instance *i, th_time now)
@@ -237,11 +295,19 @@ void th_partition_hold(struct th_partition *p, bool held)
     }
 }
 
+void effect_run(struct th_instance *i)
+{
+    struct th_effect *e = effect_now(i->partition, TH_EFFECT_RUN);
+
+    e->instance = i;
+    e->tag = i->turn->id;
+}
+
 static void run_code(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     if (i->crashes >= p->options.max_crashes) {
         fail_crashed(i, t);
-        write_turn(p, i, t);
+        write_outcome(p, i, t);
         end_turn(p, i, t);
         return;
     }
@@ -251,7 +317,7 @@ static void run_code(struct th_partition *p, struct th_instance *i, struct turn 
     }
     i->busy = true;
     i->turn = t;
-    effect_now(p, TH_EFFECT_RUN)->instance = i;
+    effect_run(i);
 }
 
 void turn_run(struct th_partition *p, struct th_instance *i)
@@ -285,7 +351,7 @@ void turn_run(struct th_partition *p, struct th_instance *i)
         return;
     case TH_BEGIN_DECIDED:
         th_engine_finish(&t->in, NULL, &t->arena, &t->outcome);
-        write_turn(p, i, t);
+        write_outcome(p, i, t);
         break;
     case TH_BEGIN_PURGE:
         write_purge(p, i, t);
@@ -304,6 +370,15 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
     struct turn *t = i->turn;
     const bool begins = t->outcome.replace_history;
 
+    if (th_is_entity(instance_id(i))) {
+        *out = (struct th_episode){.instance_id = instance_id(i),
+                                   .past_loaded = true,
+                                   .fresh = t->outcome.fresh.items,
+                                   .fresh_count = t->outcome.fresh.count,
+                                   .entity = true,
+                                   .state = i->info.output};
+        return true;
+    }
     *out = (struct th_episode){.instance_id = instance_id(i),
                                .execution_id = t->outcome.execution_id,
                                .past_loaded = begins,
@@ -330,6 +405,16 @@ struct th_arena *th_partition_arena(struct th_instance *i)
     return &i->turn->arena;
 }
 
+/* The instance as the events of this turn make it. */
+static struct th_instance_info as_it_runs(const struct th_instance *i)
+{
+    struct th_instance_info info = i->info;
+
+    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
+        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
+    return info;
+}
+
 void th_partition_ran(struct th_partition *p, struct th_instance *i,
                       const struct th_actions *actions, th_time now)
 {
@@ -338,9 +423,11 @@ void th_partition_ran(struct th_partition *p, struct th_instance *i,
     p->now = now > p->now ? now : p->now;
     if (!p->active)
         return; /* fenced meanwhile */
-    t->actions = actions;
-    th_engine_finish(&t->in, actions, &t->arena, &t->outcome);
-    write_turn(p, i, t);
+    t->actions = th_is_entity(instance_id(i))
+                     ? results_in_size(p, actions, &t->arena)
+                     : actions_in_size(p, actions, as_it_runs(i).parent != NULL, &t->arena);
+    th_engine_finish(&t->in, t->actions, &t->arena, &t->outcome);
+    write_outcome(p, i, t);
     end_turn(p, i, t);
 }
 
@@ -351,11 +438,10 @@ struct th_str th_partition_instance_id(const struct th_instance *i)
 
 void th_partition_function(struct th_instance *i, struct th_str *name, struct th_str *version)
 {
-    struct th_instance_info info = i->info;
+    const struct th_instance_info info = as_it_runs(i);
+    const bool entity = th_is_entity(instance_id(i));
 
-    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
-        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
-    *name = info.name;
+    *name = entity ? th_entity_name(instance_id(i)) : info.name;
     *version = info.version;
 }
 
@@ -374,16 +460,46 @@ void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_tim
     end_turn(p, i, t);
 }
 
-bool th_partition_next_unserved(struct th_partition *p, void **cursor, struct th_str *name)
+static void serve(struct th_instance *i)
+{
+    i->unserved = false;
+    instance_unpark(i);
+    instance_ready(i);
+    instance_touch(i);
+}
+
+void th_partition_serve_again(struct th_partition *p, th_time now)
+{
+    struct th_instance *i, *next;
+
+    p->now = now > p->now ? now : p->now;
+    HASH_ITER(hh, p->instances, i, next)
+        if (i->unserved)
+            serve(i);
+}
+
+bool th_partition_served(struct th_partition *p, struct th_instance *i, th_time now)
+{
+    if (!i->unserved)
+        return true;
+    th_partition_interrupted(p, i, now);
+    serve(i);
+    return false;
+}
+
+bool th_partition_next_unserved(struct th_partition *p, void **cursor, enum th_function_kind *kind,
+                                struct th_str *name)
 {
     struct th_instance *i = *cursor ? ((struct th_instance *)*cursor)->hh.next : p->instances;
 
     while (i && !i->unserved)
         i = i->hh.next;
     *cursor = i;
-    if (i)
-        *name = i->info.name;
-    return i != NULL;
+    if (!i)
+        return false;
+    *kind = th_function_kind_of(instance_id(i));
+    *name = *kind == TH_FUNCTION_ENTITY ? th_entity_name(instance_id(i)) : i->info.name;
+    return true;
 }
 
 /* ---- the work loop ---- */
@@ -410,6 +526,7 @@ static void fire_due(struct th_partition *p)
 static bool should_wait(const struct th_partition *p, const struct th_instance *i)
 {
     return i->hold || (i->crashes > 0 && i->crash_stamp > p->acked) ||
+           (i->careful > 0 && i->last > p->acked) ||
            (i->last > p->acked && i->open_tasks > GATHER_ABOVE);
 }
 
@@ -444,6 +561,8 @@ th_time th_partition_work(struct th_partition *p, th_time now)
     fire_due(p);
     run_ready(p);
     write_marks(p);
+    write_seal(p);
+    clean_maybe(p);
     checkpoint_maybe(p);
     evict_idle(p);
     return heap_next(p);

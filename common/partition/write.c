@@ -67,9 +67,9 @@ static void marks_close_task(struct th_partition *p, const struct pending *d)
 
     m->closed = th_grow(m->closed, &m->closed_capacity, m->closed_count + 1, sizeof(*m->closed));
     m->closed[m->closed_count++] =
-        (struct th_closed_task){.instance_id = th_arena_str(&m->arena, instance_id(d->instance)),
-                                .execution_id = th_arena_str(&m->arena, th_str_of(d->execution_id)),
-                                .event_id = d->event_id};
+        (struct th_task_ref){.instance_id = th_arena_str(&m->arena, instance_id(d->instance)),
+                             .execution_id = th_arena_str(&m->arena, th_str_of(d->execution_id)),
+                             .event_id = d->event_id};
 }
 
 static struct th_record_message *add_message(struct marks *m)
@@ -148,16 +148,26 @@ static bool is_timer(const struct letter *l)
     return l->message.event.kind == TH_EVENT_TIMER_FIRED;
 }
 
-/* What is parked stays in memory where it is durable already. False: it left the mailbox. */
+/* Whether it is durable already, as what it is. A start leaves a placeholder by the record that
+ * parks it, so that it can be looked for, and is known again. */
+static bool is_parked_by_record(const struct letter *l)
+{
+    const bool start = l->message.event.kind == TH_EVENT_EXECUTION_STARTED;
+
+    return (l->from == LETTER_LOCAL && (l->was_parked || !start)) ||
+           (l->from == LETTER_ANSWER && is_timer(l));
+}
+
+/* What is durable stays in memory. True: as for settle. */
 static bool settle_parked(struct th_partition *p, struct letter *l, const struct th_offer *offer)
 {
-    if (l->from == LETTER_LOCAL || (l->from == LETTER_ANSWER && is_timer(l))) {
+    if (is_parked_by_record(l)) {
         letter_park(l, offer->not_before);
         return true;
     }
     park_durably(p, l, offer->not_before);
     consume(p, l, false);
-    return false;
+    return l->from == LETTER_LOCAL;
 }
 
 /* True when the letter stays with its instance, or goes by the fold of the record. */
@@ -221,6 +231,7 @@ static void fill_marks(struct th_partition *p, struct th_record *r, struct th_ar
     if (MUTANT(p, POSITION_AHEAD))
         r->position += (int64_t)p->slot_count;
     r->sent = p->outbox ? p->outbox->sequence : p->next_sequence;
+    p->unsealed = p->outbox != NULL;
     for (uint32_t n = 0; n < p->options.count; n++) {
         if (!vector_moved(&vector[n], &p->vector_recorded[n]))
             continue;
@@ -237,7 +248,17 @@ static void fill_marks(struct th_partition *p, struct th_record *r, struct th_ar
     r->closed_task_count = (uint32_t)m->closed_count;
     r->messages = m->messages;
     r->message_count = (uint32_t)m->message_count;
+    p->previous_position = p->recorded_position;
     p->recorded_position = p->position;
+}
+
+/* Whoever asked for a change looks for it next. */
+static void expect_a_look(struct th_partition *p, const char *id)
+{
+    struct th_instance *i = instance_find(p, th_str_of(id));
+
+    if (i)
+        instance_news(i);
 }
 
 static void release_marks(struct th_partition *p)
@@ -249,6 +270,7 @@ static void release_marks(struct th_partition *p)
         const uint64_t stamp = e->stamp;
         *e = m->replies[n];
         e->stamp = stamp;
+        expect_a_look(p, e->id);
     }
     m->consumed_count = m->local_count = m->closed_count = m->message_count = m->reply_count = 0;
     th_arena_reset(&m->arena);
@@ -266,6 +288,7 @@ static void submit(struct th_partition *p, struct th_blob *blob, uint64_t sequen
     p->stats.records++;
     p->records_since_checkpoint++;
     p->bytes_since_checkpoint += blob->len;
+    p->bytes_since_clean += blob->len;
 }
 
 static struct th_blob *encode(struct th_partition *p, const struct th_record *r)
@@ -291,7 +314,7 @@ static struct th_blob *submit_parts(struct th_partition *p, struct th_record *r,
     r->sequence = first + parts - 1;
     whole = encode(p, r);
     if (r->kind == TH_RECORD_CHECKPOINT)
-        p->checkpoint_first = first;
+        p->checkpoint.first = first;
     for (uint32_t n = 0; n < parts; n++) {
         const size_t from = n * room < whole->len ? n * room : whole->len;
         const size_t len = whole->len - from < room ? whole->len - from : room;
@@ -322,7 +345,7 @@ static struct th_blob *submit_whole(struct th_partition *p, struct th_record *r)
         return submit_parts(p, r, size);
     }
     if (r->kind == TH_RECORD_CHECKPOINT)
-        p->checkpoint_first = r->sequence;
+        p->checkpoint.first = r->sequence;
     p->next_sequence++;
     submit(p, th_blob_ref(blob), r->sequence);
     return blob;
@@ -407,6 +430,25 @@ static void encode_history(struct th_partition *p, const struct th_outcome *o, s
     }
 }
 
+/* Where each new activity runs is decided here and stands in the record. */
+static void place_tasks(struct th_partition *p, struct turn *t, struct th_record *r)
+{
+    const struct th_events *produced = &t->outcome.produced;
+    int32_t *out;
+
+    if (!p->options.goes_out)
+        return;
+    out = TH_ARENA_ARRAY(&t->arena, int32_t, produced->count);
+    for (size_t n = 0; n < produced->count; n++) {
+        const struct th_event *e = &produced->items[n];
+
+        if (e->kind == TH_EVENT_TASK_SCHEDULED &&
+            p->options.goes_out(p->options.argument, e->name, e->version))
+            out[r->shared_task_count++] = e->id;
+    }
+    r->shared_tasks = out;
+}
+
 void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     struct th_record r = {.kind = TH_RECORD_EPISODE,
@@ -417,6 +459,7 @@ void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t)
     marks_settle(p, t);
     marks_outgoing(p, &t->outcome);
     encode_history(p, &t->outcome, &r, &t->arena);
+    place_tasks(p, t, &r);
     if (actions && actions->has_custom_status) {
         r.has_custom_status = true;
         r.custom_status = actions->custom_status;
@@ -479,6 +522,31 @@ void write_marks(struct th_partition *p)
     write_record(p, &r);
 }
 
+/* The next owner sends again whatever no record calls sent, and of work for all processes nobody
+ * could tell that it comes a second time. */
+void write_seal(struct th_partition *p)
+{
+    struct th_record r = {.kind = TH_RECORD_MARKS};
+    TH_ARENA arena = {0};
+
+    if (!p->handed_over || !p->unsealed || p->outbox)
+        return;
+    fill_marks(p, &r, &arena);
+    write_record(p, &r);
+}
+
+void write_running(struct th_partition *p, const struct th_task_ref *tasks, uint32_t count)
+{
+    struct th_record r = {.kind = TH_RECORD_MARKS,
+                          .worker = th_str_of(p->options.worker),
+                          .running_tasks = tasks,
+                          .running_task_count = count};
+    TH_ARENA arena = {0};
+
+    fill_marks(p, &r, &arena);
+    write_record(p, &r);
+}
+
 void write_crash(struct th_partition *p, struct th_instance *i, struct th_str execution_id,
                  int32_t task_id, uint32_t crashes, struct th_str reason)
 {
@@ -501,4 +569,19 @@ void write_checkpoint(struct th_partition *p, struct th_str body)
 
     fill_marks(p, &r, &arena);
     write_record(p, &r);
+}
+
+size_t write_snapshot(struct th_partition *p, struct th_instance *i, struct th_str history)
+{
+    struct th_record r = {
+        .kind = TH_RECORD_SNAPSHOT, .instance_id = instance_id(i), .events = history};
+    TH_ARENA arena = {0};
+    TH_BUFFER info = {0};
+
+    th_encode_info(&info, &i->info, true);
+    r.next = th_buffer_view(&info);
+    fill_marks(p, &r, &arena);
+    write_record(p, &r);
+    p->stats.snapshots++;
+    return info.len + history.len;
 }

@@ -25,7 +25,9 @@
  *     receiver would take a later message and then drop the earlier one as old (I3).
  *   - Ordered providers (see traits): after a failure everything submitted fails until poll has
  *     shown it, because it may follow from what failed; appends fail until the next claim.
- *   - A send's `source` at or above the number of partitions means a client.
+ *   - A send's `source` at or above the number of partitions means a client. What a partition sends
+ *     may land more than once, the receiver tells by its origin; what a client sends lands once, or
+ *     at most once when it failed.
  *   - A shared provider's log can lose its end (architecture 3.3). When its connection to a log was
  *     cut and is there again, it says so with TH_DONE_DOUBT, in front of every acknowledgement that
  *     came over the new one: the owner reads back what it last wrote before it believes more.
@@ -75,6 +77,8 @@ struct th_hub_record {
 struct th_row {
     struct th_str instance_id;
     uint64_t last, full;
+    bool stored;  /* PROJECT of a shared provider: there is a row of it, or an earlier one in the
+                     batch; if not, it was lost, and the batch is refused as CORRUPT */
     bool deleted; /* purged: drop row and history */
     enum th_status status;
     th_time created, updated, completed; /* completed: TH_TIME_NONE while it runs */
@@ -90,24 +94,27 @@ struct th_row {
                              soon as the row is stored and not before; NULL: nothing */
 };
 
-/* Where the projection of a log stands: every valid record up to `sequence` is in it. Opaque to
- * providers but for equality (th_watermark_equal: offset, epoch, sequence, building); `offset`
- * grows with every batch of an unordered provider, so that no two states of the projection have the
- * same watermark. A provider with a durable projection need keep the first three only. */
+/* Where the projection of a log stands: every valid record below `sequence` is in it. Opaque to
+ * providers but for equality (th_watermark_equal: offset, epoch, sequence, batch); `batch` grows
+ * with every batch of a shared provider, so that no two states of the projection have the same
+ * watermark. A provider with a durable projection need keep the first three only. */
 struct th_watermark {
     int64_t offset; /* of the last record that had been acknowledged; -1: nothing yet */
     uint64_t epoch; /* of the owner that wrote it */
     uint64_t sequence;
+    uint64_t batch;   /* how many led here */
     int64_t floor;    /* offset of a checkpoint from which, with these rows, the log can be folded;
                          -1: from its start */
-    int64_t position; /* every inbox offset below is consumed by records up to `sequence` */
-    uint64_t rows;    /* how many there are */
+    int64_t position; /* every inbox offset below is consumed by records below `sequence` */
+    uint64_t rows;    /* how many there are; a batch that finds others is refused as CORRUPT */
     bool building;    /* they are being made again from the log: what is not there may exist */
 };
 
 struct th_projection {
     uint32_t partition;
-    struct th_watermark previous, next; /* refused as FENCED unless `previous` is what is stored */
+    struct th_watermark previous, next; /* refused as FENCED unless `previous` is what is stored,
+                                           with `clear`, too; of a shared provider as CORRUPT unless
+                                           there are `next.rows` rows afterwards */
     bool clear;                /* drop every row first: what is stored is not to be believed */
     const struct th_row *rows; /* consumed during the call: copy or reference */
     size_t count;              /* 0: only the watermark moves */
@@ -164,9 +171,12 @@ struct th_completion {
     size_t row_count;
     char *continuation;            /* NULL: no further page */
     struct th_watermark watermark; /* LOAD (also when NOT_FOUND), STATE, WALK: of one state with the
-                                      rows */
+                                      rows. A shared provider answers them, and QUERY, with CORRUPT
+                                      when it notices that rows or parts of them are missing */
     struct th_watermark *watermarks; /* QUERY of a shared provider: of each partition, no newer
                                         than the rows */
+    uint64_t stored_rows;            /* STATE, WALK of a shared provider: how many rows there really
+                                         are; UINT64_MAX: they contradict each other */
     int64_t log_start, log_end;      /* STATE: first retained offset, offset of the next append */
     int64_t inbox_start, inbox_end;  /* … and after the last durable message */
 };
@@ -181,6 +191,8 @@ void th_completion_deinit(struct th_completion *completion);
 /* The `destination` of work for whichever process takes it: the activity messages of a shared
  * provider. */
 #define TH_SEND_ACTIVITIES (UINT32_MAX - 1)
+/* The same, to the process that consumes this partition of them, where they have partitions. */
+#define TH_SEND_ACTIVITY_PARTITION(n) (UINT32_C(1) << 31 | (n))
 
 struct th_provider_ops {
     struct th_provider_traits (*traits)(struct th_provider *);

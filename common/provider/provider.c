@@ -10,7 +10,7 @@
 bool th_watermark_equal(const struct th_watermark *a, const struct th_watermark *b)
 {
     return a->offset == b->offset && a->epoch == b->epoch && a->sequence == b->sequence &&
-           a->building == b->building;
+           a->batch == b->batch;
 }
 
 /* ---- rows ---- */

@@ -11,14 +11,16 @@
 #include "base/buffer.h"
 #include "base/cron.h"
 #include "base/memory.h"
+#include "model/name.h"
 
 #define ENTRY_POINT "th_application_register"
 
 enum { NAME_MAX_BYTES = 256 };
 
 struct function {
-    struct th_str name; /* owned */
-    void (*code)(void); /* cast back to what it was registered as */
+    struct th_str name;              /* owned */
+    void (*code)(void);              /* cast back to what it was registered as */
+    const struct th_method *methods; /* of an entity: instead of `code` */
 };
 
 struct functions {
@@ -29,7 +31,7 @@ struct functions {
 struct th_app {
     void *library;
     char *version;
-    struct functions orchestrators, activities;
+    struct functions orchestrators, activities, entities;
     struct th_http_function *http;
     size_t http_count, http_capacity;
     struct th_cron_function *cron;
@@ -71,7 +73,8 @@ static void add_function(struct th_app *app, struct functions *list, const char 
         return;
     }
     list->items = th_grow(list->items, &list->capacity, list->count + 1, sizeof(*list->items));
-    list->items[list->count++] = (struct function){th_str_of(th_str_dup(th_str_of(name))), code};
+    list->items[list->count++] =
+        (struct function){.name = th_str_of(th_str_dup(th_str_of(name))), .code = code};
 }
 
 void th_orchestrator(struct th_app *app, const char *name, th_orchestrator_fn function)
@@ -82,6 +85,55 @@ void th_orchestrator(struct th_app *app, const char *name, th_orchestrator_fn fu
 void th_activity(struct th_app *app, const char *name, th_activity_fn function)
 {
     add_function(app, &app->activities, "an activity", name, (void (*)(void))function);
+}
+
+void th_entity(struct th_app *app, const char *name, th_entity_fn function)
+{
+    if (sound(app) && name_is_good(app, "an entity", name) &&
+        th_entity_name_check(th_str_of(name), &app->wrong)) {
+        add_function(app, &app->entities, "an entity", name, (void (*)(void))function);
+    }
+}
+
+static bool methods_are_good(struct th_app *app, const char *name, const struct th_method *methods)
+{
+    if (!methods || !methods->operation) {
+        return th_fail(&app->wrong, TH_INVALID, "entity \"%s\" has no operations", name);
+    }
+    for (const struct th_method *m = methods; m->operation; m++) {
+        if (!name_is_good(app, "an operation", m->operation)) {
+            return false;
+        }
+        if (!m->function) {
+            return th_fail(&app->wrong, TH_INVALID,
+                           "operation \"%s\" of entity \"%s\" has no "
+                           "function",
+                           m->operation, name);
+        }
+        for (const struct th_method *other = methods; other != m; other++) {
+            if (th_str_eq_nocase(th_str_of(other->operation), th_str_of(m->operation))) {
+                return th_fail(&app->wrong, TH_EXISTS,
+                               "operation \"%s\" of entity \"%s\" is "
+                               "registered twice",
+                               m->operation, name);
+            }
+        }
+    }
+    return true;
+}
+
+/* Stands where the function would; th_app_entity gives the table. */
+static int has_methods(struct th_entity *entity)
+{
+    return TH_FAILED;
+}
+
+void th_entity_methods(struct th_app *app, const char *name, const struct th_method *methods)
+{
+    th_entity(app, name, has_methods);
+    if (sound(app) && methods_are_good(app, name, methods)) {
+        app->entities.items[app->entities.count - 1].methods = methods;
+    }
 }
 
 void th_app_version(struct th_app *app, const char *version)
@@ -102,7 +154,7 @@ static char *upper_without_blanks(const char *text)
     return out;
 }
 
-static bool methods_are_good(const char *methods)
+static bool verbs_are_good(const char *methods)
 {
     for (size_t i = 0; methods[i]; i++) {
         bool comma = methods[i] == ',';
@@ -172,7 +224,7 @@ void th_http_route(struct th_app *app, const char *methods, const char *route,
         return;
     }
     TH_AUTOFREE char *upper = upper_without_blanks(methods ? methods : "");
-    if (!methods_are_good(upper)) {
+    if (!verbs_are_good(upper)) {
         th_fail(&app->wrong, TH_INVALID, "route \"%s\": \"%s\" is no list of methods like GET,POST",
                 route ? route : "", methods ? methods : "");
     } else if (!route || !function || !route_is_good(route)) {
@@ -278,6 +330,50 @@ th_activity_fn th_app_activity(const struct th_app *app, struct th_str name)
     return found ? (th_activity_fn)found->code : NULL;
 }
 
+static const struct functions *functions_of(const struct th_app *app, enum th_function_kind kind)
+{
+    switch (kind) {
+    case TH_FUNCTION_ORCHESTRATOR:
+        return &app->orchestrators;
+    case TH_FUNCTION_ACTIVITY:
+        return &app->activities;
+    default:
+        return &app->entities;
+    }
+}
+
+size_t th_app_function_count(const struct th_app *app, enum th_function_kind kind)
+{
+    return functions_of(app, kind)->count;
+}
+
+struct th_str th_app_function_name(const struct th_app *app, enum th_function_kind kind,
+                                   size_t index)
+{
+    return functions_of(app, kind)->items[index].name;
+}
+
+size_t th_app_function_index(const struct th_app *app, enum th_function_kind kind,
+                             struct th_str name)
+{
+    const struct functions *list = functions_of(app, kind);
+    const struct function *found = find(list, name);
+    return found ? (size_t)(found - list->items) : SIZE_MAX;
+}
+
+bool th_app_entity(const struct th_app *app, struct th_str name, struct th_entity_code *out)
+{
+    const struct function *found = find(&app->entities, name);
+    if (!found) {
+        return false;
+    }
+    *out = (struct th_entity_code){.methods = found->methods};
+    if (!found->methods) {
+        out->function = (th_entity_fn)found->code;
+    }
+    return true;
+}
+
 static char *names_of(const struct functions *list)
 {
     TH_BUFFER out = {0};
@@ -297,6 +393,11 @@ char *th_app_orchestrator_names(const struct th_app *app)
 char *th_app_activity_names(const struct th_app *app)
 {
     return names_of(&app->activities);
+}
+
+char *th_app_entity_names(const struct th_app *app)
+{
+    return names_of(&app->entities);
 }
 
 const char *th_app_get_version(const struct th_app *app)
@@ -331,6 +432,7 @@ static struct th_app *finished(struct th_app *app, struct th_error *error)
 {
     sort(app, &app->orchestrators, "orchestrator");
     sort(app, &app->activities, "activity");
+    sort(app, &app->entities, "entity");
     if (!sound(app)) {
         th_fail(error, app->wrong.code, "%s", app->wrong.message);
         th_app_free(app);
@@ -394,6 +496,7 @@ void th_app_free(struct th_app *app)
     }
     free_functions(&app->orchestrators);
     free_functions(&app->activities);
+    free_functions(&app->entities);
     for (size_t i = 0; i < app->http_count; i++) {
         free(app->http[i].methods);
         free(app->http[i].route);

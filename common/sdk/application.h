@@ -7,12 +7,19 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "model/event.h"
+#include "model/name.h"
 #include "sdk/taskhub.h"
 
 struct th_http_function {
     char *methods; /* upper case, comma separated */
     char *route;   /* without leading slash */
     th_client_fn function;
+};
+
+/* What runs an entity's operations: one of the two. */
+struct th_entity_code {
+    th_entity_fn function;
+    const struct th_method *methods;
 };
 
 struct th_cron_function {
@@ -33,14 +40,22 @@ void th_app_free(struct th_app *app);
 
 th_orchestrator_fn th_app_orchestrator(const struct th_app *app, struct th_str name);
 th_activity_fn th_app_activity(const struct th_app *app, struct th_str name);
+bool th_app_entity(const struct th_app *app, struct th_str name, struct th_entity_code *out);
 const char *th_app_get_version(const struct th_app *app); /* NULL: none */
 size_t th_app_http_count(const struct th_app *app);
 const struct th_http_function *th_app_http(const struct th_app *app, size_t index);
 size_t th_app_cron_count(const struct th_app *app);
 const struct th_cron_function *th_app_cron(const struct th_app *app, size_t index);
+/* The functions of one kind, by name. SIZE_MAX: there is none of that name, case apart. */
+size_t th_app_function_count(const struct th_app *app, enum th_function_kind kind);
+struct th_str th_app_function_name(const struct th_app *app, enum th_function_kind kind,
+                                   size_t index);
+size_t th_app_function_index(const struct th_app *app, enum th_function_kind kind,
+                             struct th_str name);
 /* Comma-separated names, for messages: "hello_cities, …". The caller frees it. */
 char *th_app_orchestrator_names(const struct th_app *app);
 char *th_app_activity_names(const struct th_app *app);
+char *th_app_entity_names(const struct th_app *app);
 
 /* Runs one activity attempt; used by the pool, by `taskhub invoke` and by tests. `cancel` is
  * polled by th_activity_canceled; `beat` is called by th_activity_heartbeat; both may be NULL. */

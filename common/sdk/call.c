@@ -4,48 +4,15 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "sdk/actions.h"
 #include "sdk/context.h"
 #include "sdk/payload.h"
 
 /* ---- actions -------------------------------------------------------------------------------- */
 
-static struct th_action *next_slot(struct th_turn *turn)
-{
-    struct th_actions *list = turn->out;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 4;
-        struct th_action *items = TH_ARENA_ARRAY(turn->arena, struct th_action, capacity);
-        if (list->count) {
-            memcpy(items, list->items, list->count * sizeof(*items));
-        }
-        list->items = items;
-        list->capacity = capacity;
-    }
-    return &list->items[list->count++];
-}
-
-static struct th_tags copy_tags(struct th_arena *arena, struct th_tags tags)
-{
-    struct th_tag *items = tags.count ? TH_ARENA_ARRAY(arena, struct th_tag, tags.count) : NULL;
-    for (size_t i = 0; i < tags.count; i++) {
-        items[i].key = th_arena_str(arena, tags.items[i].key);
-        items[i].value = th_arena_str(arena, tags.items[i].value);
-    }
-    return (struct th_tags){items, tags.count};
-}
-
 struct th_action *th_turn_add(struct th_turn *turn, const struct th_action *wanted)
 {
-    struct th_arena *arena = turn->arena;
-    struct th_action *a = next_slot(turn);
-    *a = *wanted;
-    a->name = th_arena_str(arena, a->name);
-    a->version = th_arena_str(arena, a->version);
-    a->data = th_arena_str(arena, a->data);
-    a->instance_id = th_arena_str(arena, a->instance_id);
-    a->failure = th_failure_copy(arena, a->failure);
-    a->tags = copy_tags(arena, a->tags);
-    return a;
+    return th_actions_put(turn->out, turn->arena, wanted);
 }
 
 /* ---- does the history agree? ---------------------------------------------------------------- */
@@ -59,9 +26,9 @@ static const struct known *known_as(struct th_turn *turn, int32_t id)
     return turn->known_at < turn->known_count && k->event->id == id ? k : NULL;
 }
 
-static bool same_kind(enum th_event_kind event, enum th_action_kind action)
+static bool same_kind(enum th_event_kind event, const struct th_action *action)
 {
-    switch (action) {
+    switch (action->kind) {
     case TH_ACTION_SCHEDULE_TASK:
         return event == TH_EVENT_TASK_SCHEDULED;
     case TH_ACTION_CREATE_CHILD:
@@ -70,6 +37,8 @@ static bool same_kind(enum th_event_kind event, enum th_action_kind action)
         return event == TH_EVENT_TIMER_CREATED;
     case TH_ACTION_SEND_EVENT:
         return event == TH_EVENT_EVENT_SENT;
+    case TH_ACTION_ENTITY:
+        return event == action->entity->kind;
     default:
         return false;
     }
@@ -79,14 +48,15 @@ static bool same_kind(enum th_event_kind event, enum th_action_kind action)
  * A rewind changes the execution id, and with it ids that the code derives. */
 static bool agrees(const struct th_turn *turn, const struct th_event *e, const struct th_action *a)
 {
-    if (!same_kind(e->kind, a->kind)) {
+    if (!same_kind(e->kind, a)) {
         return false;
     }
-    if (a->kind != TH_ACTION_CREATE_TIMER && !th_str_eq_nocase(e->name, a->name)) {
+    if (a->kind != TH_ACTION_CREATE_TIMER && !th_str_eq_nocase(e->name, th_action_name(a))) {
         return false;
     }
-    return turn->rewound || !th_str_present(a->instance_id) ||
-           th_str_eq(e->instance_id, a->instance_id);
+    struct th_str target = th_action_target(a);
+    return turn->rewound || ((!th_str_present(target) || th_str_eq(e->instance_id, target)) &&
+                             (!a->entity || th_section_same(e->lock_set, a->entity->lock_set)));
 }
 
 static struct th_str action_words(const struct th_action *a, struct th_arena *arena)
@@ -101,8 +71,27 @@ static struct th_str action_words(const struct th_action *a, struct th_arena *ar
     case TH_ACTION_SEND_EVENT:
         return th_arena_format(arena, "sent event \"%.*s\" to \"%.*s\"", TH_PRI(a->name),
                                TH_PRI(id));
+    case TH_ACTION_ENTITY:
+        return th_arena_format(arena, "asked for %.*s", TH_PRI(th_request_words(a->entity, arena)));
     default:
         return TH_STR("started a timer");
+    }
+}
+
+static struct th_str target_words(const struct th_event *e, struct th_arena *arena)
+{
+    switch (e->kind) {
+    case TH_EVENT_CHILD_CREATED:
+    case TH_EVENT_EVENT_SENT:
+        return th_arena_format(arena, " for instance \"%.*s\"", TH_PRI(e->instance_id));
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
+        return th_arena_format(arena, " for entity \"%.*s\"", TH_PRI(e->instance_id));
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        return th_arena_format(arena, " over %.*s", TH_PRI(th_section_words(e->lock_set, arena)));
+    default:
+        return TH_STR("");
     }
 }
 
@@ -110,10 +99,7 @@ static void disagree(struct th_context *ctx, const struct known *k, const struct
 {
     const struct th_event *e = k->event;
     struct th_arena *arena = ctx->turn->arena;
-    struct th_str whom = TH_STR("");
-    if (e->kind == TH_EVENT_CHILD_CREATED || e->kind == TH_EVENT_EVENT_SENT) {
-        whom = th_arena_format(arena, " for instance \"%.*s\"", TH_PRI(e->instance_id));
-    }
+    struct th_str whom = target_words(e, arena);
     th_context_mismatch(ctx,
                         "event %zu of the history is %s%s%.*s%s%.*s, but the code %.*s (id %d); "
                         "the code was changed while this instance was running, or does not decide "
@@ -205,8 +191,7 @@ bool th_await(struct th_context *ctx, struct th_task *task)
     return true;
 }
 
-/* For tasks that the author never sees: the result, and the task goes. */
-static json_t *await_and_free(struct th_context *ctx, struct th_task *task)
+json_t *th_await_result(struct th_context *ctx, struct th_task *task)
 {
     json_t *result = NULL;
     if (th_await(ctx, task)) {
@@ -229,13 +214,13 @@ json_t *th_call(struct th_context *ctx, const char *activity, json_t *input)
 json_t *th_call_with(struct th_context *ctx, const char *activity, json_t *input,
                      const struct th_options *options)
 {
-    return await_and_free(ctx, th_schedule(ctx, activity, input, options));
+    return th_await_result(ctx, th_schedule(ctx, activity, input, options));
 }
 
 json_t *th_call_child(struct th_context *ctx, const char *orchestrator, json_t *input,
                       const struct th_options *options)
 {
-    return await_and_free(ctx, th_schedule_child(ctx, orchestrator, input, options));
+    return th_await_result(ctx, th_schedule_child(ctx, orchestrator, input, options));
 }
 
 int th_sleep(struct th_context *ctx, int64_t milliseconds)
@@ -273,5 +258,5 @@ json_t *th_wait_event(struct th_context *ctx, const char *name, int64_t timeout_
         th_task_free(event);
         return NULL;
     }
-    return await_and_free(ctx, event);
+    return th_await_result(ctx, event);
 }

@@ -44,6 +44,7 @@ void th_context_free(struct th_context *ctx)
         ctx->inbox = next;
     }
     free(ctx->pending);
+    free(ctx->section);
     free((char *)ctx->output.data);
     json_decref(ctx->input);
     free(ctx->identity);

@@ -23,7 +23,16 @@
 #include "sdk/executor.h"
 #include "sdk/taskhub.h"
 
-enum task_kind { TASK_ACTIVITY, TASK_CHILD, TASK_TIMER, TASK_EVENT, TASK_ALL, TASK_ANY };
+enum task_kind {
+    TASK_ACTIVITY,
+    TASK_CHILD,
+    TASK_TIMER,
+    TASK_EVENT,
+    TASK_ENTITY,
+    TASK_LOCK,
+    TASK_ALL,
+    TASK_ANY
+};
 enum task_state { TASK_WAITING, TASK_SUCCEEDED, TASK_FAILED, TASK_CANCELED };
 
 /* A call that may be issued more than once; one block of memory, freed with free(). */
@@ -81,6 +90,15 @@ struct inbox_event {
     char bytes[];
 };
 
+/* The critical section that the code is in, or waits for; one block of memory. */
+struct section {
+    char id[37];
+    bool entered;
+    size_t count;
+    int32_t *calls;         /* under way, per entity; -1: none */
+    const char *entities[]; /* in order */
+};
+
 /* Something the history says the code asked for. */
 struct known {
     const struct th_event *event;
@@ -127,10 +145,11 @@ struct th_context {
 
     th_time now;
     int32_t next_id;
-    uint64_t uuids;
+    uint64_t uuids, requests;
     bool random_seeded;
     struct th_random random;
 
+    struct section *section; /* NULL: none */
     struct th_task *awaited; /* what the suspended code waits for */
     struct th_task *tasks;   /* all of them */
     struct th_task *waiters; /* for events, oldest first */
@@ -184,6 +203,11 @@ struct th_task *th_task_pending(const struct th_context *ctx, int32_t id);
 void th_task_answer(struct th_task *task, struct th_str data, const struct th_failure *failure);
 void th_task_raise(struct th_context *ctx, const struct th_event *event);
 void th_task_free(struct th_task *task);
+/* A new task that waits for the answer to `id`, or has failed. */
+struct th_task *th_task_waiting(struct th_context *ctx, enum task_kind kind, struct th_str name,
+                                int32_t id);
+struct th_task *th_task_failed(struct th_context *ctx, enum task_kind kind,
+                               const struct th_failure *failure);
 /* In words, for messages: `activity "charge" (id 3)`. */
 struct th_str th_task_words(const struct th_task *task, struct th_arena *arena);
 
@@ -197,6 +221,30 @@ int32_t th_issue(struct th_context *ctx, const struct th_action *wanted);
 /* Issues `call`; `step` (-1: none) is the id that stands for all attempts. */
 int32_t th_issue_call(struct th_context *ctx, const struct call *call, int32_t step);
 int32_t th_issue_timer(struct th_context *ctx, th_time when);
+/* Waits for a task that the author never sees: its result, and the task goes. */
+json_t *th_await_result(struct th_context *ctx, struct th_task *task);
+
+/* ---- request.c: what the code asks of entities ---------------------------------------------- */
+
+/* The id of the next request. */
+void th_request_id(struct th_context *ctx, char out[static 37]);
+int32_t th_issue_request(struct th_context *ctx, const struct th_event *request);
+/* In words, for messages: `operation "add" of entity "@counter@k"`. */
+struct th_str th_request_words(const struct th_event *request, struct th_arena *arena);
+
+/* ---- section.c: critical sections ----------------------------------------------------------- */
+
+/* What a rule may forbid inside. */
+enum section_use { SECTION_CALL, SECTION_SIGNAL, SECTION_CHILD };
+/* NULL, or why the section, if the code is in one, forbids this. `id`: of the entity. */
+const struct th_failure *th_section_forbids(struct th_context *ctx, enum section_use use,
+                                            struct th_str id);
+/* A call of an entity was issued as `event_id`, or is answered. */
+void th_section_called(struct th_context *ctx, struct th_str id, int32_t event_id);
+void th_section_answered(struct th_context *ctx, int32_t event_id);
+bool th_section_same(struct th_strs a, struct th_strs b);
+/* A set in words: `"@a@1", "@b@2"`. */
+struct th_str th_section_words(struct th_strs set, struct th_arena *arena);
 
 /* ---- replay.c ------------------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 
 #include "base/memory.h"
 #include "sdk/context.h"
+#include "sdk/entity.h"
 
 enum { STACK_BYTES = 64 * 1024, MAX_WARM = 10000, SPARE_STACKS = 256 };
 
@@ -168,6 +169,10 @@ static void run(struct th_executor *x, struct th_context *ctx, const struct th_e
 enum th_executor_result th_executor_run(struct th_executor *x, const struct th_episode *e,
                                         struct th_arena *arena, struct th_actions *out)
 {
+    if (e->entity) {
+        th_entity_run(x->options.app, x->options.log, x->options.default_version, e, arena, out);
+        return TH_EXECUTOR_DONE;
+    }
     struct th_context *ctx = find(x, e->instance_id);
     *out = (struct th_actions){0};
     if (ctx && fits(ctx, e)) {

@@ -1,6 +1,7 @@
 /*
- * executor: runs orchestrators written in C as coroutines. The only place that knows that a
- * "task" waits. Called by the hub's node on the partition's thread; never blocks; uses no global.
+ * executor: runs orchestrators written in C as coroutines, and entities (see entity.h). The only
+ * place that knows that a "task" waits. Called by the hub's node on the partition's thread; never
+ * blocks; uses no global.
  *
  * Warm: an instance whose coroutine is still suspended where its last episode ended is resumed
  * with the new events alone. Cold: the function starts again and is fed the past; th_is_replaying
@@ -19,6 +20,8 @@ struct th_executor;
 struct th_executor_options {
     const struct th_app *app;
     const struct th_log *log;
+    const char
+        *default_version; /* of orchestrations that entities start; NULL: the application's */
     size_t max_warm;    /* suspended coroutines kept, default 10,000; the least recently run goes */
     size_t stack_bytes; /* per coroutine; default 64 KiB, with a guard page below */
     bool always_cold;   /* keep none: every episode replays its history */
@@ -30,7 +33,8 @@ void th_executor_free(struct th_executor *executor);
 
 /*
  * Runs one episode; `out` and what it points to live in `arena`. An orchestrator that is not
- * registered completes as FAILED with type "FunctionNotFound".
+ * registered completes as FAILED with type "FunctionNotFound"; of an entity that is not, the batch
+ * fails with "EntityNotFound".
  *
  * Warm goes on from `past_count`: it must be that of the last episode plus its fresh events, one
  * event per action, and OrchestratorCompleted, under the same execution id; with any other number

@@ -14,7 +14,9 @@
 static bool asked_for(enum th_event_kind kind)
 {
     return kind == TH_EVENT_TASK_SCHEDULED || kind == TH_EVENT_CHILD_CREATED ||
-           kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_EVENT_SENT;
+           kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_EVENT_SENT ||
+           kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED ||
+           kind == TH_EVENT_ENTITY_LOCK_REQUESTED || kind == TH_EVENT_ENTITY_UNLOCK_SENT;
 }
 
 static void collect(struct th_turn *turn, const struct th_event *events, size_t count, size_t base)
@@ -242,6 +244,17 @@ static void check_asked(struct th_context *ctx, const struct th_event *event)
     }
 }
 
+static struct th_str extra_words(const struct th_action *extra, struct th_arena *arena)
+{
+    if (extra->entity) {
+        return th_request_words(extra->entity, arena);
+    }
+    if (extra->name.data) {
+        return th_arena_format(arena, "\"%.*s\"", TH_PRI(extra->name));
+    }
+    return TH_STR("a timer");
+}
+
 /* Between two turns of the past: all that was asked for in the first stands in the history. */
 static void check_turn(struct th_context *ctx)
 {
@@ -252,11 +265,10 @@ static void check_turn(struct th_context *ctx)
     if (turn->out->count) {
         const struct th_action *extra = &turn->out->items[0];
         th_context_mismatch(ctx,
-                            "before event %zu of the history the code asked for %s%.*s%s (id %d), "
+                            "before event %zu of the history the code asked for %.*s (id %d), "
                             "which the history does not have; the code was changed while this "
                             "instance was running, or does not decide alike every time",
-                            turn->position, extra->name.data ? "\"" : "a timer",
-                            TH_PRI(extra->name), extra->name.data ? "\"" : "", extra->id);
+                            turn->position, TH_PRI(extra_words(extra, turn->arena)), extra->id);
     } else if (ctx->ended && !ctx->confirmed) {
         th_context_mismatch(ctx,
                             "the code ended before event %zu of the history, which goes on; the "
@@ -292,6 +304,11 @@ static bool answers(enum th_event_kind kind, const struct th_task *task)
     case TH_EVENT_CHILD_COMPLETED:
     case TH_EVENT_CHILD_FAILED:
         return task->kind == TASK_CHILD && !timer;
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+        return task->kind == TASK_ENTITY;
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
+        return task->kind == TASK_LOCK;
     default:
         return timer;
     }
@@ -304,10 +321,12 @@ static void answer(struct th_context *ctx, const struct th_event *event)
         .message = {"it failed without saying why", 28},
     };
     struct th_task *task = th_task_pending(ctx, event->related_id);
+    th_section_answered(ctx, event->related_id);
     if (ctx->ended || !task || !answers(event->kind, task)) {
         return;
     }
-    bool failed = event->kind == TH_EVENT_TASK_FAILED || event->kind == TH_EVENT_CHILD_FAILED;
+    bool failed = event->kind == TH_EVENT_TASK_FAILED || event->kind == TH_EVENT_CHILD_FAILED ||
+                  event->kind == TH_EVENT_ENTITY_FAILED;
     const struct th_failure *why = event->failure ? event->failure : &unknown;
     th_task_answer(task, event->data, failed ? why : NULL);
 }
@@ -326,6 +345,10 @@ static void apply(struct th_context *ctx, const struct th_event *event,
     case TH_EVENT_CHILD_CREATED:
     case TH_EVENT_TIMER_CREATED:
     case TH_EVENT_EVENT_SENT:
+    case TH_EVENT_ENTITY_CALLED:
+    case TH_EVENT_ENTITY_SIGNALED:
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
         check_asked(ctx, event);
         break;
     case TH_EVENT_TASK_COMPLETED:
@@ -333,6 +356,9 @@ static void apply(struct th_context *ctx, const struct th_event *event,
     case TH_EVENT_CHILD_COMPLETED:
     case TH_EVENT_CHILD_FAILED:
     case TH_EVENT_TIMER_FIRED:
+    case TH_EVENT_ENTITY_COMPLETED:
+    case TH_EVENT_ENTITY_FAILED:
+    case TH_EVENT_ENTITY_LOCK_GRANTED:
         answer(ctx, event);
         break;
     case TH_EVENT_EVENT_RAISED:

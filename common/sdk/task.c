@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "sdk/actions.h"
 #include "sdk/context.h"
 #include "sdk/payload.h"
 
@@ -495,20 +496,6 @@ static struct call *call_copy(const struct call *call)
     return copy;
 }
 
-static struct th_tags tags_of(const char *const *words, struct th_arena *arena)
-{
-    size_t count = 0;
-    while (words && words[2 * count] && words[2 * count + 1]) {
-        count++;
-    }
-    struct th_tag *items = count ? TH_ARENA_ARRAY(arena, struct th_tag, count) : NULL;
-    for (size_t i = 0; i < count; i++) {
-        items[i].key = th_str_of(words[2 * i]);
-        items[i].value = th_str_of(words[2 * i + 1]);
-    }
-    return (struct th_tags){items, count};
-}
-
 /* NULL, or why this cannot be called. */
 static const struct th_failure *objection(struct th_context *ctx, const char *function)
 {
@@ -531,6 +518,9 @@ static struct th_task *schedule(struct th_context *ctx, enum task_kind kind, con
     const struct th_options *o = options ? options : &none;
     struct th_task *task = task_new(ctx, kind);
     const struct th_failure *why = objection(ctx, function);
+    if (!why && kind == TASK_CHILD) {
+        why = th_section_forbids(ctx, SECTION_CHILD, TH_STR_ABSENT);
+    }
     if (why) {
         return fail_at_once(task, why);
     }
@@ -540,7 +530,7 @@ static struct th_task *schedule(struct th_context *ctx, enum task_kind kind, con
         .version = th_str_of(o->version),
         .instance_id = kind == TASK_CHILD ? th_str_of(o->instance_id) : TH_STR_ABSENT,
         .data = data,
-        .tags = tags_of(o->tags, ctx->turn->arena),
+        .tags = th_tags_of(ctx->turn->arena, o->tags),
     };
     task->name = th_str_dup(call.name);
     if (o->retry && o->retry->max_attempts > 1) {
@@ -562,10 +552,10 @@ static struct th_task *schedule_json(struct th_context *ctx, enum task_kind kind
     bool broken = input && !th_str_present(words);
     json_decref(input);
     if (broken) {
-        return fail_at_once(task_new(ctx, kind),
-                            th_context_failure(ctx, "InvalidInput",
-                                               "the input of %s cannot be written as JSON",
-                                               function ? function : "?"));
+        return th_task_failed(ctx, kind,
+                              th_context_failure(ctx, "InvalidInput",
+                                                 "the input of %s cannot be written as JSON",
+                                                 function ? function : "?"));
     }
     struct th_task *task = schedule(ctx, kind, function, words, options);
     free((char *)words.data);
@@ -588,6 +578,21 @@ struct th_task *th_schedule_child(struct th_context *ctx, const char *orchestrat
                                   const struct th_options *options)
 {
     return schedule_json(ctx, TASK_CHILD, orchestrator, input, options);
+}
+
+struct th_task *th_task_waiting(struct th_context *ctx, enum task_kind kind, struct th_str name,
+                                int32_t id)
+{
+    struct th_task *task = task_new(ctx, kind);
+    task->name = th_str_dup(name);
+    wait_for_id(task, id);
+    return task;
+}
+
+struct th_task *th_task_failed(struct th_context *ctx, enum task_kind kind,
+                               const struct th_failure *failure)
+{
+    return fail_at_once(task_new(ctx, kind), failure);
 }
 
 struct th_task *th_timer_at(struct th_context *ctx, th_time when)
@@ -672,6 +677,8 @@ struct th_str th_task_words(const struct th_task *task, struct th_arena *arena)
         [TASK_CHILD] = "sub-orchestration",
         [TASK_TIMER] = "a timer",
         [TASK_EVENT] = "event",
+        [TASK_ENTITY] = "an operation of entity",
+        [TASK_LOCK] = "a critical section",
         [TASK_ALL] = "all of several tasks",
         [TASK_ANY] = "any of several tasks",
     };

@@ -67,15 +67,18 @@ typedef int64_t th_time; /* microseconds since 1970-01-01T00:00:00Z */
 struct th_failure;
 struct th_context;
 struct th_activity;
+struct th_entity;
 struct th_task;
 struct th_app;
 struct th_client;
 struct th_request;
+struct th_start;
 
 /* ---- application ------------------------------------------------------------------------- */
 
 typedef int (*th_orchestrator_fn)(struct th_context *ctx);
 typedef int (*th_activity_fn)(struct th_activity *activity);
+typedef int (*th_entity_fn)(struct th_entity *entity);
 typedef int (*th_client_fn)(struct th_request *request);
 
 /* The entry point of an application: one per shared object. */
@@ -88,6 +91,18 @@ typedef int (*th_client_fn)(struct th_request *request);
  * fails the load of the application with a message naming it. */
 void th_orchestrator(struct th_app *app, const char *name, th_orchestrator_fn function);
 void th_activity(struct th_app *app, const char *name, th_activity_fn function);
+/* Without '@' in its name; called once per operation. */
+void th_entity(struct th_app *app, const char *name, th_entity_fn function);
+
+/* An operation by name, found without regard to case. */
+struct th_method {
+    const char *operation; /* NULL: the end of the table */
+    th_entity_fn function;
+};
+
+/* An entity with a function per operation. The table must outlive the application. An operation it
+ * lacks fails with type "UnknownOperation", but "delete", which then deletes the state. */
+void th_entity_methods(struct th_app *app, const char *name, const struct th_method *methods);
 
 /* `methods` is a comma list ("GET,POST"); `route` is below the route prefix (/api) and may hold
  * {parameters}, each a whole segment: "orchestrators/{functionName}". */
@@ -167,15 +182,47 @@ json_t *th_wait_event(struct th_context *ctx, const char *name, int64_t timeout_
 /* Sends an event to another instance; never fails (an unknown target drops it). */
 void th_send_event(struct th_context *ctx, const char *instance_id, const char *name, json_t *data);
 
+/* An entity's id, "@counter@apples", and its NUL. Names count without regard to case. */
+#define TH_ENTITY_ID_SIZE 101
+/* Gives `out`; empty when the two together are too long, and then every call with it fails. */
+const char *th_make_entity_id(char out[TH_AT_LEAST(TH_ENTITY_ID_SIZE)], const char *name,
+                              const char *key);
+/* Runs an operation of an entity and waits for its result. An operation that fails gives its own
+ * failure, an entity that nobody knows one of type "EntityNotFound". */
+json_t *th_call_entity(struct th_context *ctx, const char *id, const char *operation,
+                       json_t *input);
+/* Has an operation run, and waits for nothing. Signals and calls of one orchestration to one entity
+ * are carried out in order. Anything but 0: it was not sent, th_last_failure says why. */
+int th_signal_entity(struct th_context *ctx, const char *id, const char *operation, json_t *input);
+/* Not carried out before `when`, and in no order with others. */
+int th_signal_entity_at(struct th_context *ctx, const char *id, const char *operation,
+                        json_t *input, th_time when);
+
+/* Critical sections. th_lock waits until these entities, 1 to 64 in any order, answer nobody else:
+ * whoever else asks them waits. Sections that share entities come one after the other and cannot
+ * wait for each other in a circle. Inside, only these entities may be called, each by one call at a
+ * time, and they must not be signalled; sub-orchestrations and another section are refused. What
+ * breaks a rule fails at once with type "LockRules". Whatever ends the orchestrator,
+ * continue-as-new too, releases. Anything but 0: not inside, th_last_failure says why. */
+__attribute__((warn_unused_result)) int th_lock(struct th_context *ctx, const char *const *ids,
+                                                size_t count);
+/* Leaves the section: what was called before it still is carried out before any other request. */
+int th_unlock(struct th_context *ctx);
+/* How many entities are locked by the section that the code is in; 0: it is in none. `ids` (may be
+ * NULL) receives them, in order, borrowed until it is left. */
+size_t th_locked(struct th_context *ctx, const char *const **ids);
+
 /* Schedule now, wait later. Tasks belong to the context and live until the orchestration ends.
  * Never NULL: what cannot be scheduled is a task that has failed (types "InvalidName",
- * "InvalidInput", "InvalidTask"). */
+ * "InvalidInput", "InvalidTask", "InvalidEntityId"). */
 struct th_task *th_schedule(struct th_context *ctx, const char *activity, json_t *input,
                             const struct th_options *options);
 struct th_task *th_schedule_bytes(struct th_context *ctx, const char *activity, const void *input,
                                   size_t len, const struct th_options *options);
 struct th_task *th_schedule_child(struct th_context *ctx, const char *orchestrator, json_t *input,
                                   const struct th_options *options);
+struct th_task *th_schedule_entity(struct th_context *ctx, const char *id, const char *operation,
+                                   json_t *input);
 struct th_task *th_timer_at(struct th_context *ctx, th_time when);
 struct th_task *th_timer_in(struct th_context *ctx, int64_t milliseconds);
 struct th_task *th_event_task(struct th_context *ctx, const char *name);
@@ -195,7 +242,8 @@ const void *th_result_bytes(struct th_task *task, size_t *len);       /* borrowe
 const struct th_failure *th_task_failure(const struct th_task *task); /* NULL unless failed */
 struct th_task *th_winner(const struct th_task *any);                 /* NULL: none yet */
 /* Stops waiting: timers do not fire, events stay for the next waiter, results are ignored. The
- * task then counts as failed with type "Canceled". What a composite waits for is not cancelled. */
+ * task then counts as failed with type "Canceled". What a composite waits for is not cancelled, nor
+ * is an operation of an entity kept from being carried out. */
 void th_cancel(struct th_context *ctx, struct th_task *task);
 
 /* The failure that the last failing call met; NULL when none failed yet. Calls that succeed later
@@ -246,6 +294,66 @@ int th_activity_fail_for_good(struct th_activity *activity, const char *type, co
 bool th_activity_heartbeat(struct th_activity *activity);
 bool th_activity_canceled(struct th_activity *activity);
 void th_activity_log(struct th_activity *activity, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- entities -----------------------------------------------------------------------------
+ *
+ * An entity is a small durable state with a name and a key, "@counter@apples", and operations on
+ * it, which run one at a time. Who signals it goes on; an orchestrator that calls it waits for the
+ * answer. It is there from the first state it sets until it deletes that.
+ *
+ * Operations run on the partition's thread and must not block, but need not be deterministic: each
+ * is run once, or, when the process dies before its end is durable, once more from the same state.
+ * Several may become durable together; one that fails leaves neither state, signals nor starts,
+ * and the others stand. What a function here gives out is borrowed until the operation returns.
+ */
+
+const char *th_entity_operation(struct th_entity *entity);
+bool th_entity_is(struct th_entity *entity, const char *operation); /* without regard to case */
+bool th_entity_is_signal(struct th_entity *entity);                 /* nobody waits for the end */
+json_t *th_entity_input(struct th_entity *entity); /* borrowed; NULL: none or no JSON */
+const void *th_entity_input_bytes(struct th_entity *entity, size_t *len);
+/* "@counter@apples", "counter", "apples". */
+const char *th_entity_own_id(struct th_entity *entity);
+const char *th_entity_own_name(struct th_entity *entity);
+const char *th_entity_own_key(struct th_entity *entity);
+
+/* Whether there is a state. JSON null, 0 and "" are some, and so are no bytes at all. */
+bool th_entity_exists(struct th_entity *entity);
+/* A copy, to be changed and set; NULL: none, or no JSON. */
+json_t *th_entity_state(struct th_entity *entity);
+/* As above, or `otherwise` (stolen) when there is none. One that is no JSON fails the operation. */
+json_t *th_entity_state_or(struct th_entity *entity, json_t *otherwise);
+/* NULL: none. Borrowed until the state is set. */
+const void *th_entity_state_bytes(struct th_entity *entity, size_t *len);
+/* Replaces the state. NULL, or what cannot be written as JSON, fails the operation with type
+ * "InvalidState": a value that could not be made must not delete an entity. */
+int th_entity_set_state(struct th_entity *entity, json_t *state /* stolen */);
+int th_entity_set_state_bytes(struct th_entity *entity, const void *state /* NULL: none */,
+                              size_t len);
+int th_entity_delete(struct th_entity *entity);
+
+/* Ways to end: `return th_entity_…(entity, …)`. Returning 0 is a void result, anything else without
+ * th_entity_fail a failure of type "OperationFailed". */
+int th_entity_return(struct th_entity *entity, json_t *output /* stolen */);
+int th_entity_return_bytes(struct th_entity *entity, const void *output, size_t len);
+int th_entity_fail(struct th_entity *entity, const char *type, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Sent when the operation has succeeded. Anything but 0: it cannot be (types "InvalidEntityId",
+ * "InvalidName", "InvalidInput"), and the operation fails. Itself may be the target. */
+int th_entity_signal(struct th_entity *entity, const char *id, const char *operation,
+                     json_t *input);
+/* Not carried out before `when`, which may be past. */
+int th_entity_signal_at(struct th_entity *entity, const char *id, const char *operation,
+                        json_t *input, th_time when);
+/* Of the options instance_id, version, start_at and tags count; NULL: none. An id in use by a
+ * running instance drops the start. */
+int th_entity_start(struct th_entity *entity, const char *orchestrator, json_t *input,
+                    const struct th_start *options);
+
+th_time th_entity_time(struct th_entity *entity); /* now */
+void th_entity_log(struct th_entity *entity, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* ---- clients ------------------------------------------------------------------------------ */

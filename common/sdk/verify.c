@@ -5,6 +5,7 @@
  * the context, made of what was fed and what was asked for.
  */
 #include "base/memory.h"
+#include "sdk/actions.h"
 #include "sdk/context.h"
 
 static void see(struct th_context *ctx, const struct th_event *events, size_t count)
@@ -24,6 +25,12 @@ static void see_action(struct th_context *ctx, const struct th_action *a)
         [TH_ACTION_SEND_EVENT] = TH_EVENT_EVENT_SENT,
         [TH_ACTION_COMPLETE] = TH_EVENT_EXECUTION_COMPLETED,
     };
+    if (a->entity) {
+        struct th_event request = *a->entity;
+        request.id = a->id;
+        see(ctx, &request, 1);
+        return;
+    }
     struct th_event e = th_event_of(kinds[a->kind], ctx->now);
     e.id = a->id;
     e.name = a->name;
@@ -38,19 +45,33 @@ static bool same_failure(const struct th_failure *a, const struct th_failure *b)
     return !a || !b ? a == b : th_str_eq(a->type, b->type) && th_str_eq(a->message, b->message);
 }
 
+static const char *difference_of_requests(const struct th_event *a, const struct th_event *b)
+{
+    if (!a || !b || a->kind != b->kind) {
+        return "kind";
+    }
+    if (!th_section_same(a->lock_set, b->lock_set)) {
+        return "set";
+    }
+    return a->fire_at != b->fire_at ? "time" : NULL;
+}
+
 static const char *difference(const struct th_action *a, const struct th_action *b)
 {
     if (a->kind != b->kind || a->id != b->id) {
         return "kind";
     }
-    if (!th_str_eq(a->name, b->name)) {
+    if (!th_str_eq(th_action_name(a), th_action_name(b))) {
         return "name";
     }
-    if (!th_str_eq(a->data, b->data)) {
+    if (!th_str_eq(th_action_data(a), th_action_data(b))) {
         return a->kind == TH_ACTION_COMPLETE ? "output" : "input";
     }
-    if (!th_str_eq(a->instance_id, b->instance_id)) {
-        return "instance id";
+    if (!th_str_eq(th_action_target(a), th_action_target(b))) {
+        return a->entity ? "entity" : "instance id";
+    }
+    if (a->entity || b->entity) {
+        return difference_of_requests(a->entity, b->entity);
     }
     if (a->fire_at != b->fire_at) {
         return "time";
@@ -68,9 +89,13 @@ static struct th_str words(const struct th_action *a, struct th_arena *arena)
         [TH_ACTION_CREATE_TIMER] = "a timer",   [TH_ACTION_SEND_EVENT] = "sent event",
         [TH_ACTION_COMPLETE] = "the end",
     };
-    return th_arena_format(arena, "%s %.*s (%.*s)", nouns[a->kind], TH_PRI(a->name),
-                           a->data.len < 60 ? (int)a->data.len : 60,
-                           a->data.data ? a->data.data : "");
+    struct th_str data = th_action_data(a);
+    data.len = data.len < 60 ? data.len : 60;
+    if (a->entity) {
+        return th_arena_format(arena, "%.*s (%.*s)", TH_PRI(th_request_words(a->entity, arena)),
+                               TH_PRI(data));
+    }
+    return th_arena_format(arena, "%s %.*s (%.*s)", nouns[a->kind], TH_PRI(a->name), TH_PRI(data));
 }
 
 static void compare(struct th_context *ctx, struct th_arena *arena, const struct th_actions *first,

@@ -10,11 +10,17 @@
 #include <cmocka.h>
 
 const struct named_case conformance_cases[] = {
-#define X(name) {#name, case_##name, false},
-    CASES_LOG(X) CASES_INBOX(X) CASES_PROJECTION(X) CASES_QUERY(X)
+#define X(name) {#name, case_##name, WHOLE, false},
+    CASES_LOG(X) CASES_INBOX(X)
 #undef X
-#define X(name) {#name, case_##name, true},
-        CASES_HEAVY(X)
+#define X(name) {#name, case_##name, PROJECTION_HALF, false},
+        CASES_PROJECTION(X) CASES_QUERY(X) CASES_SHARED(X)
+#undef X
+#define X(name) {#name, case_##name, WHOLE, true},
+            CASES_HEAVY_LOG(X)
+#undef X
+#define X(name) {#name, case_##name, PROJECTION_HALF, true},
+                CASES_HEAVY_PROJECTION(X)
 #undef X
 };
 const size_t conformance_case_count = TH_COUNT(conformance_cases);
@@ -33,6 +39,11 @@ static void run_case(void **state)
     }
 }
 
+static bool fits(const struct subject *subject, const struct named_case *named)
+{
+    return subject->half == WHOLE || subject->half == named->needs;
+}
+
 int conformance_main(const struct subject *subject, const char *only)
 {
     struct run *runs = th_alloc(conformance_case_count * sizeof(struct run));
@@ -40,7 +51,7 @@ int conformance_main(const struct subject *subject, const char *only)
     size_t count = 0;
     for (size_t i = 0; i < conformance_case_count; i++) {
         const struct named_case *named = &conformance_cases[i];
-        if (!only || strcmp(only, named->name) == 0) {
+        if (fits(subject, named) && (!only || strcmp(only, named->name) == 0)) {
             runs[count] = (struct run){subject, named};
             tests[count] = (struct CMUnitTest){
                 .name = named->name, .test_func = run_case, .initial_state = &runs[count]};

@@ -14,10 +14,14 @@
 #include "base/queue.h"
 #include "provider/provider.h"
 
+/* What of contract.h a provider has: a fleet's is made of two halves. */
+enum half { WHOLE, LOG_HALF, PROJECTION_HALF };
+
 /* How to get at one provider. A storage outlives its provider: it is opened, closed and opened
  * again; only one provider is open at a time. */
 struct subject {
     const char *name;
+    enum half half;       /* cases that need the other one are left out */
     const void *argument; /* for the functions below, through the fixture's storage */
     /* Storage of a fresh hub; `number` differs between the hubs of one case. */
     void *(*create)(const struct subject *subject, uint32_t partitions, unsigned number);
@@ -26,6 +30,7 @@ struct subject {
     /* Lets one pending thing happen, false when nothing is pending; NULL: the provider has threads
      * of its own and calls the wake-up hook. */
     bool (*pump)(void *storage);
+    bool impatient; /* gives up sooner: something that is waited for is known not to come */
     /* Makes every append fail from now on, or stops that; NULL: cannot. */
     void (*fail_appends)(void *storage, bool on);
 };
@@ -49,8 +54,15 @@ struct fixture {
     struct asked **asked; /* by tag - FIRST_TAG; the items stay where they are */
     size_t asked_count, asked_capacity;
     uint64_t arrived;
+    uint64_t doubted[PARTITIONS]; /* the how-manieth completion a log's last DOUBT was */
     struct th_completion *deliveries;
     size_t delivery_count, delivery_capacity;
+    struct th_completion *told; /* replies and news */
+    size_t told_count, told_capacity;
+    struct {
+        const char **items;
+        size_t count;
+    } ids[PARTITIONS]; /* of the rows that are there after the last `projected` */
     bool failed;
     char failure[512];
 };
@@ -60,7 +72,8 @@ typedef void conformance_case(struct fixture *f);
 struct named_case {
     const char *name;
     conformance_case *run;
-    bool heavy; /* moves tens of megabytes */
+    enum half needs; /* WHOLE: both */
+    bool heavy;      /* moves tens of megabytes */
 };
 
 extern const struct named_case conformance_cases[];
@@ -101,6 +114,8 @@ const struct th_completion *result(struct fixture *f, uint64_t tag);
 uint64_t arrival(const struct fixture *f, uint64_t tag); /* 0: not completed */
 bool wait_all(struct fixture *f);
 bool wait_deliveries(struct fixture *f, size_t count);
+/* Waits for reply or news number `i` since the fixture began; NULL when it never comes. */
+const struct th_completion *told(struct fixture *f, size_t i);
 /* Waits until what was submitted so far has had every chance to show itself. */
 bool settle(struct fixture *f);
 
@@ -145,17 +160,32 @@ struct plain_row {
     const char *id;
     const char *name, *info, *state, *input, *output, *history;
     enum th_status status;
-    bool deleted, replace_history;
+    bool stored, deleted, replace_history;
     th_time created, updated, completed;
-    uint64_t last;
+    uint64_t last, full;
+    const char *news;
 };
 
+struct plain_batch {
+    uint32_t partition;
+    struct th_watermark previous, next;
+    bool clear;
+    const struct plain_row *rows;
+    size_t count;
+};
+
+/* As it is given. */
+uint64_t ask_batch(struct fixture *f, const struct plain_batch *batch);
+/* With next.rows and each row's `stored` as they are, when nothing but `projected` moved the
+ * partition. */
 uint64_t ask_project(struct fixture *f, uint32_t partition, struct th_watermark previous,
                      struct th_watermark next, const struct plain_row *rows, size_t count);
 struct th_watermark mark(int64_t n); /* {n, n + 100, n + 200}; mark(-1): nothing yet */
 /* Projects from mark(n - 1) to mark(n), which must succeed. */
 bool projected(struct fixture *f, uint32_t partition, int64_t n, const struct plain_row *rows,
                size_t count);
+/* The projection was wiped: `projected` begins anew. */
+void forget_rows(struct fixture *f);
 /* Loads with history and compares every column. */
 bool row_is(struct fixture *f, uint32_t partition, const struct plain_row *row,
             const char *history);
@@ -212,14 +242,31 @@ bool row_absent(struct fixture *f, uint32_t partition, const char *id);
     X(query_payloads)              \
     X(query_deleted)
 
-#define CASES_HEAVY(X) \
-    X(big_records)     \
-    X(big_rows)
+/* Of shared providers only; they hold for others because they return at once. */
+#define CASES_SHARED(X)            \
+    X(shared_watermark)            \
+    X(shared_building)             \
+    X(shared_batch_numbers)        \
+    X(shared_stored_rows)          \
+    X(shared_rows_count)           \
+    X(shared_clear)                \
+    X(shared_query_watermarks)     \
+    X(shared_walk)                 \
+    X(shared_walk_limits)          \
+    X(shared_watch)                \
+    X(shared_news_of_stored_rows)  \
+    X(shared_news_of_other_places) \
+    X(shared_reply)
+
+#define CASES_HEAVY_LOG(X)        X(big_records)
+#define CASES_HEAVY_PROJECTION(X) X(big_rows)
 
 #define X(name) void case_##name(struct fixture *f);
 CASES_LOG(X)
 CASES_INBOX(X)
 CASES_PROJECTION(X)
 CASES_QUERY(X)
-CASES_HEAVY(X)
+CASES_SHARED(X)
+CASES_HEAVY_LOG(X)
+CASES_HEAVY_PROJECTION(X)
 #undef X

@@ -10,7 +10,7 @@
 
 /* A provider with threads gets this long for one thing; nothing waits it out unless it is broken.
  */
-enum { PATIENCE_SECONDS = 20 };
+enum { PATIENCE_SECONDS = 20, IMPATIENCE_SECONDS = 2 };
 
 bool expect(struct fixture *f, bool holds, const char *text, const char *file, int line)
 {
@@ -63,6 +63,12 @@ static void keep_delivery(struct fixture *f, const struct th_completion *done)
     f->deliveries[f->delivery_count++] = *done;
 }
 
+static void keep_told(struct fixture *f, const struct th_completion *done)
+{
+    f->told = th_grow(f->told, &f->told_capacity, f->told_count + 1, sizeof(struct th_completion));
+    f->told[f->told_count++] = *done;
+}
+
 static void keep(struct fixture *f, struct th_completion *done)
 {
     uint64_t i = done->tag - FIRST_TAG;
@@ -70,6 +76,14 @@ static void keep(struct fixture *f, struct th_completion *done)
     f->arrived++;
     if (done->kind == TH_DONE_DELIVER) {
         keep_delivery(f, done);
+        return;
+    }
+    if (done->kind == TH_DONE_DOUBT && done->partition < PARTITIONS) {
+        f->doubted[done->partition] = f->arrived;
+        return;
+    }
+    if (done->kind == TH_DONE_REPLY || done->kind == TH_DONE_NEWS) {
+        keep_told(f, done);
         return;
     }
     if (i >= f->asked_count || f->asked[i]->kind != done->kind) {
@@ -103,7 +117,8 @@ size_t collect(struct fixture *f)
 /* Until the wake-up hook is called; false when that takes too long. */
 static bool wait_for_wake(struct fixture *f, unsigned before)
 {
-    th_time deadline = th_monotonic() + PATIENCE_SECONDS * TH_SECOND;
+    int seconds = f->subject->impatient ? IMPATIENCE_SECONDS : PATIENCE_SECONDS;
+    th_time deadline = th_monotonic() + seconds * TH_SECOND;
     while (atomic_load(&f->wakes) == before) {
         if (th_monotonic() >= deadline) {
             return false;
@@ -157,6 +172,16 @@ bool wait_deliveries(struct fixture *f, size_t count)
         }
     }
     return !f->failed;
+}
+
+const struct th_completion *told(struct fixture *f, size_t i)
+{
+    while (!f->failed && f->told_count <= i) {
+        if (!let_happen(f)) {
+            broken_promise(f, "only %zu replies and news came, not %zu", f->told_count, i + 1);
+        }
+    }
+    return f->failed ? NULL : &f->told[i];
 }
 
 /* A pumped provider has nothing left to do then. One with threads has answered a question and
@@ -232,8 +257,15 @@ static void fixture_deinit(struct fixture *f)
     for (size_t i = 0; i < f->delivery_count; i++) {
         th_completion_deinit(&f->deliveries[i]);
     }
+    for (size_t i = 0; i < f->told_count; i++) {
+        th_completion_deinit(&f->told[i]);
+    }
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        free(f->ids[p].items);
+    }
     free(f->asked);
     free(f->deliveries);
+    free(f->told);
     f->subject->destroy(f->storage);
     th_queue_deinit(&f->queue);
     th_arena_deinit(&f->arena);
@@ -442,6 +474,8 @@ static struct th_row lend_row(const struct plain_row *plain)
     struct th_row row = {
         .instance_id = lend(plain->id),
         .last = plain->last,
+        .full = plain->full,
+        .stored = plain->stored,
         .deleted = plain->deleted,
         .status = plain->status,
         .created = plain->created,
@@ -453,6 +487,7 @@ static struct th_row lend_row(const struct plain_row *plain)
         .input = blob_of(plain->input),
         .output = blob_of(plain->output),
         .replace_history = plain->replace_history,
+        .news = blob_of(plain->news),
     };
     if (plain->history) {
         struct th_blob **chunks = TH_NEW(struct th_blob *);
@@ -472,21 +507,68 @@ static void take_back_row(struct th_row *row)
     th_row_deinit(row);
 }
 
-uint64_t ask_project(struct fixture *f, uint32_t partition, struct th_watermark previous,
-                     struct th_watermark next, const struct plain_row *rows, size_t count)
+uint64_t ask_batch(struct fixture *f, const struct plain_batch *batch)
 {
     uint64_t tag = ask(f, TH_DONE_PROJECT);
-    struct th_row *lent = th_alloc(count * sizeof(struct th_row));
-    for (size_t i = 0; i < count; i++) {
-        lent[i] = lend_row(&rows[i]);
+    struct th_row *lent = th_alloc(batch->count * sizeof(struct th_row));
+    for (size_t i = 0; i < batch->count; i++) {
+        lent[i] = lend_row(&batch->rows[i]);
     }
-    struct th_projection batch = {
-        .partition = partition, .previous = previous, .next = next, .rows = lent, .count = count};
-    f->provider->ops->project(f->provider, &batch, tag);
-    for (size_t i = 0; i < count; i++) {
+    struct th_projection projection = {.partition = batch->partition,
+                                       .previous = batch->previous,
+                                       .next = batch->next,
+                                       .clear = batch->clear,
+                                       .rows = lent,
+                                       .count = batch->count};
+    f->provider->ops->project(f->provider, &projection, tag);
+    for (size_t i = 0; i < batch->count; i++) {
         take_back_row(&lent[i]);
     }
     free(lent);
+    return tag;
+}
+
+/* How many rows there are after a batch, whose rows are told which are there; `keep`: from now on.
+ */
+static size_t rows_after(struct fixture *f, uint32_t partition, struct plain_row *rows,
+                         size_t count, bool keep)
+{
+    size_t before = f->ids[partition].count;
+    const char **ids = th_memdup(f->ids[partition].items, before * sizeof(char *));
+    size_t capacity = before;
+    size_t there = before;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < there && strcmp(ids[at], rows[i].id) != 0) {
+            at++;
+        }
+        rows[i].stored = at < there;
+        if (rows[i].deleted && at < there) {
+            ids[at] = ids[--there];
+        } else if (!rows[i].deleted && at == there) {
+            ids = th_grow(ids, &capacity, there + 1, sizeof(char *));
+            ids[there++] = text_of(f, "%s", rows[i].id);
+        }
+    }
+    if (keep) {
+        free(f->ids[partition].items);
+        f->ids[partition].items = ids;
+        f->ids[partition].count = there;
+    } else {
+        free(ids);
+    }
+    return there;
+}
+
+uint64_t ask_project(struct fixture *f, uint32_t partition, struct th_watermark previous,
+                     struct th_watermark next, const struct plain_row *rows, size_t count)
+{
+    struct plain_row *told = th_memdup(rows, count * sizeof(*rows));
+    struct plain_batch batch = {
+        .partition = partition, .previous = previous, .next = next, .rows = told, .count = count};
+    batch.next.rows = rows_after(f, partition, told, count, false);
+    uint64_t tag = ask_batch(f, &batch);
+    free(told);
     return tag;
 }
 
@@ -496,7 +578,17 @@ bool projected(struct fixture *f, uint32_t partition, int64_t n, const struct pl
     uint64_t tag = ask_project(f, partition, mark(n - 1), mark(n), rows, count);
     const struct th_completion *done = result(f, tag);
     REQUIRE(f, done && done->error.code == TH_OK);
+    struct plain_row *told = th_memdup(rows, count * sizeof(*rows));
+    rows_after(f, partition, told, count, true);
+    free(told);
     return true;
+}
+
+void forget_rows(struct fixture *f)
+{
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        f->ids[p].count = 0;
+    }
 }
 
 static bool history_is(struct fixture *f, const struct th_row *row, const char *history)

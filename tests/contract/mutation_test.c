@@ -4,6 +4,7 @@
  * passes everything, so it is the mutation that is noticed.
  */
 #include "contract/broken.h"
+#include "contract/broken_shared.h"
 #include "contract/subject_simulated.h"
 
 #include <setjmp.h>
@@ -68,7 +69,7 @@ static void every_case_has_a_mutation(void **state)
 {
     static const char *const names[] = {
 #define X(name, case_name, text) #case_name,
-        MUTATIONS(X)
+        MUTATIONS(X) SHARED_MUTATIONS(X) /* the latter run where there is a shared provider */
 #undef X
     };
     for (size_t i = 0; i < conformance_case_count; i++) {

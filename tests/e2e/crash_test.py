@@ -16,6 +16,8 @@ class Containment(HubTest):
         innocent += [hub.start_through_crashes("nap", 100 * i, f"after-{i}") for i in range(5)]
         end = hub.wait(culprit)
         self.assertEqual(end["runtimeStatus"], "Failed", hub.stderr())
+        if orchestrator == "bad_entity":
+            self.assertEqual(end["failureDetails"]["ErrorType"], "EntityCrashed", end)
         self.assertIn(reason, str(end["output"]) + hub.stderr())
         for instance in innocent:
             self.assertEqual(hub.wait(instance)["runtimeStatus"], "Completed")
@@ -56,6 +58,15 @@ class Containment(HubTest):
 
     def test_orchestrator_spins(self):
         self.check("bad_orchestrator", "spin", "did not come back")
+
+    def test_entity_segfaults(self):
+        self.check("bad_entity", "segfault", "SIGSEGV", "--replay-always")
+
+    def test_entity_overflows_its_stack(self):
+        self.check("bad_entity", "overflow", "SIGSEGV")
+
+    def test_entity_spins(self):
+        self.check("bad_entity", "spin", "did not come back")
 
     def test_orchestrator_copes_with_a_crashing_activity(self):
         hub = self.hub(app("trouble"))

@@ -19,6 +19,8 @@ import urllib.request
 BIN = os.environ.get("TASKHUB_BIN", "build/bin")
 APPS = os.environ.get("TASKHUB_APPS", "build/apps")
 TASKHUB = os.path.join(BIN, "taskhub")
+TASKHUB_WORKER = os.path.join(BIN, "taskhub-worker")
+SOURCE = os.environ.get("TASKHUB_SOURCE", ".")
 API = "/runtime/webhooks/durabletask"
 PATIENCE = float(os.environ.get("TASKHUB_PATIENCE", "60"))
 
@@ -48,25 +50,37 @@ def run(*args, stdin=None, timeout=PATIENCE, env=None):
                           timeout=timeout, env={**os.environ, **(env or {})})
 
 
-class Hub:
-    """`taskhub dev`, in a process group of its own."""
+class Server:
+    """A program that serves a hub over HTTP, in a process group of its own."""
 
-    def __init__(self, directory, application, *args, database="hub.db"):
+    def __init__(self, directory, name):
         self.directory = directory
-        self.application = application
-        self.args = list(args)
-        self.database = os.path.join(directory, database)
         self.process = None
         self.url = None
-        self.log = os.path.join(directory, "stderr.log")
+        self.log = os.path.join(directory, name + ".log")
         self.port = "0"
+        self.drain = None
 
-    def start(self):
+    def command(self):
+        """The program and its arguments."""
+        raise NotImplementedError
+
+    def environment(self):
+        return {}
+
+    def launch(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [TASKHUB, "dev", self.application, "--db", self.database, "--port", self.port,
-                 *self.args],
-                stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+                self.command(), stdout=subprocess.PIPE, stderr=log, text=True,
+                start_new_session=True, env={**os.environ, **self.environment()})
+        return self
+
+    def start(self):
+        self.launch()
+        return self.listen()
+
+    def listen(self):
+        """Waits until it says where it listens."""
         self.url = None
         for line in self.process.stdout:
             found = re.match(r"\s+API\s+(http://\S+)", line)
@@ -76,7 +90,7 @@ class Hub:
         if not self.url:
             code = self.process.wait(PATIENCE)
             self.process.stdout.close()
-            raise AssertionError(f"taskhub dev ended with {code}: {self.stderr()}")
+            raise AssertionError(f"{self.command()[:2]} ended with {code}: {self.stderr()}")
         self.port = self.url.rsplit(":", 1)[1]  # the same again after a restart
         self.drain = threading.Thread(target=self.process.stdout.read, daemon=True)
         self.drain.start()
@@ -87,9 +101,10 @@ class Hub:
             return log.read()
 
     def ended(self):
-        self.drain.join(PATIENCE)
+        if self.drain:
+            self.drain.join(PATIENCE)
         self.process.stdout.close()
-        self.process = None
+        self.process = self.drain = None
 
     def stop(self):
         """A polite end; gives the exit code."""
@@ -169,6 +184,104 @@ class Hub:
         return run(*args, "--url", self.url, stdin=stdin)
 
 
+class Hub(Server):
+    """`taskhub dev`."""
+    name = "TestHubName"
+
+    def __init__(self, directory, application, *args, database="hub.db", fresh=False):
+        super().__init__(directory, "stderr")
+        self.application = application
+        self.args = list(args)
+        self.database = os.path.join(directory, database)
+
+    def command(self):
+        return [TASKHUB, "dev", self.application, "--db", self.database, "--port", self.port,
+                *self.args]
+
+    def release(self):
+        """The test is over."""
+        if self.process:
+            self.kill()
+
+
+class Worker(Server):
+    """`taskhub-worker`, one of a fleet."""
+
+    def __init__(self, fleet, hub, application, *args, name, **environment):
+        super().__init__(fleet.directory, name)
+        self.fleet = fleet
+        self.hub = hub
+        self.application = application
+        self.args = list(args)
+        self.variables = environment
+
+    def command(self):
+        return [TASKHUB_WORKER, "--app", self.application, "--hub", self.hub, "--create",
+                "--port", self.port, *self.args]
+
+    def environment(self):
+        return {"TASKHUB_KAFKA": self.fleet.kafka, "TASKHUB_REDIS": self.fleet.redis,
+                "TASKHUB_STATE": os.path.join(self.directory, "state"), **self.variables}
+
+    def is_ready(self):
+        try:
+            return self.http("GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def partitions(self):
+        """By partition: the owner's name; None: nobody. Of the whole hub, as this worker sees it."""
+        code, _, view = self.http("GET", API + "/hub")
+        if code != 200:
+            return {}
+        return {p["partition"]: p.get("owner") for p in view["partitionDetails"]}
+
+    def name(self):
+        """Its name among the members."""
+        pid = self.worker() or self.process.pid
+        names = {owner for owner in self.partitions().values() if owner}
+        return next((name for name in names if f"-{pid}-" in name), None)
+
+
+class Fleet:
+    """Kafka and Redis of their own, and workers. What it starts it stops, by process id."""
+
+    def __init__(self, directory, *options):
+        self.directory = directory
+        self.folder = os.path.join(directory, "fleet")
+        self.workers = []
+        self.script("up", *options)
+        self.script("redis")
+        lines = self.script("env").stdout
+        self.kafka = re.search(r"TASKHUB_KAFKA=(\S+)", lines).group(1)
+        self.redis = re.search(r"TASKHUB_REDIS=(\S+)", lines).group(1)
+
+    def script(self, command, *options):
+        result = subprocess.run(
+            [os.path.join(SOURCE, "deploy", "kafka.sh"), command, "--folder", self.folder, *options],
+            capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise AssertionError(f"kafka.sh {command}: {result.stdout}{result.stderr}")
+        return result
+
+    def worker(self, hub, application, *args, **environment):
+        """Launched, but not yet there: see Server.listen."""
+        worker = Worker(self, hub, application, *args, name=f"worker-{len(self.workers)}",
+                        **environment)
+        self.workers.append(worker)
+        return worker.launch()
+
+    def end_workers(self):
+        for worker in self.workers:
+            if worker.process:
+                worker.kill()
+        self.workers.clear()
+
+    def down(self):
+        self.end_workers()
+        self.script("down")
+
+
 def parsed(body):
     try:
         return json.loads(body)
@@ -177,15 +290,25 @@ def parsed(body):
 
 
 class HubTest(unittest.TestCase):
-    """A test with a directory, and hubs that end with it."""
+    """A test with a directory, and hubs that end with it. Embedded ones, unless fleet_mode.py has put
+    hubs on Kafka and Redis in their place."""
+    make = Hub
+    differences = {}  # by test, or by what a test asks `differs`: why it is not so in a fleet
 
     def setUp(self):
+        for name in (self.id(), self.id().rsplit(".", 1)[0]):
+            if name in self.differences:
+                self.skipTest(self.differences[name])
         self.directory = tempfile.mkdtemp(prefix="taskhub-e2e-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
 
+    def differs(self, what):
+        """Whether this is legitimately different from the embedded hub."""
+        return what in self.differences
+
     def hub(self, application, *args, **more):
-        hub = Hub(self.directory, application, *args, **more).start()
-        self.addCleanup(lambda: hub.process and hub.kill())
+        hub = self.make(self.directory, application, *args, **more).start()
+        self.addCleanup(hub.release)
         return hub
 
     def assertExit(self, result, code):

@@ -43,7 +43,8 @@ class Requests(HubTest):
             self.assertEqual(self.running.http("GET", link)[2]["instanceId"], instance)
 
     def test_names(self):
-        self.refused("POST", "/orchestrators/nobody", "'nobody'.*whoami")
+        if not self.differs("unknown orchestrators are refused"):
+            self.refused("POST", "/orchestrators/nobody", "'nobody'.*whoami")
         self.refused("POST", "/orchestrators/" + "x" * 300, "300 bytes, 256")
         self.refused("POST", "/orchestrators/nap%0a", "control")
         instance = self.running.start_instance("stages")
@@ -66,7 +67,7 @@ class Requests(HubTest):
                              ("top=-1", "top"), ("top=99999999999999999999", "top"),
                              ("instanceIdPrefix=%00", "NUL"), ("instanceIdPrefix=%ff", "UTF-8")):
             self.refused("GET", f"/instances?{query}", words)
-        self.refused("GET", "/instances?taskHub=Other", "'TestHubName', not 'Other'", code=404)
+        self.refused("GET", "/instances?taskHub=Other", f"'{self.running.name}', not 'Other'", code=404)
         for token in ("zz", "00", "ff" * 40, "abc", "x" * 3000):
             self.refused("GET", "/instances", "token", headers={"x-ms-continuation-token": token})
         self.refused("POST", "/instances/x/raiseEvent/y", "application/json", b"1",
@@ -97,8 +98,8 @@ class Requests(HubTest):
 
         instance = self.running.start_instance("stages")
         self.refused("POST", f"/instances/{instance}/raiseEvent/Go", str(LIMIT), text(LIMIT + 1), 413)
-        for body in (text(LIMIT), b"1"):
-            self.assertEqual(self.running.http("POST", f"{API}/instances/{instance}/raiseEvent/Go", body)[0], 202)
+        for name, body in (("Unread", text(LIMIT)), ("Go", b"2"), ("Go", b"1")):
+            self.assertEqual(self.running.http("POST", f"{API}/instances/{instance}/raiseEvent/{name}", body)[0], 202)
         self.assertEqual(self.running.wait(instance)["output"], 1, "unharmed")
 
         for name, words in (("big_result", "a result of"), ("big_output", "an output of"),

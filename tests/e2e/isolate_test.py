@@ -215,6 +215,8 @@ class Containment(IsolateTest):
         innocent += [hub.start_instance("nap", 100 * i, f"after-{i}") for i in range(5)]
         end = hub.wait(culprit)
         self.assertEqual(end["runtimeStatus"], "Failed", hub.stderr())
+        if orchestrator == "bad_entity":
+            self.assertEqual(end["failureDetails"]["ErrorType"], "EntityCrashed", end)
         self.assertIn(reason, str(end["output"]))
         for instance in innocent:
             self.assertEqual(hub.wait(instance)["runtimeStatus"], "Completed")
@@ -265,6 +267,15 @@ class Containment(IsolateTest):
 
     def test_orchestrator_spins(self):
         self.check_crash("bad_orchestrator", "spin", "did not come back")
+
+    def test_entity_segfaults(self):
+        self.check_crash("bad_entity", "segfault", "SIGSEGV")
+
+    def test_entity_calls_exit(self):
+        self.check_crash("bad_entity", "exit", "exit()")
+
+    def test_entity_spins(self):
+        self.check_crash("bad_entity", "spin", "did not come back")
 
     def test_orchestrator_copes_with_a_crashing_activity(self):
         hub = self.isolated("trouble")

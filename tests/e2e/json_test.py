@@ -31,13 +31,15 @@ class Json(HubTest):
         self.assertGreater(len(value(OK, "history", "n")), 3)
         self.assertEqual(value(OK, "purge", "n")["instancesDeleted"], 1)
         self.assertEqual(value(OK, "hub", "show")["partitions"], 2)
-        self.assertEqual(len(value(OK, "hub", "list")), 1)
+        if not self.differs("one hub in the store"):
+            self.assertEqual(len(value(OK, "hub", "list")), 1)
+        self.assertGreaterEqual(value(OK, "lag")["totals"]["lag"], 0)
         self.assertEqual(value(OK, "hub", "create", "Second")["name"], "Second")
         self.assertEqual(value(OK, "hub", "delete", "Second")["name"], "Second")
         shown = hub.cli("hub", "show")
-        self.assertRegex(shown.stdout, r"partitionDetails\npartition +owned +epoch")
+        self.assertRegex(shown.stdout, r"Partitions\nPARTITION +OWNER +EPOCH")
         for code, *args in ((NOT_FOUND, "status", "nobody"), (NOT_FOUND, "history", "nobody"),
-                            (CONFLICT, "rewind", "s"), (CONFLICT, "hub", "delete", "TestHubName")):
+                            (CONFLICT, "rewind", "s"), (CONFLICT, "hub", "delete", hub.name)):
             refused = hub.cli(*args, "--json")
             self.assertExit(refused, code)
             self.assertEqual(refused.stdout, "")

@@ -18,6 +18,7 @@ class OneHub(HubTest):
     """The tests of a class share one hub; ids carry the test's name."""
     ARGS = ()
     HOST_JSON = None
+    FRESH = False  # a hub that no other test has had
 
     def setUp(self):
         super().setUp()
@@ -28,7 +29,7 @@ class OneHub(HubTest):
             args += ["--host-json", self.directory]
         self.ticks = os.path.join(self.directory, "ticks")
         os.environ["SEMANTICS_TICKS"] = self.ticks
-        self.hub_ = self.hub(SEMANTICS, *args)
+        self.hub_ = self.hub(SEMANTICS, *args, fresh=self.FRESH)
 
     def file(self, name):
         return os.path.join(self.directory, name)
@@ -429,6 +430,8 @@ class CustomStatus(OneHub):
 
 
 class Cron(OneHub):
+    FRESH = True
+
     def test_runs_once_per_due_time(self):
         until(lambda: self.read("ticks").count("tick") >= 1, "the first tick")
         began, had = time.monotonic(), self.read("ticks").count("tick")

@@ -97,7 +97,7 @@ static struct th_record episode(const struct th_buffer *history, const struct th
     static const struct th_vector_entry vector[] = {{1, 2, 3}};
     static const int64_t consumed[] = {4, 6};
     static const struct th_local_ref local[] = {{0, 1}};
-    static const struct th_closed_task closed[] = {{{"a", 1}, {"e", 1}, 9}};
+    static const struct th_task_ref closed[] = {{{"a", 1}, {"e", 1}, 9}};
 
     out[0] = (struct th_record_message){
         .destination = 0, .parked = true, .not_before = 1020, .bytes = th_buffer_view(message)};

@@ -130,6 +130,7 @@ static void drive(struct th_operation *op, struct th_str seed)
             answer_command(op, seed, step);
             break;
         case TH_STEP_FUNCTION:
+        case TH_STEP_DESK:
             break;
         }
     }

@@ -59,6 +59,7 @@ static struct th_partition *partition_new(void)
         .max_instances = 2,
         .checkpoint_records = 5,
         .max_unacked = 100,
+        .max_rows = 100,
         .max_crashes = 3,
     };
 
@@ -168,15 +169,14 @@ static bool work(struct world *w)
         if (!fine)
             return false;
     }
-    if (th_partition_project(w->p, &batch))
+    if (th_partition_project(w->p, false, INT64_MAX, &batch))
         th_partition_projected(w->p, NULL);
     return true;
 }
 
 static void live(struct world *w, struct pieces pieces)
 {
-    int64_t offset =
-        th_partition_activate(w->p, w->log_end, &(struct th_watermark){.offset = -1}, w->now);
+    int64_t offset = th_partition_activate(w->p, w->now);
     enum piece kind;
     struct th_str bytes;
     bool fine;
@@ -203,6 +203,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct th_str id;
 
     w.log_end = feed_log(w.p, pieces);
+    th_partition_begin(w.p, w.log_end, 0, &(struct th_watermark){.offset = -1, .floor = -1}, 0,
+                       false, w.now);
     for (size_t n = 0; th_str_present(id = th_partition_wanted(w.p, n)); n++)
         MUST(th_partition_base(w.p, id, NULL, &error));
     live(&w, pieces);

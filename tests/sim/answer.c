@@ -55,6 +55,26 @@ static void on_info(struct session *s, const struct th_reply *reply)
     session_next_op(s);
 }
 
+/* ---- entities ---- */
+
+static void on_signal(struct session *s, const struct th_reply *reply)
+{
+    if (reply->error.code != TH_OK)
+        unexpected(s, reply);
+    s->note->answered = true;
+    session_next_op(s);
+}
+
+static void on_entity(struct session *s, const struct th_reply *reply)
+{
+    if (reply->error.code != TH_NOT_FOUND &&
+        (reply->error.code != TH_OK || reply->info->status != TH_STATUS_ENTITY))
+        unexpected(s, reply);
+    session_next_op(s);
+}
+
+/* ---- commands to an instance ---- */
+
 static bool may_be_over(const struct session *s)
 {
     return s->ever_unknown || !s->clients->run->plan.world.ordered;
@@ -78,13 +98,15 @@ static void on_done(struct session *s, const struct th_reply *reply)
     session_next_op(s);
 }
 
+/* One that was accepted while nobody served its orchestrator is carried out later. */
 static void on_rewind(struct session *s, const struct th_reply *reply)
 {
     const bool had_failed = s->last_status == TH_STATUS_FAILED;
+    const bool may_be_late = may_be_over(s) || s->clients->run->plan.strike > 0;
 
-    if (reply->error.code == TH_OK ? !had_failed && !s->unknown
-                                   : reply->error.code != TH_PRECONDITION ||
-                                         (had_failed && !s->unknown && !may_be_over(s)))
+    if (reply->error.code == TH_OK
+            ? !had_failed && !s->unknown
+            : reply->error.code != TH_PRECONDITION || (had_failed && !s->unknown && !may_be_late))
         unexpected(s, reply);
     session_next_op(s);
 }
@@ -96,9 +118,10 @@ static void on_restart(struct session *s, const struct th_reply *reply)
         subject_exists(s->clients, subject_of(s->clients, s->id));
     } else if (reply->error.code == TH_TOO_LARGE && s->clients->run->plan.world.max_record_bytes) {
         /* the input of the last round holds all results: nothing changed, and nothing is wrong */
-    } else if (reply->error.code == TH_PRECONDITION &&
+    } else if ((reply->error.code == TH_PRECONDITION || reply->error.code == TH_EXISTS) &&
                subject_is_stale(s, subject_of(s->clients, session_target(s)))) {
-        session_again(s); /* it was told by a process that has not heard of the end */
+        session_again(
+            s); /* it was told by a process that has not heard of the end, or of the beginning */
         return;
     } else if (!s->unknown ||
                (reply->error.code != TH_PRECONDITION && reply->error.code != TH_EXISTS)) {
@@ -228,6 +251,12 @@ static void judge(struct session *s, const struct th_reply *reply)
     case ACT_STATUS:
     case ACT_HISTORY:
         on_info(s, reply);
+        break;
+    case ACT_SIGNAL:
+        on_signal(s, reply);
+        break;
+    case ACT_ENTITY:
+        on_entity(s, reply);
         break;
     case ACT_REWIND:
         on_rewind(s, reply);

@@ -4,7 +4,7 @@
  * given, each message and activity as the valid records ask for it.
  */
 #include "provider/provider.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/bank.h"
 
 /* ---- what an instance came to ---- */
 
@@ -236,16 +236,14 @@ static void check_dispatched(struct run *run, const struct facts *facts)
     const struct dispatched *d;
 
     for (size_t n = 0; (d = pool_dispatched(run->pool, n)); n++) {
-        TH_BUFFER key = {0};
-        struct told_task *t;
+        const struct told_task *t = log_told(facts, d);
 
-        th_buffer_format(&key, "%u/%s/%s/%d", d->partition, d->instance_id, d->execution_id,
-                         d->task_id);
-        HASH_FIND(hh, facts->tasks, key.data, key.len, t);
         if (!t)
-            run_fail(run, "activity %s follows from no valid record", key.data);
+            run_fail(run, "activity %s/%d follows from no valid record", d->instance_id,
+                     d->task_id);
         else if (t->offset >= d->log_end)
-            run_fail(run, "activity %s began before its record was written", key.data);
+            run_fail(run, "activity %s/%d began before its record was written", d->instance_id,
+                     d->task_id);
     }
 }
 
@@ -278,6 +276,10 @@ static void check_instances(struct run *run, struct facts *facts)
         if (!f->exists || run->report->failed)
             continue;
         run->report->instances++;
+        if (f->info.status == TH_STATUS_ENTITY) {
+            check_row(run, f);
+            continue;
+        }
         check_instance(run, f);
         check_raised(run, facts, f);
         history_check(run, f);
@@ -302,6 +304,7 @@ void check_end(struct run *run)
         check_no_more_rows(run, &facts);
         check_answers(run, &facts);
         check_bounded(run, &facts);
+        bank_check(run, &facts);
     }
     log_free(&facts);
 }

@@ -6,8 +6,8 @@
 #include "tests/sim/client.h"
 
 static const char *const act_names[] = {
-    "start",  "await",  "status",  "history", "raise",    "terminate", "suspend",
-    "resume", "rewind", "restart", "purge",   "purge by", "query",     "hub",
+    "start",   "await",  "status", "history", "raise", "signal",   "entity", "terminate",
+    "suspend", "resume", "rewind", "restart", "purge", "purge by", "query",  "hub",
 };
 
 const char *session_act(const struct session *s)
@@ -110,10 +110,25 @@ static void name_start(struct session *s)
         subject->may_change = true;
 }
 
+/* Each attempt is a signal of its own: nothing tells the hub that it is meant again. */
+static void name_signal(struct session *s)
+{
+    struct bank_note *note = TH_NEW(struct bank_note);
+
+    s->note = note;
+    note->session = s->number;
+    note->later = s->op->start_in > 0;
+    snprintf(note->account, sizeof(note->account), "%s", session_target(s));
+    snprintf(note->key, sizeof(note->key), "c%u.%u", s->number, s->signals++);
+    json_object_set_new(s->op->data, "key", json_string(note->key));
+    DL_APPEND(s->clients->notes, note);
+}
+
 static const enum th_command_kind commands[] = {
     [ACT_START] = TH_COMMAND_START,     [ACT_AWAIT] = TH_COMMAND_WAIT,
     [ACT_STATUS] = TH_COMMAND_STATUS,   [ACT_HISTORY] = TH_COMMAND_STATUS,
     [ACT_RAISE] = TH_COMMAND_RAISE,     [ACT_TERMINATE] = TH_COMMAND_TERMINATE,
+    [ACT_SIGNAL] = TH_COMMAND_SIGNAL,   [ACT_ENTITY] = TH_COMMAND_STATUS,
     [ACT_SUSPEND] = TH_COMMAND_SUSPEND, [ACT_RESUME] = TH_COMMAND_RESUME,
     [ACT_REWIND] = TH_COMMAND_REWIND,   [ACT_RESTART] = TH_COMMAND_RESTART,
     [ACT_PURGE] = TH_COMMAND_PURGE,     [ACT_PURGE_BY] = TH_COMMAND_PURGE_BY,
@@ -124,9 +139,14 @@ static const enum th_command_kind commands[] = {
 static void before_asking(struct session *s)
 {
     struct clients *c = s->clients;
-    struct subject *subject = subject_of(c, session_target(s));
+    struct subject *subject;
     char session[32];
 
+    if (s->op->act == ACT_SIGNAL)
+        name_signal(s);
+    if (s->op->act == ACT_SIGNAL || s->op->act == ACT_ENTITY)
+        return;
+    subject = subject_of(c, session_target(s));
     switch (s->op->act) {
     case ACT_START:
         name_start(s);

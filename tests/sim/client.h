@@ -6,7 +6,7 @@
 
 #include <utlist.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/bank.h"
 
 enum act {
     ACT_START,
@@ -14,6 +14,8 @@ enum act {
     ACT_STATUS,
     ACT_HISTORY,
     ACT_RAISE,
+    ACT_SIGNAL,
+    ACT_ENTITY,
     ACT_TERMINATE,
     ACT_SUSPEND,
     ACT_RESUME,
@@ -29,14 +31,14 @@ struct op {
     enum act act;
     char *id;         /* NULL: the instance of the session */
     const char *name; /* START, RAISE */
-    json_t *data;     /* START: its uid is set at each attempt; RAISE, TERMINATE */
+    json_t *data;     /* START, SIGNAL: uid or key is set at each attempt; RAISE, TERMINATE */
     bool generated;   /* START without an id */
     bool recursive, new_id, until_started;
     bool rival;  /* START: the id may be another session's */
     bool revive; /* AWAIT behind a REWIND: rewind again if it failed before it was healed */
     th_reuse reuse;
     th_time pause;    /* before it is asked */
-    th_time start_in; /* START: this much later; 0: at once */
+    th_time start_in; /* START, SIGNAL: this much later; 0: at once */
     unsigned limit;   /* QUERY: rows a page */
 };
 
@@ -57,7 +59,7 @@ struct session {
     size_t gate_at;
     char id[TH_ID_MAX];
     struct verdict verdict;
-    unsigned starts; /* uids used */
+    unsigned starts, signals; /* uids and keys used */
 
     /* the command under way */
     struct op *op;
@@ -67,6 +69,7 @@ struct session {
     bool ever_unknown; /* … at any op of this session */
     bool nudge;        /* this attempt is a RESUME in place of an AWAIT */
     char uid[32], request_id[48];
+    struct bank_note *note; /* SIGNAL */
     struct process *process;
     uint64_t life, ticket, issued, listing; /* listing: when the first page was asked for */
     th_time due, deadline;
@@ -81,6 +84,7 @@ struct clients {
     unsigned count;
     struct subject *subjects;
     struct start *starts;
+    struct bank_note *notes;
     const char **uids;
     size_t uid_count, uid_capacity;
     uint64_t clock;

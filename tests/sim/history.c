@@ -109,7 +109,7 @@ void history_check(struct run *run, const struct fact *fact)
         return;
     check_brackets(&l);
     check_end_event(&l);
-    for (size_t n = 0; n < l.count && !run->report->failed; n++) {
+    for (size_t n = 0; n < l.count && !run->report->failed && !foreign_name(fact->info.name); n++) {
         if (is_scheduled(l.events[n].kind))
             check_scheduled(&l, n);
         if (asked_by(l.events[n].kind) != l.events[n].kind)
@@ -193,7 +193,7 @@ void history_replay(struct run *run, const struct fact *fact)
     struct th_executor *executor;
     size_t replays = 0;
 
-    if (l.count == 0 || was_decided(&l))
+    if (l.count == 0 || was_decided(&l) || foreign_name(fact->info.name))
         return;
     executor = th_executor_new(&options);
     for (size_t n = l.count; n-- > 0 && replays < MOST_REPLAYS && !run->report->failed;)

@@ -268,7 +268,47 @@ static void fold_purge(struct reading *r, const struct th_record *record)
     memset(&f->info, 0, sizeof(f->info));
 }
 
+/* A copy changes nothing: it says what the records before it say. */
+static void check_snapshot(struct reading *r, const struct th_record *record, int64_t offset)
+{
+    struct fact *f = fact_of(r, record->instance_id);
+    struct th_events events = {0};
+    struct th_reader in = th_reader_of(record->events, &r->facts->arena, NULL);
+    TH_BUFFER info = {0};
+    size_t same = 0;
+
+    th_encode_info(&info, &f->info, true);
+    if (!f->exists || !th_str_eq(th_buffer_view(&info), record->next))
+        run_fail(r->run, "record %lld of partition %u: the copy of instance \"%s\" is another one",
+                 (long long)offset, r->partition, f->id);
+    if (th_str_present(record->events))
+        th_decode_events(&in, &events);
+    while (same < events.count && same < f->history.count &&
+           th_event_equal(&events.items[same], &f->history.items[same]))
+        same++;
+    if (same < events.count || same < f->history.count)
+        run_fail(r->run,
+                 "record %lld of partition %u: the copied history of instance \"%s\" differs "
+                 "at event %zu (of %zu and %zu)",
+                 (long long)offset, r->partition, f->id, same, events.count, f->history.count);
+    f->last = record->sequence + 1;
+    th_events_deinit(&events);
+}
+
 /* ---- for the reader of a trace ---- */
+
+static void show_entity(struct th_buffer *line, const struct th_record *record)
+{
+    TH_ARENA arena = {0};
+    struct th_reader in = th_reader_of(record->next, &arena, NULL);
+    struct th_instance_info info;
+
+    if (!th_str_present(record->next) || !th_decode_info(&in, &info) ||
+        info.status != TH_STATUS_ENTITY)
+        return;
+    th_buffer_format(line, ", locked by \"%.*s\" in %.*s, void %zu, %.*s", TH_PRI(info.locked_by),
+                     TH_PRI(info.section), info.voided.count, TH_PRI(info.output));
+}
 
 static void show(const struct reading *r, const struct th_record *record, int64_t offset)
 {
@@ -282,9 +322,10 @@ static void show(const struct reading *r, const struct th_record *record, int64_
     th_buffer_format(&line, "record p%u @%lld s%llu %s \"%.*s\"%s position %lld, consumes",
                      r->partition, (long long)offset, (unsigned long long)record->sequence,
                      kinds[record->kind], TH_PRI(record->instance_id),
-                     th_str_present(record->next) ? " goes on as new"
-                     : record->replace_history    ? " begins"
-                                                  : "",
+                     record->kind == TH_RECORD_SNAPSHOT ? ""
+                     : th_str_present(record->next)     ? " is now"
+                     : record->replace_history          ? " begins"
+                                                        : "",
                      (long long)record->position);
     for (uint32_t n = 0; n < record->consumed_count; n++)
         th_buffer_format(&line, " %lld", (long long)record->consumed[n]);
@@ -295,6 +336,7 @@ static void show(const struct reading *r, const struct th_record *record, int64_
     if (th_str_present(record->events) && th_decode_events(&in, &events))
         for (size_t n = 0; n < events.count; n++)
             th_buffer_format(&line, ", %s", th_event_kind_text(events.items[n].kind));
+    show_entity(&line, record);
     run_show(r->run, "%.*s", TH_PRI(th_buffer_view(&line)));
     th_events_deinit(&events);
 }
@@ -417,6 +459,8 @@ static void fold(struct reading *r, const struct th_record *record, int64_t offs
         fold_episode(r, record, offset);
     if (record->kind == TH_RECORD_PURGE)
         fold_purge(r, record);
+    if (record->kind == TH_RECORD_SNAPSHOT)
+        check_snapshot(r, record, offset);
     for (uint32_t n = 0; n < record->message_count; n++)
         fold_message(r, record, n, offset);
     move_position(r, record->position, offset);
@@ -568,4 +612,15 @@ void log_free(struct facts *facts)
     HASH_CLEAR(hh, facts->outbound);
     HASH_CLEAR(hh, facts->copies);
     th_arena_deinit(&facts->arena);
+}
+
+struct told_task *log_told(const struct facts *facts, const struct dispatched *d)
+{
+    TH_BUFFER key = {0};
+    struct told_task *t;
+
+    th_buffer_format(&key, "%u/%s/%s/%d", d->partition, d->instance_id, d->execution_id,
+                     d->task_id);
+    HASH_FIND(hh, facts->tasks, key.data, key.len, t);
+    return t;
 }

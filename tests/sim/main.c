@@ -204,7 +204,7 @@ static bool mutant_dies(const struct arguments *a, int mutation)
         return WIFSIGNALED(status) || WEXITSTATUS(status) == 0;
     }
     alarm(300);
-    for (size_t n = 0; n < 3 && !found; n++) {
+    for (size_t n = 0; n < 4 && !found; n++) {
         const struct profile *profile = profile_at(n);
         uint64_t seed;
 

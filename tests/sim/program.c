@@ -444,5 +444,12 @@ char *program_check(const char *name, const json_t *input, const json_t *output)
         return check_program(input, output);
     if (strcmp(name, "collector") == 0)
         return check_collector(input, output);
+    if (strcmp(name, "transfer") == 0)
+        return strcmp(json_string_value(output) ? json_string_value(output) : "", "ok") == 0
+                   ? NULL
+                   : mismatch(input, output);
+    if (foreign_name(th_str_of(name)))
+        return json_integer_value(output) == number(input, "times") ? NULL
+                                                                    : mismatch(input, output);
     return json_integer_value(output) == number(input, "rounds") ? NULL : mismatch(input, output);
 }

@@ -7,7 +7,7 @@
  */
 #include <stdarg.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/bank.h"
 
 /* Steps of calm after which whatever is not finished never will be. */
 #define CALM_STEPS 400000
@@ -119,7 +119,8 @@ static void release(struct run *run, struct process *p, uint32_t partition)
         return;
     run_trace(run, "process %u releases partition %u", p->number, partition);
     p->taken[partition] = false;
-    th_node_release(p->node, partition);
+    th_node_release(p->node, partition,
+                    process_now(p) + (th_time)run_below(run, 200 * TH_MILLISECOND));
 }
 
 static struct th_executor *executor_new(struct run *run)
@@ -133,15 +134,43 @@ static struct th_executor *executor_new(struct run *run)
     return th_executor_new(&options);
 }
 
+/* Without its past nobody knows whose it is: the executor asks for what it does not have warm. */
+static enum th_executor_result code(struct process *p, const struct th_episode *episode,
+                                    struct th_arena *arena, struct th_actions *out)
+{
+    if (episode->entity)
+        return bank_serve(episode, arena, out);
+    if (foreign_is(episode))
+        return foreign_run(episode, arena, out);
+    return th_executor_run(p->executor, episode, arena, out);
+}
+
+static enum th_executor_result orchestrate(void *argument, const struct th_episode *episode,
+                                           struct th_arena *arena, struct th_actions *out)
+{
+    return away_run(argument, episode, arena, out, code);
+}
+
+static void forget(void *argument, struct th_str instance_id)
+{
+    const struct process *p = argument;
+
+    th_executor_forget(p->executor, instance_id);
+}
+
 static void process_open(struct run *run, struct process *p)
 {
     struct th_error error;
     struct th_node_options options = {.log = &run->log,
-                                      .worker = "simulated",
+                                      .worker = p->name,
                                       .max_instances = run->plan.max_instances,
                                       .project_interval = run->plan.project_interval,
                                       .checkpoint_records = run->plan.checkpoint_records,
                                       .checkpoint_bytes = run->plan.checkpoint_bytes,
+                                      .clean_bytes = run->plan.clean_bytes,
+                                      .piece_records = run->plan.piece_records,
+                                      .max_rows = run->plan.max_rows,
+                                      .max_unprojected = run->plan.max_unprojected,
                                       .mutation = run->options->mutation};
 
     p->provider = th_sim_open(run->world, &error);
@@ -150,12 +179,22 @@ static void process_open(struct run *run, struct process *p)
         return;
     }
     p->life = ++run->lives;
+    snprintf(p->name, sizeof(p->name), "process%u.%llu", p->number, (unsigned long long)p->life);
     p->skew = (th_time)run_below(run, 2 * (uint64_t)run->plan.skew + 1) - run->plan.skew;
     options.provider = p->provider;
     options.seed = th_random_next(&run->random);
     options.hooks.argument = p;
     options.hooks.activity = pool_activity;
     options.hooks.activity_canceled = pool_canceled;
+    options.hooks.orchestrate = orchestrate;
+    options.hooks.forget = forget;
+    options.hooks.episode_canceled = away_canceled;
+    options.hooks.serves = run->plan.strike > 0 ? away_serves : NULL;
+    if (run->plan.world.shared) {
+        options.hooks.goes_out = pool_goes_out;
+        options.hooks.is_alive = pool_is_alive;
+    }
+    p->served_at = TH_TIME_NONE;
     p->node = th_node_new(&options);
     p->executor = executor_new(run);
     p->next = run_now(run);
@@ -177,6 +216,8 @@ static void add_stats(struct run *run, const struct process *p)
     run->report->replays += s.replays;
     run->report->evictions += s.evictions;
     run->report->projections += s.projections;
+    run->report->snapshots += s.snapshots;
+    run->report->cleanings += s.cleanings;
 }
 
 static void process_close(struct run *run, struct process *p)
@@ -186,6 +227,7 @@ static void process_close(struct run *run, struct process *p)
     add_stats(run, p);
     th_sim_kill(p->provider);
     pool_lost(run->pool, p);
+    away_lost(run, p);
     th_node_free(p->node);
     th_executor_free(p->executor);
     clients_lost(run->clients, p);
@@ -241,6 +283,11 @@ static void finish_stops(struct run *run)
 
 /* ---- disasters ---- */
 
+static bool settled(const struct run *run)
+{
+    return clients_done(run->clients) && pool_open(run->pool) == 0 && !run->away;
+}
+
 static void pause_process(struct run *run, struct process *p)
 {
     if (p->paused)
@@ -263,16 +310,24 @@ static void resume_process(struct run *run, struct process *p)
 }
 
 /* Another process is told to own a partition; the old owner hears of it later. */
-static void move(struct run *run, uint32_t partition)
+static void move_to(struct run *run, uint32_t partition, unsigned to)
 {
-    const unsigned to = (unsigned)run_below(run, run->plan.processes);
-
     if (to == run->owner[partition])
         return;
     run->report->moves++;
     run->owner[partition] = to;
     run->release_at[partition] = run_now(run) + (th_time)run_below(run, 300 * TH_MILLISECOND);
     take(run, &run->processes[to], partition);
+}
+
+static void move(struct run *run, uint32_t partition)
+{
+    move_to(run, partition, (unsigned)run_below(run, run->plan.processes));
+}
+
+void run_move(struct run *run, uint32_t partition)
+{
+    move_to(run, partition, (run->owner[partition] + 1) % run->plan.processes);
 }
 
 static void release_former(struct run *run, uint32_t partition)
@@ -298,10 +353,43 @@ static void wipe(struct run *run, uint32_t partition)
     th_sim_wipe_projection(run->world, partition);
 }
 
+static void lose_row(struct run *run, uint32_t partition)
+{
+    if (th_sim_lose_row(run->world, partition))
+        run_trace(run, "the projection of partition %u lost a row", partition);
+}
+
 static void restore(struct run *run, uint32_t partition)
 {
-    if (th_sim_restore_projection(run->world, partition))
-        run_trace(run, "the projection of partition %u is restored", partition);
+    struct rolled_back *r = &run->rolled_back[partition];
+
+    if (!th_sim_restore_projection(run->world, partition))
+        return;
+    run_trace(run, "the projection of partition %u is restored", partition);
+    r->offset = r->highest;
+}
+
+#define OLD_ANSWERS (1 * TH_SECOND) /* that were under way when it was noticed */
+
+static void watch_rolled_back(struct run *run)
+{
+    for (uint32_t n = 0; n < run->plan.world.partitions; n++) {
+        struct rolled_back *r = &run->rolled_back[n];
+        const struct th_watermark w = th_sim_projection(run->world, n).watermark;
+
+        if (w.offset > r->highest)
+            r->highest = w.offset;
+        if (r->offset < 0)
+            continue;
+        r->until = run_now(run) + OLD_ANSWERS;
+        if (w.offset >= r->offset && !w.building)
+            r->offset = -1;
+    }
+}
+
+bool run_may_be_old(struct run *run, uint32_t partition)
+{
+    return run->rolled_back[partition].until > run_now(run);
 }
 
 static void disasters(struct run *run)
@@ -316,6 +404,8 @@ static void disasters(struct run *run)
         process_stop(run, p);
     if (run_chance(run, plan->pause))
         pause_process(run, p);
+    if (run_chance(run, plan->strike))
+        away_strike(run, p);
     if (run_chance(run, plan->move))
         move(run, partition);
     if (run_chance(run, plan->wipe))
@@ -324,6 +414,12 @@ static void disasters(struct run *run)
         th_sim_dump_projection(run->world, partition);
     if (run_chance(run, plan->restore))
         restore(run, partition);
+    if (settled(run) && run_chance(run, plan->lose_row)) /* what is read meanwhile is wrong */
+        lose_row(run, partition);
+    if (run_chance(run, plan->doubt))
+        th_sim_doubt(run->world, partition);
+    if (plan->truncate && run->step > run->options->steps / 8)
+        truncation_happen(run);
     if (!run->down && run_chance(run, plan->down))
         projection_down(run, true);
     if (run_chance(run, plan->power_cut))
@@ -361,11 +457,14 @@ static void calm_down(struct run *run)
     run_trace(run, "calm");
     o->lose_append = o->lose_append_ack = o->lose_send = o->lose_send_ack = 0;
     o->duplicate_send = o->lose_project = o->lose_project_ack = o->fail_answer = o->lose_trim = 0;
+    o->lose_word = 0;
     run->plan.astray = run->plan.impatient = 0;
     for (unsigned n = 0; n < run->plan.processes; n++)
         resume_process(run, &run->processes[n]);
     for (uint32_t n = 0; n < run->plan.world.partitions; n++)
         release_former(run, n);
+    for (uint32_t n = 0; n < run->plan.world.partitions && run->plan.wipe > 0; n++)
+        wipe(run, n); /* in the end every row has to come from the log */
     if (run->down)
         projection_down(run, false);
 }
@@ -388,10 +487,16 @@ static void step_processes(struct run *run, bool all)
             step_process(run, &run->processes[n]);
 }
 
+void run_step_all(struct run *run)
+{
+    step_processes(run, true);
+}
+
 /* When something happens although the world is idle. */
 static th_time next_due(const struct run *run)
 {
-    th_time next = earlier(pool_next(run->pool), clients_next(run->clients));
+    th_time next =
+        earlier(away_next(run), earlier(pool_next(run->pool), clients_next(run->clients)));
 
     for (unsigned n = 0; n < run->plan.processes; n++) {
         const struct process *p = &run->processes[n];
@@ -408,6 +513,7 @@ static void have_turns(struct run *run)
     recover(run);
     finish_stops(run);
     pool_step(run->pool, run_now(run));
+    away_step(run);
     clients_step(run->clients, run_now(run));
 }
 
@@ -438,14 +544,10 @@ static bool once(struct run *run)
     if (!th_sim_step(run->world))
         more = wait_for_time(run);
     log_watch(run);
+    watch_rolled_back(run);
     have_turns(run);
     step_processes(run, false);
     return more || !th_sim_idle(run->world);
-}
-
-static bool settled(const struct run *run)
-{
-    return clients_done(run->clients) && pool_open(run->pool) == 0;
 }
 
 /* Trouble goes on for a while after everything has ended: a hub at rest can lose things, too. */
@@ -537,10 +639,11 @@ static void plan_crash(struct plan *plan)
     struct th_sim_options *w = &plan->world;
 
     plan->kill = plan->power_cut = plan->pause = plan->move = plan->wipe = plan->restore = 0;
-    plan->stop = plan->blame = plan->down = plan->impatient = plan->astray = 0;
+    plan->stop = plan->blame = plan->down = plan->impatient = plan->astray = plan->doubt = 0;
+    plan->lose_row = 0;
     plan->sessions = plan->sessions > 3 ? 3 : plan->sessions;
     w->lose_append = w->lose_append_ack = w->lose_send = w->lose_send_ack = w->lose_project = 0;
-    w->lose_project_ack = w->fail_answer = w->duplicate_send = w->lose_trim = 0;
+    w->lose_project_ack = w->fail_answer = w->duplicate_send = w->lose_trim = w->lose_word = 0;
 }
 
 static void open_run(struct run *run)
@@ -561,6 +664,7 @@ static void open_run(struct run *run)
     for (uint32_t n = 0; n < run->plan.world.partitions; n++) {
         run->owner[n] = (unsigned)run_below(run, run->plan.processes);
         run->release_at[n] = TH_TIME_NONE;
+        run->rolled_back[n] = (struct rolled_back){.offset = -1, .highest = -1};
     }
     for (unsigned n = 0; n < run->plan.processes; n++) {
         run->processes[n].run = run;
@@ -593,10 +697,14 @@ void sim_run(const struct sim_options *options, struct report *report)
     run->report = report;
     open_run(run);
     trouble(run);
-    calm_down(run);
-    quiesce(run);
-    if (!report->failed)
-        check_end(run);
+    if (run->truncated) {
+        truncation_check(run);
+    } else {
+        calm_down(run);
+        quiesce(run);
+        if (!report->failed)
+            check_end(run);
+    }
     if (options->trace)
         show_instances(run);
     close_run(run);

@@ -307,6 +307,67 @@ static void script_restarted(struct clients *c)
     add(s, ACT_AWAIT);
 }
 
+static void script_same_number(struct clients *c)
+{
+    struct session *s = session_new(c);
+
+    add_start(s, "same-number", json_pack("{si}", "times", 1 + (int)run_below(c->run, 6)));
+    add(s, ACT_AWAIT);
+}
+
+/* ---- entities ---- */
+
+#define ACCOUNTS 4
+
+static void account(char out[static 32], uint64_t n)
+{
+    snprintf(out, 32, "@account@%llu", (unsigned long long)n);
+}
+
+static void script_transfer(struct clients *c)
+{
+    struct session *s = session_new(c);
+    const uint64_t from = run_below(c->run, ACCOUNTS), by = 1 + run_below(c->run, ACCOUNTS - 1);
+    char source[32], target[32];
+
+    account(source, from);
+    account(target, (from + by) % ACCOUNTS);
+    add_start(s, "transfer",
+              json_pack("{sssssisisisbsb}", "from", source, "to", target, "n",
+                        1 + (int)run_below(c->run, 9), "rounds", 1 + (int)run_below(c->run, 3),
+                        "round", 0, "refused", (int)coin(c, 8), "unlocks", (int)coin(c, 2)));
+    if (coin(c, 4)) { /* wherever it stands: its locks go with it */
+        s->verdict.may_be_terminated = true;
+        add(s, ACT_TERMINATE)->data = json_pack("{ss}", "stopped", s->id);
+    }
+    add(s, ACT_AWAIT);
+}
+
+static void script_signals(struct clients *c)
+{
+    struct session *s = session_new(c);
+
+    account(s->id, run_below(c->run, ACCOUNTS));
+    for (uint64_t n = 1 + run_below(c->run, 5); n > 0; n--) {
+        struct op *op = add(s, ACT_SIGNAL);
+
+        op->name = "add";
+        op->data = json_pack("{si}", "n", 1 + (int)run_below(c->run, 9));
+        op->start_in = coin(c, 4) ? (th_time)run_below(c->run, 300 * TH_MILLISECOND) : 0;
+        if (coin(c, 3))
+            add(s, ACT_ENTITY);
+    }
+}
+
+/* Several that want the same accounts. */
+static void script_bank(struct clients *c)
+{
+    for (uint64_t n = 1 + run_below(c->run, 4); n > 0; n--)
+        script_transfer(c);
+    for (uint64_t n = run_below(c->run, 3); n > 0; n--)
+        script_signals(c);
+}
+
 static void script_endless(struct clients *c)
 {
     struct session *s = session_new(c);
@@ -318,9 +379,9 @@ static void script_endless(struct clients *c)
 void script_all(struct clients *c)
 {
     static void (*const scripts[])(struct clients *) = {
-        script_plain,     script_plain,    script_plain,     script_collector,
-        script_collector, script_victim,   script_rewind,    script_revived,
-        script_rivals,    script_replaced, script_restarted,
+        script_plain,     script_plain,       script_plain,   script_collector, script_collector,
+        script_victim,    script_rewind,      script_revived, script_rivals,    script_replaced,
+        script_restarted, script_same_number, script_bank,    script_bank,
     };
 
     for (unsigned n = 0; n < c->run->plan.sessions; n++) {

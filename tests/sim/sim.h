@@ -10,6 +10,8 @@
  *   profile.c        what a profile leaves to the seed: sizes, rates, disasters
  *   program.c        workloads: random programs, and what each must answer
  *   orchestrators.c  the functions that run them, written against taskhub.h like any other
+ *   foreign.c        orchestrators of other SDKs         bank.c       entities, transfers
+ *   away.c           episodes that run elsewhere
  *   pool.c           activities: results after a while, lost with their process
  *   script.c         what each session asks for        client.c   how it asks and waits
  *   answer.c         what it makes of the answers      subject.c  that none is ever taken back
@@ -17,6 +19,7 @@
  *   log.c            the judge's own reading of logs and inboxes
  *   history.c        what every history must look like, and its replay
  *   check.c          the end: everything promised against everything that happened
+ *   truncation.c     a log that loses its end
  *   main.c           seeds, crash at every step, mutations
  */
 #pragma once
@@ -28,6 +31,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "node/node.h"
+#include "partition/record.h"
 #include "provider/simulated/simulated.h"
 #include "sdk/application.h"
 
@@ -45,15 +49,20 @@ struct plan {
     struct th_sim_options world;
     unsigned processes;
     size_t max_instances, max_warm, checkpoint_records, checkpoint_bytes;
+    size_t clean_bytes, piece_records, max_rows, max_unprojected;
     th_time project_interval;
     th_time skew; /* clocks are wrong by up to this much, either way */
     unsigned sessions;
     bool replay_always;
-    double kill, stop, power_cut, pause, move, wipe, dump, restore, down;
+    double kill, stop, power_cut, pause, move, wipe, dump, restore, lose_row, down, doubt;
+    double goes_out;  /* an activity is put where any process may take it */
     double blame;     /* a process that died is said to have died running some instance */
+    double away;      /* an episode runs elsewhere */
+    double strike;    /* a process serves nothing for a while */
     double lazy;      /* a process is not stepped although something happened */
     double astray;    /* a client asks a process that does not own the partition */
     double impatient; /* a client gives up and asks again */
+    bool truncate;    /* once, a log loses its end */
     bool endless;     /* one instance that goes on as new for ever, instead of sessions */
 };
 
@@ -82,7 +91,8 @@ struct report {
     uint64_t steps, hash;
     uint64_t kills, stops, moves, pauses, wipes, commands, answers, stale, activities;
     uint64_t episodes, records, loads, evictions, replays, projections;
-    uint64_t instances, events, trims, parts, invalid;
+    uint64_t operations; /* of entities */
+    uint64_t instances, events, trims, parts, invalid, snapshots, cleanings, rebuilds, out;
     th_time elapsed; /* virtual */
 };
 
@@ -92,12 +102,14 @@ struct process {
     struct run *run;
     unsigned number;
     uint64_t life; /* grows with every restart */
+    char name[32]; /* another one in each life */
     struct th_provider *provider;
     struct th_node *node;
     struct th_executor *executor;
     bool paused, stopping;
     th_time skew; /* of its clock */
     th_time resume_at, next;
+    th_time served_at; /* until then it serves nothing; NONE: it does */
     bool taken[MAX_PARTITIONS];
 };
 
@@ -112,10 +124,19 @@ struct run {
     unsigned owner[MAX_PARTITIONS];     /* the process that is meant to own it */
     th_time release_at[MAX_PARTITIONS]; /* when the others are told so */
     struct pool *pool;
+    struct away *away;
     struct clients *clients;
     struct report *report;
     uint64_t step, lives, hash;
     bool calm; /* no more trouble */
+    bool truncated;
+    uint32_t truncated_partition;
+    size_t dispatched_before;
+    struct rolled_back {
+        int64_t highest; /* where the projection ever stood */
+        int64_t offset;  /* where it has to come again; -1: it did */
+        th_time until;   /* what it says may be old */
+    } rolled_back[MAX_PARTITIONS];
     bool down;
     th_time up_at;
     struct landing *landings[MAX_PARTITIONS]; /* by inbox offset, see log.c */
@@ -126,6 +147,14 @@ struct run {
 struct landing {
     int64_t log_end[MAX_PARTITIONS];
 };
+
+/* A projection was put back to an old copy. Until its owner has noticed, those that look at it for
+ * the first time cannot tell. */
+bool run_may_be_old(struct run *run, uint32_t partition);
+
+/* Another process, and no longer the present one, is to own the partition. */
+void run_move(struct run *run, uint32_t partition);
+void run_step_all(struct run *run);
 
 /* The run is wrong; the first reason stays. */
 void run_fail(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -170,6 +199,31 @@ char *program_check(const char *name, const json_t *input, const json_t *output)
 
 void orchestrators_register(struct th_app *app);
 
+/* ---- foreign.c ---------------------------------------------------------------------------------
+ */
+
+/* Whether the instance of this episode is such an orchestrator's; its past has to be loaded. */
+bool foreign_is(const struct th_episode *episode);
+bool foreign_name(struct th_str name);
+enum th_executor_result foreign_run(const struct th_episode *episode, struct th_arena *arena,
+                                    struct th_actions *out);
+
+/* ---- away.c ------------------------------------------------------------------------------------
+ */
+
+typedef enum th_executor_result away_code(struct process *p, const struct th_episode *episode,
+                                          struct th_arena *arena, struct th_actions *out);
+/* Runs `code`, now and then so that its actions come later. */
+enum th_executor_result away_run(struct process *p, const struct th_episode *episode,
+                                 struct th_arena *arena, struct th_actions *out, away_code *code);
+void away_canceled(void *process, uint64_t episode);
+void away_lost(struct run *run, const struct process *process); /* it died */
+bool away_serves(void *process, enum th_function_kind kind, struct th_str name,
+                 struct th_str version);
+void away_strike(struct run *run, struct process *p); /* it serves nothing for a while */
+th_time away_next(const struct run *run);
+void away_step(struct run *run);
+
 /* ---- pool.c ------------------------------------------------------------------------------------
  */
 
@@ -177,6 +231,8 @@ struct pool *pool_new(struct run *run);
 void pool_free(struct pool *pool);
 void pool_activity(void *process, const struct th_activity_work *work);
 void pool_canceled(void *process, uint64_t token);
+bool pool_goes_out(void *process, struct th_str name, struct th_str version);
+bool pool_is_alive(void *process, struct th_str worker);
 void pool_lost(struct pool *pool, const struct process *process); /* its process died */
 void pool_heal(struct pool *pool, const char *session);
 th_time pool_next(const struct pool *pool);
@@ -191,6 +247,7 @@ struct dispatched {
     int64_t log_end;
 };
 const struct dispatched *pool_dispatched(const struct pool *pool, size_t index);
+size_t pool_dispatched_count(const struct pool *pool);
 
 /* ---- client.c -----------------------------------------------------------------------------------
  */
@@ -273,6 +330,8 @@ void log_watch(struct run *run);
 /* Reads every log and inbox and judges them: validity by its own code, consumption, I2, I3. */
 void log_read(struct run *run, struct facts *facts);
 void log_free(struct facts *facts);
+/* Whether a valid record asks for this activity. */
+struct told_task *log_told(const struct facts *facts, const struct dispatched *d);
 struct fact *log_find(const struct facts *facts, const char *id);
 /* How often an event with this data was sent to an instance; "start": how often it was started. */
 unsigned log_copies(struct facts *facts, struct th_str instance, struct th_str data);
@@ -282,6 +341,12 @@ unsigned log_copies(struct facts *facts, struct th_str instance, struct th_str d
 
 void history_check(struct run *run, const struct fact *fact);
 void history_replay(struct run *run, const struct fact *fact);
+
+/* ---- truncation.c ------------------------------------------------------------------------------
+ */
+
+void truncation_happen(struct run *run);
+void truncation_check(struct run *run);
 
 /* ---- check.c
  * ---------------------------------------------------------------------------------------- */

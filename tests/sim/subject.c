@@ -25,12 +25,14 @@ void subject_exists(struct clients *c, struct subject *s)
     s->exists = true;
 }
 
-/* A process that was fenced, and could not know it yet, answers from what it knows. It is the only
- * excuse for taking back what was answered. */
+/* The only excuses for taking back what was answered: a process that was fenced, and could not know
+ * it yet, answered from what it knew; or the projection was put back to an old copy. */
 bool subject_is_stale(struct session *s, const struct subject *subject)
 {
     struct run *run = s->clients->run;
-    const bool stale = !log_is_owner(run, s->life, run_partition(run, subject->id));
+    const uint32_t partition = run_partition(run, subject->id);
+    const bool stale = run->plan.world.shared ? run_may_be_old(run, partition)
+                                              : !log_is_owner(run, s->life, partition);
 
     run->report->stale += stale;
     return stale;
@@ -111,6 +113,7 @@ void subjects_free(struct clients *c)
 {
     struct subject *subject, *next_subject;
     struct start *start, *next_start;
+    struct bank_note *note, *next_note;
 
     HASH_ITER(hh, c->subjects, subject, next_subject) {
         HASH_DEL(c->subjects, subject);
@@ -125,9 +128,16 @@ void subjects_free(struct clients *c)
         free(start);
     }
     free(c->uids);
+    DL_FOREACH_SAFE(c->notes, note, next_note)
+        free(note);
 }
 
 /* ---- for the judge ---- */
+
+const struct bank_note *clients_notes(const struct clients *c)
+{
+    return c->notes;
+}
 
 const struct subject *clients_subjects(const struct clients *c)
 {

@@ -94,6 +94,7 @@ static struct th_instance_info show(struct th_arena *arena, const struct instanc
     if (instance->status == TH_STATUS_FAILED) {
         info.failure = &oops;
     }
+    info.has_state = instance->status == TH_STATUS_ENTITY && instance->output;
     return info;
 }
 
@@ -154,6 +155,26 @@ static void start(struct fake *fake, const struct th_command *c, struct answer *
     answer->reply.instance_id = th_arena_str(&answer->arena, th_str_of(made->id));
 }
 
+/* "set" makes its input the state, "lock" an entity without one, "delete" none. */
+static void signal_entity(struct fake *fake, const struct th_command *c)
+{
+    struct instance *entity = find(fake, c->instance_id);
+    if (!entity) {
+        entity = TH_NEW(struct instance);
+        fake->instances =
+            th_grow(fake->instances, &fake->capacity, fake->count + 1, sizeof(struct instance *));
+        fake->instances[fake->count++] = entity;
+        entity->id = th_str_dup(c->instance_id);
+        entity->name = th_str_dup(TH_STR("counter"));
+        entity->created = TH_SECOND * 1000;
+        entity->status = TH_STATUS_ENTITY;
+    }
+    entity->purged = th_str_eq(c->name, TH_STR("delete"));
+    if (th_str_eq(c->name, TH_STR("set"))) {
+        set_output(entity, c->data);
+    }
+}
+
 static void message(struct instance *instance, const struct th_command *c, struct answer *answer)
 {
     if (th_status_terminal(instance->status)) {
@@ -189,7 +210,8 @@ static void restart(struct fake *fake, struct instance *old, const struct th_com
 
 static bool matches(const struct instance *instance, const struct th_query *q)
 {
-    return !instance->purged && (!q->statuses || (q->statuses & TH_STATUS_BIT(instance->status))) &&
+    uint32_t statuses = q->statuses ? q->statuses : TH_STATUS_ORCHESTRATIONS;
+    return !instance->purged && (statuses & TH_STATUS_BIT(instance->status)) &&
            (q->from == TH_TIME_NONE || instance->created >= q->from) &&
            (q->to == TH_TIME_NONE || instance->created < q->to) &&
            (!th_str_present(q->id_prefix) || th_str_starts(th_str_of(instance->id), q->id_prefix));
@@ -234,7 +256,7 @@ static void purge_by(struct fake *fake, const struct th_query *q, struct answer 
 
 static void show_hub(struct fake *fake, struct answer *answer)
 {
-    static const struct th_unserved unserved[] = {{{"lost", 4}, true, 3}};
+    static const struct th_unserved unserved[] = {{TH_FUNCTION_ACTIVITY, {"lost", 4}, 3}};
     struct th_hub_partition_view *partitions =
         TH_ARENA_ARRAY(&answer->arena, struct th_hub_partition_view, fake->record.partitions);
     for (uint32_t i = 0; i < fake->record.partitions; i++) {
@@ -300,6 +322,9 @@ static void carry_out(struct fake *fake, const struct th_command *c, struct answ
     switch (c->kind) {
     case TH_COMMAND_START:
         start(fake, c, answer);
+        break;
+    case TH_COMMAND_SIGNAL:
+        signal_entity(fake, c);
         break;
     case TH_COMMAND_QUERY:
         list(fake, &c->query, answer);

@@ -201,10 +201,26 @@ static const struct row rows[] = {
      "{\"instancesDeleted\":1}"},
     {"DELETE", M "/instances?createdTimeFrom=2020-01-01&createdTimeTo=2020-01-02", NULL, 404, NULL},
     /* the rest */
-    {"GET", M "/entities/Counter/k", NULL, 501, "entities"},
-    {"POST", M "/entities/Counter/k?op=add", "1", 501, "entities"},
-    {"DELETE", M "/entities/Counter/k", NULL, 501, "entities"},
-    {"GET", M "/entities", NULL, 501, "entities"},
+    {"GET", M "/entities/Counter/k", NULL, 404, ""},
+    {"POST", M "/entities/Counter/k?op=set", "[7]", 202, ""},
+    {"GET", M "/entities/COUNTER/k", NULL, 200, "[7]"},
+    {"POST", M "/entities/Counter/$?op=set", "8", 202, ""},
+    {"GET", M "/entities/counter/$", NULL, 200, "8"},
+    {"POST", M "/entities/counter/later?op=lock&scheduledTime=2030-01-01", NULL, 202, ""},
+    {"GET", M "/entities/counter/later", NULL, 404, ""}, /* it has no state */
+    {"GET", M "/entities?fetchState=true", NULL, 200,
+     "[{\"entityId\":{\"name\":\"counter\",\"key\":\"k\"},\"lastOperationTime\":"
+     "\"1970-01-01T00:16:41.0000000Z\",\"state\":[7]},{\"entityId\":{\"name\":\"counter\",\"key\":\"\"}"},
+    {"GET", M "/entities/Counter", NULL, 200, "\"state\":null}]"},
+    {"GET", M "/entities/none", NULL, 200, "[]"},
+    {"GET", M "/instances/@counter@k", NULL, 404, ""},
+    {"GET", M "/entities?lastOperationTimeFrom=x", NULL, 400, "lastOperationTimeFrom"},
+    {"GET", M "/instances?instanceIdPrefix=@", NULL, 200, "[]"},
+    {"POST", M "/entities/counter/k", "1", 400, "?op="},
+    {"POST", M "/entities/counter/k?op=set", "{", 400, "Invalid JSON"},
+    {"POST", M "/entities/coun@ter/k?op=set", "1", 400, "must not hold '@'"},
+    {"DELETE", M "/entities/Counter/k", NULL, 202, ""},
+    {"GET", M "/entities/Counter/k", NULL, 404, ""},
     {"POST", M "/makeprimary", NULL, 200, ""},
     {"GET", M "/hub", NULL, 200, "\"name\":\"MyHub\""},
     {"GET", M "/hub", NULL, 200, "\"unserved\":[{\"name\":\"lost\",\"kind\":\"activity\""},
@@ -542,6 +558,9 @@ static void test_key(void **state)
     snprintf(url, sizeof(url), "http://127.0.0.1:%d/durabletask/instances", th_http_port(http));
     CALL_HTTP rpc = call_http("GET", url, NULL, NULL);
     assert_int_equal(rpc.status, 401);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/metrics", th_http_port(http));
+    CALL_HTTP metrics = call_http("GET", url, NULL, NULL);
+    assert_int_equal(metrics.status, 401);
     snprintf(url, sizeof(url), "http://127.0.0.1:%d/healthz", th_http_port(http));
     CALL_HTTP health = call_http("GET", url, NULL, NULL);
     assert_int_equal(health.status, 200);
@@ -679,6 +698,60 @@ static void test_hubs(void **state)
     th_http_stop(other.http);
 }
 
+/* ---- a program that knows more than its gateway ---------------------------------------------- */
+
+static bool tell_hub(void *argument, struct th_buffer *out, struct th_error *error)
+{
+    th_buffer_text(out, "{\"members\":[]}");
+    return true;
+}
+
+static bool tell_no_lag(void *argument, struct th_buffer *out, struct th_error *error)
+{
+    th_buffer_text(out, "{\"half");
+    return th_fail(error, TH_UNAVAILABLE, "no broker answers");
+}
+
+static bool tell_metrics(void *argument, struct th_buffer *out, struct th_error *error)
+{
+    th_buffer_text(out, "more 1\n");
+    return true;
+}
+
+static bool not_ready(void *argument, struct th_error *error)
+{
+    return th_fail(error, TH_UNAVAILABLE, "partition 3 has no owner");
+}
+
+static void test_reports(void **state)
+{
+    static const struct row table[] = {
+        {"GET", M "/hub", NULL, 200, "{\"members\":[]}"},
+        {"GET", M "/lag", NULL, 503, "no broker answers"},
+        {"GET", "/readyz", NULL, 503, "partition 3 has no owner"},
+        {"GET", "/metrics", NULL, 200, "more 1\n"},
+    };
+    struct fixture *f = *state;
+    struct fixture other = {.fake = f->fake};
+    other.http = th_http_start(&(struct th_http_options){.gateway = fake_gateway(f->fake),
+                                                         .reports = {.hub = tell_hub,
+                                                                     .lag = tell_no_lag,
+                                                                     .metrics = tell_metrics,
+                                                                     .ready = not_ready}},
+                               NULL);
+    size_t asked = fake_submitted(f->fake);
+    for (size_t i = 0; i < TH_COUNT(table); i++) {
+        check_row(&other, &table[i]);
+    }
+    assert_int_equal(fake_submitted(f->fake), asked); /* the program knew it all */
+    CALL_HTTP call = go(&other, "GET", "/metrics", NULL);
+    char type[64];
+    assert_null(strstr(call.body, "taskhub_lag_messages{")); /* nor is it told twice */
+    assert_true(call_header(&call, "Content-Type", type, sizeof(type)));
+    assert_string_equal(type, "text/plain; version=0.0.4; charset=utf-8");
+    th_http_stop(other.http);
+}
+
 #define TEST(name)        cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_INSIDE(name) cmocka_unit_test_setup_teardown(name, set_up_inside, tear_down)
 
@@ -707,6 +780,7 @@ int main(void)
         TEST(test_addresses),
         TEST(test_replaces_any),
         TEST(test_hubs),
+        TEST(test_reports),
     };
     return cmocka_run_group_tests_name("api http", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-foreach(unit text url)
+foreach(unit lag metrics text url)
     taskhub_test(unit_api_${unit} SOURCES api_${unit}_test.c LINK th_api LABELS quick)
 endforeach()
 taskhub_test(unit_api_cron SOURCES api_cron_test.c LINK th_base LABELS quick)

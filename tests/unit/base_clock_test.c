@@ -207,6 +207,21 @@ static void clocks_go_forwards(void **state)
     assert_true(passed >= 2 * TH_MILLISECOND && passed < 10 * TH_SECOND);
 }
 
+static void periods_have_units(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t expected; /* -1: none */
+    } cases[] = {{"10", 10000},    {"1.5", 1500}, {"250ms", 250}, {"2m", 120000}, {"1h", 3600000},
+                 {"1d", 86400000}, {"", -1},      {"s", -1},      {"-1", -1},     {"3 s", -1},
+                 {"nan", -1},      {"1e30", -1},  {"5w", -1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t found = -1;
+        assert_true(th_period_parse(cases[i].text, &found) == (cases[i].expected >= 0));
+        assert_int_equal(found, cases[i].expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +237,7 @@ int main(void)
         cmocka_unit_test(anything_else_is_no_time),
         cmocka_unit_test(no_beginning_of_a_time_is_read_past_its_end),
         cmocka_unit_test(clocks_go_forwards),
+        cmocka_unit_test(periods_have_units),
     };
     return cmocka_run_group_tests_name("base_clock", tests, NULL, NULL);
 }

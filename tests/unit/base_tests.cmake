@@ -1,3 +1,3 @@
-foreach(unit arena buffer clock error hash log memory queue str uuid)
+foreach(unit arena arguments buffer clock error hash log memory queue str uuid)
     taskhub_test(unit_base_${unit} SOURCES base_${unit}_test.c LINK th_base LABELS quick)
 endforeach()

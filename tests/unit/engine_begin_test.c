@@ -190,7 +190,7 @@ static const struct {
     ROW(rewind_asked, "NOT_FOUND nothing", "PRECONDITION nothing", "PRECONDITION nothing",
         "PRECONDITION nothing", "PRECONDITION nothing", "taken history", "PRECONDITION nothing",
         "left run"),
-    ROW(rewind_by_parent, "taken run", "taken decided", "taken decided", "taken decided",
+    ROW(rewind_by_parent, "taken run", "parked nothing", "taken decided", "taken decided",
         "OK nothing", "taken history", "OK nothing", "left run"),
     ROW(rewind_by_stranger, "taken run", "EXISTS nothing", "EXISTS nothing", "EXISTS nothing",
         "taken run", "taken run", "taken run", "EXISTS run"),

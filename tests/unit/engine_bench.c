@@ -3,13 +3,14 @@
 const struct th_parent bench_parent = {
     .instance_id = {"papa", 4}, .execution_id = {"pe1", 3}, .name = {"Papa", 4}, .task_id = 7};
 
-static bool take(void *argument, enum th_pending_kind kind, int32_t id)
+static bool take(void *argument, enum th_pending_kind kind, int32_t id, uint64_t scheduled)
 {
     struct bench *b = argument;
-    bool *waits = kind == TH_PENDING_TASK && id == 1    ? &b->waits_task
-                  : kind == TH_PENDING_CHILD && id == 2 ? &b->waits_child
-                  : kind == TH_PENDING_TIMER && id == 3 ? &b->waits_timer
-                                                        : NULL;
+    bool *waits = kind == TH_PENDING_TASK && id == 1     ? &b->waits_task
+                  : kind == TH_PENDING_CHILD && id == 2  ? &b->waits_child
+                  : kind == TH_PENDING_TIMER && id == 3  ? &b->waits_timer
+                  : kind == TH_PENDING_ENTITY && id == 4 ? &b->waits_entity
+                                                         : NULL;
     const bool taken = waits && *waits;
 
     if (taken)

@@ -27,7 +27,7 @@ struct bench {
     size_t count;
     struct th_outcome out;
     struct th_actions actions;
-    bool waits_task, waits_child, waits_timer; /* ids 1, 2, 3 */
+    bool waits_task, waits_child, waits_timer, waits_entity; /* ids 1, 2, 3, 4 */
     enum th_begin begin;
 };
 

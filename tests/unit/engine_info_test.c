@@ -11,6 +11,16 @@ static struct th_str text_of(struct th_random *r, struct th_arena *arena)
     return n < TH_COUNT(some) ? th_arena_str(arena, th_str_of(some[n])) : TH_STR_ABSENT;
 }
 
+static struct th_strs texts_of(struct th_random *r, struct th_arena *arena)
+{
+    const size_t count = th_random_below(r, 4);
+    struct th_str *items = TH_ARENA_ARRAY(arena, struct th_str, count);
+
+    for (size_t n = 0; n < count; n++)
+        items[n] = text_of(r, arena);
+    return (struct th_strs){.items = items, .count = count};
+}
+
 static struct th_instance_info any_info(struct th_random *r, struct th_arena *arena)
 {
     static const struct th_failure inner = {.type = {"In", 2}};
@@ -26,9 +36,15 @@ static struct th_instance_info any_info(struct th_random *r, struct th_arena *ar
                                     .custom_status = text_of(r, arena),
                                     .request_id = text_of(r, arena),
                                     .trace = text_of(r, arena),
-                                    .carryover = text_of(r, arena)};
+                                    .carryover = text_of(r, arena),
+                                    .section = text_of(r, arena),
+                                    .locked_by = text_of(r, arena),
+                                    .locked = texts_of(r, arena),
+                                    .voided = texts_of(r, arena),
+                                    .unlocked = th_random_below(r, 3),
+                                    .has_state = th_random_below(r, 2)};
 
-    info.status = (enum th_status)th_random_below(r, 8);
+    info.status = (enum th_status)th_random_below(r, 9);
     info.created = (th_time)th_random_next(r) >> 8;
     info.updated = (th_time)th_random_next(r) >> 8;
     info.completed = th_random_below(r, 2) ? TH_TIME_NONE : -1;
@@ -46,7 +62,7 @@ static struct th_instance_info any_info(struct th_random *r, struct th_arena *ar
 static void expect_same(const struct th_instance_info *a, const struct th_instance_info *b)
 {
     const struct th_instance_info *both[2] = {a, b};
-    struct th_event events[2][2];
+    struct th_event events[2][3];
 
     for (int n = 0; n < 2; n++) {
         const struct th_instance_info *i = both[n];
@@ -70,10 +86,16 @@ static void expect_same(const struct th_instance_info *a, const struct th_instan
                                          .related_id = (int32_t)i->event_count,
                                          .recurse = i->starting,
                                          .name = i->custom_status,
-                                         .data = i->carryover};
+                                         .data = i->carryover,
+                                         .reason = i->section,
+                                         .trace = i->locked_by,
+                                         .lock_set = i->locked};
+        events[n][2] = (struct th_event){
+            .lock_set = i->voided, .timestamp = (th_time)i->unlocked, .recurse = i->has_state};
     }
     assert_true(th_event_equal(&events[0][0], &events[1][0]));
     assert_true(th_event_equal(&events[0][1], &events[1][1]));
+    assert_true(th_event_equal(&events[0][2], &events[1][2]));
 }
 
 static void test_infos_come_back(void **state)
@@ -146,7 +168,7 @@ static void expect_refused(uint64_t field, uint64_t value, const char *words)
 static void test_numbers_out_of_range_are_refused(void **state)
 {
     (void)state;
-    expect_refused(15, 8, "8 is no such thing as a status");
+    expect_refused(15, 9, "9 is no such thing as a status");
     expect_refused(15, UINT64_C(1) << 32, "4294967296 is no such thing as a status");
     expect_refused(16, UINT64_C(1) << 32, "4294967296 is no such thing as a generation");
     expect_refused(17, UINT64_C(1) << 32, "4294967296 is no such thing as a count of events");

@@ -207,6 +207,77 @@ static void test_a_long_history_is_no_trap(void **state)
     bench_deinit(&b);
 }
 
+/* One call was answered, one failed, and the answer to one came too late. */
+static void test_entities_are_called_again(void **state)
+{
+    (void)state;
+    const struct th_event past[] = {
+        at(TH_EVENT_ORCHESTRATOR_STARTED, -1, -1),   at(TH_EVENT_EXECUTION_STARTED, -1, -1),
+        at(TH_EVENT_ENTITY_CALLED, 0, -1),           at(TH_EVENT_ENTITY_CALLED, 1, -1),
+        at(TH_EVENT_ENTITY_CALLED, 2, -1),           at(TH_EVENT_ENTITY_SIGNALED, 3, -1),
+        at(TH_EVENT_ORCHESTRATOR_COMPLETED, -1, -1), at(TH_EVENT_ORCHESTRATOR_STARTED, -1, -1),
+        at(TH_EVENT_ENTITY_COMPLETED, -1, 0),        at(TH_EVENT_ENTITY_FAILED, -1, 1),
+        at(TH_EVENT_EXECUTION_COMPLETED, -1, -1),    at(TH_EVENT_ORCHESTRATOR_COMPLETED, -1, -1),
+    };
+    struct bench b;
+
+    rewind_over(&b, past, TH_COUNT(past));
+    expect_events(&b.out.past, "OrchestratorStarted ExecutionStarted EntityOperationCalled "
+                               "EntityOperationSignaled OrchestratorCompleted OrchestratorStarted "
+                               "EntityOperationCompleted OrchestratorCompleted");
+    assert_int_equal(b.out.past.items[2].id, 0);
+    bench_deinit(&b);
+}
+
+/* Its entities are free again; code that goes on in the middle would believe them locked. */
+static void test_a_critical_section_is_no_place_to_go_on(void **state)
+{
+    (void)state;
+    static const struct th_str set = {"@a@", 3};
+    struct th_event past[] = {
+        at(TH_EVENT_ORCHESTRATOR_STARTED, -1, -1),   at(TH_EVENT_EXECUTION_STARTED, -1, -1),
+        at(TH_EVENT_ENTITY_LOCK_REQUESTED, 0, -1),   at(TH_EVENT_ORCHESTRATOR_COMPLETED, -1, -1),
+        at(TH_EVENT_ORCHESTRATOR_STARTED, -1, -1),   at(TH_EVENT_ENTITY_LOCK_GRANTED, -1, 0),
+        at(TH_EVENT_ENTITY_UNLOCK_SENT, 1, -1),      at(TH_EVENT_EXECUTION_COMPLETED, -1, -1),
+        at(TH_EVENT_ORCHESTRATOR_COMPLETED, -1, -1),
+    };
+    struct bench b;
+
+    past[2].lock_set = (struct th_strs){&set, 1};
+    past[2].request_id = past[6].request_id = TH_STR("x");
+    past[6].instance_id = TH_STR("@a@");
+    bench_init(&b, AT_FAILED);
+    bench_add(&b, TH_EVENT_EXECUTION_REWOUND);
+    b.in.past = past;
+    b.in.past_count = TH_COUNT(past);
+    assert_int_equal(bench_begin(&b), TH_BEGIN_NOTHING);
+    assert_int_equal(b.offers[0].verdict, TH_VERDICT_DROPPED);
+    assert_int_equal(b.offers[0].error.code, TH_PRECONDITION);
+    bench_deinit(&b);
+}
+
+/* One that was over before is none of its business. */
+static void test_an_earlier_critical_section(void **state)
+{
+    (void)state;
+    static const struct th_str set = {"@a@", 3};
+    struct th_event past[] = {
+        at(TH_EVENT_ORCHESTRATOR_STARTED, -1, -1), at(TH_EVENT_EXECUTION_STARTED, -1, -1),
+        at(TH_EVENT_ENTITY_LOCK_REQUESTED, 0, -1), at(TH_EVENT_ENTITY_UNLOCK_SENT, 1, -1),
+        at(TH_EVENT_TASK_SCHEDULED, 2, -1),        at(TH_EVENT_ORCHESTRATOR_COMPLETED, -1, -1),
+        at(TH_EVENT_ORCHESTRATOR_STARTED, -1, -1), at(TH_EVENT_TASK_FAILED, -1, 2),
+        at(TH_EVENT_EXECUTION_COMPLETED, -1, -1),  at(TH_EVENT_ORCHESTRATOR_COMPLETED, -1, -1),
+    };
+    struct bench b;
+
+    past[2].lock_set = (struct th_strs){&set, 1};
+    past[2].request_id = past[3].request_id = TH_STR("x");
+    past[3].instance_id = TH_STR("@a@");
+    rewind_over(&b, past, TH_COUNT(past));
+    assert_false(th_str_present(folded(&b).section));
+    bench_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +287,9 @@ int main(void)
         cmocka_unit_test(test_a_rewound_child_answers_the_new_execution),
         cmocka_unit_test(test_a_child_that_is_gone_is_made_again),
         cmocka_unit_test(test_another_ones_instance_is_not_taken),
+        cmocka_unit_test(test_entities_are_called_again),
+        cmocka_unit_test(test_a_critical_section_is_no_place_to_go_on),
+        cmocka_unit_test(test_an_earlier_critical_section),
         cmocka_unit_test(test_a_long_history_is_no_trap),
     };
 

@@ -351,7 +351,7 @@ static void errors_name_field_and_cause(void **state)
             "event field name: expected bytes, found a number (byte 0x07, 1 bytes before the end)");
     refused(BYTES("\x82\x00\x04\x01\xce\xff\xff\xff\xff"),
             "event field id: 4294967295 is out of range for 32 bits");
-    refused(BYTES("\x82\x00\x04\x0a\x08"), "event field status: unknown status 8");
+    refused(BYTES("\x82\x00\x04\x0a\x09"), "event field status: unknown status 9");
     refused(BYTES("\x82\x00\x04\x0a\xff"),
             "event field status: -1 is out of range: must not be negative");
     refused(BYTES("\x82\x00\x04\x04\xc4\x05"

@@ -42,10 +42,12 @@ static void every_field_is_compared(void **state)
     static const struct th_parent other_parent = {.task_id = 4};
     static const struct th_tag tag = {{"k", 1}, {"v", 1}};
     static const struct th_tag other_tag = {{"k", 1}, {"w", 1}};
+    static const struct th_str ids[] = {{"a", 1}, {"b", 1}};
     struct th_event a = th_event_of(TH_EVENT_TASK_FAILED, 1);
     a.failure = &failure;
     a.parent = &parent;
     a.tags = (struct th_tags){&tag, 1};
+    a.lock_set = (struct th_strs){ids, 1};
 #define DIFFERS(field, value)                 \
     do {                                      \
         struct th_event b = a;                \
@@ -68,12 +70,16 @@ static void every_field_is_compared(void **state)
     DIFFERS(execution_id, TH_STR("1"));
     DIFFERS(reason, TH_STR("1"));
     DIFFERS(trace, TH_STR("1"));
+    DIFFERS(request_id, TH_STR("1"));
     DIFFERS(failure, NULL);
     DIFFERS(failure, &other);
     DIFFERS(parent, NULL);
     DIFFERS(parent, &other_parent);
     DIFFERS(tags, ((struct th_tags){0}));
     DIFFERS(tags, ((struct th_tags){&other_tag, 1}));
+    DIFFERS(lock_set, ((struct th_strs){0}));
+    DIFFERS(lock_set, ((struct th_strs){ids, 2}));
+    DIFFERS(lock_set, ((struct th_strs){ids + 1, 1}));
 }
 
 static void kinds_have_names(void **state)

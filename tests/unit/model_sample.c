@@ -93,6 +93,16 @@ static struct th_tags sample_tags(struct th_random *random, struct th_arena *are
     return (struct th_tags){items, count};
 }
 
+static struct th_strs sample_strs(struct th_random *random, struct th_arena *arena)
+{
+    size_t count = chance(random, 2) ? 0 : th_random_below(random, 20);
+    struct th_str *items = TH_ARENA_ARRAY(arena, struct th_str, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        items[i] = sample_str(random, arena);
+    }
+    return (struct th_strs){items, count};
+}
+
 static enum th_event_kind sample_kind(struct th_random *random)
 {
     static const enum th_event_kind kinds[] = {
@@ -120,9 +130,11 @@ struct th_event sample_event(struct th_random *random, struct th_arena *arena)
         .execution_id = sample_str(random, arena),
         .reason = sample_str(random, arena),
         .trace = sample_str(random, arena),
+        .request_id = sample_str(random, arena),
         .failure = sample_failure(random, arena),
         .parent = sample_parent(random, arena),
         .tags = sample_tags(random, arena),
+        .lock_set = sample_strs(random, arena),
     };
 }
 
@@ -138,6 +150,7 @@ struct th_message sample_message(struct th_random *random, struct th_arena *aren
         .origin.index = (uint32_t)sample_i64(random),
         .reuse = (uint32_t)sample_i64(random),
         .fresh = chance(random, 2),
+        .scheduled = (uint64_t)sample_i64(random),
         .event = sample_event(random, arena),
     };
 }

@@ -93,7 +93,7 @@ static void every_option_is_read(void **state)
     parse(
         "{\"version\":\"2.0\",\"functionTimeout\":\"00:10:00\",\n"
         "\"extensions\":{\"http\":{\"routePrefix\":\"/v1/\"},\"durableTask\":{\n"
-        "\"hubName\":\"MyTaskHub\",\"storageProvider\":{\"partitionCount\":4},\n"
+        "\"hubName\":\"MyTaskHub\",\"storageProvider\":{\"partitionCount\":4,\"placement\":\"local\"},\n"
         "\"maxConcurrentActivityFunctions\":10,\"maxConcurrentOrchestratorFunctions\":11,\n"
         "\"maxConcurrentEntityFunctions\":12,\"maxEntityOperationBatchSize\":13,\n"
         "\"extendedSessionsEnabled\":false,\"extendedSessionIdleTimeoutInSeconds\":14,\n"
@@ -102,7 +102,9 @@ static void every_option_is_read(void **state)
         "\"versionFailureStrategy\":\"Fail\",\"overridableExistingInstanceStates\":\"AnyState\",\n"
         "\"tracing\":{\"traceInputsAndOutputs\":true,\"traceReplayEvents\":true},\n"
         "\"httpSettings\":{\"defaultAsyncRequestSleepTimeMilliseconds\":17,"
-        "\"useForwardedHost\":true},\"maxGrpcMessageSizeInBytes\":4194304}},\n"
+        "\"useForwardedHost\":true},\"maxGrpcMessageSizeInBytes\":4194304,\n"
+        "\"purgePolicy\":{\"age\":\"1.00:00:00\",\"statuses\":\"Failed\",\"recursive\":true,"
+        "\"instancesPerSecond\":19}}},\n"
         "\"concurrency\":{\"dynamicConcurrencyEnabled\":true,\"snapshotPersistenceEnabled\":false,"
         "\"maximumFunctionConcurrency\":18,\"cpuThreshold\":0.5},\n"
         "\"logging\":{\"logLevel\":{\"default\":\"Warning\"}}}",
@@ -111,6 +113,7 @@ static void every_option_is_read(void **state)
     assert_str(s.hub_name, "MyTaskHub");
     assert_str(s.route_prefix, "v1");
     assert_int_equal(s.partitions, 4);
+    assert_str(s.placement, "local");
     assert_int_equal(s.max_activities, 10);
     assert_int_equal(s.max_orchestrators, 11);
     assert_int_equal(s.max_entities, 12);
@@ -130,6 +133,10 @@ static void every_option_is_read(void **state)
     assert_true(s.dynamic_concurrency && !s.concurrency_snapshots);
     assert_int_equal(s.concurrency_most, 18);
     assert_true(s.cpu_threshold == 0.5);
+    assert_int_equal(s.purge_age, 86400000);
+    assert_str(s.purge_statuses, "Failed");
+    assert_true(s.purge_recursive);
+    assert_int_equal(s.purge_rate, 19);
     assert_int_equal(s.log_level, TH_LOG_LEVEL_WARNING);
     for (size_t k = 0; k < TH_SETTING_COUNT; k++) {
         assert_true(s.given[k]);

@@ -15,11 +15,13 @@ void desk_init(struct desk *d, uint32_t count, desk_code *code)
                     .checkpoint_records = SIZE_MAX,
                     .checkpoint_bytes = 0,
                     .max_unacked = 1000,
+                    .max_rows = 1000,
                     .max_crashes = 3},
         .code = code,
         .now = 1000 * TH_SECOND,
-        .watermark = {.offset = -1},
+        .watermark = TH_WATERMARK_NONE,
         .read_from = -1,
+        .verify = -1,
     };
 }
 
@@ -35,7 +37,8 @@ static void drop_under_way(struct desk *d)
         free(d->loads[n]);
     d->append_count = d->send_count = d->activity_count = d->load_count = d->run_count = 0;
     d->projecting = false;
-    d->read_from = -1;
+    d->read_from = d->verify = -1;
+    d->walk = 0;
 }
 
 void desk_crash(struct desk *d)
@@ -86,25 +89,55 @@ static int64_t log_add(struct desk *d, struct th_blob *blob)
     return d->log_end++;
 }
 
-static struct th_partition *recover(struct desk *d, int64_t epoch, size_t records)
+static int64_t log_start(const struct desk *d)
 {
-    struct th_partition *p = th_partition_new(&d->options);
+    return d->log_count > 0 ? d->log[0].offset : d->log_end;
+}
+
+/* As a node does it: a projection that may vanish has to say that it is whole. */
+static bool believed(const struct desk *d)
+{
+    const struct th_watermark *w = &d->watermark;
+
+    if (d->options.traits.durable_projection)
+        return true;
+    return w->offset >= 0 && !w->building &&
+           (w->floor >= 0 ? w->floor >= log_start(d) : log_start(d) == 0);
+}
+
+void desk_bases(struct desk *d, struct th_partition *p, bool none)
+{
     struct th_error error = {0};
     struct th_str id;
 
-    for (size_t n = 0; n < records; n++) {
-        const bool first = n == 0 && d->log[0].offset > 0;
-        if (!th_partition_feed(p, d->log[n].offset, d->log[n].bytes, first, &error))
-            fail_msg("feed: %s", error.message);
-    }
     for (size_t n = 0; th_str_present(id = th_partition_wanted(p, n)); n++) {
         TH_AUTOFREE char *text = th_str_dup(id);
-        const struct desk_row *r = desk_row(d, text);
+        const struct desk_row *r = none ? NULL : desk_row(d, text);
         struct th_row row = r ? r->row : (struct th_row){0};
 
         assert_true(th_partition_base(p, id, r ? &row : NULL, &error));
     }
-    th_partition_activate(p, epoch, &d->watermark, d->now);
+}
+
+static struct th_partition *recover(struct desk *d, int64_t epoch, size_t records)
+{
+    const bool rebuild = !believed(d);
+    const int64_t from = rebuild ? 0 : d->watermark.floor;
+    struct th_partition *p = th_partition_new(&d->options);
+    struct th_error error = {0};
+    bool first = true;
+
+    th_partition_begin(p, epoch, log_start(d), &d->watermark, 0, rebuild, d->now);
+    for (size_t n = 0; n < records; n++) {
+        if (d->log[n].offset < from)
+            continue;
+        if (!th_partition_feed(p, d->log[n].offset, d->log[n].bytes, first && d->log[n].offset > 0,
+                               &error))
+            fail_msg("feed: %s", error.message);
+        first = false;
+    }
+    desk_bases(d, p, rebuild);
+    th_partition_activate(p, d->now);
     return p;
 }
 
@@ -293,6 +326,16 @@ static void keep_run(struct desk *d, struct th_instance *instance)
     d->runs[d->run_count++] = instance;
 }
 
+static void drop_run(struct desk *d, const struct th_instance *instance)
+{
+    size_t kept = 0;
+
+    for (size_t n = 0; n < d->run_count; n++)
+        if (d->runs[n] != instance)
+            d->runs[kept++] = d->runs[n];
+    d->run_count = kept;
+}
+
 static void note_fence(struct desk *d, const struct th_effect *e)
 {
     SAY(d, "fenced: %s\n", e->error->message);
@@ -324,6 +367,10 @@ static void carry_out(struct desk *d, struct th_effect *e)
     case TH_EFFECT_RUN:
         keep_run(d, e->instance);
         break;
+    case TH_EFFECT_INTERRUPT:
+        SAY(d, "interrupt %s\n", e->id);
+        drop_run(d, th_partition_interrupt(d->p, th_str_of(e->id), e->tag, d->now));
+        break;
     case TH_EFFECT_FORGET:
         SAY(d, "forget %s\n", e->id);
         break;
@@ -334,6 +381,14 @@ static void carry_out(struct desk *d, struct th_effect *e)
         SAY(d, "read %lld to %lld\n", (long long)e->from, (long long)e->to);
         d->read_from = e->from;
         d->read_to = e->to;
+        break;
+    case TH_EFFECT_VERIFY:
+        SAY(d, "verify %lld\n", (long long)e->from);
+        d->verify = e->from;
+        break;
+    case TH_EFFECT_WALK:
+        SAY(d, "walk below %llu\n", (unsigned long long)e->tag);
+        d->walk = e->tag;
         break;
     case TH_EFFECT_TRIM_INBOX:
         trim_inbox(d, e->to);
@@ -558,8 +613,32 @@ static void row_store(struct desk *d, const struct th_row *from)
 bool desk_project(struct desk *d)
 {
     assert_false(d->projecting);
-    d->projecting = th_partition_project(d->p, &d->batch);
+    d->projecting = th_partition_project(d->p, false, INT64_MAX, &d->batch);
     return d->projecting;
+}
+
+/* The rows of one batch, as a storage takes them. */
+void desk_store(struct desk *d, const struct th_projection *batch)
+{
+    assert_true(th_watermark_equal(&batch->previous, &d->watermark));
+    if (batch->clear)
+        desk_wipe(d);
+    d->watermark = batch->next;
+    for (size_t n = 0; n < batch->count; n++) {
+        if (batch->rows[n].deleted)
+            row_drop(d, batch->rows[n].instance_id);
+        else
+            row_store(d, &batch->rows[n]);
+    }
+    assert_true(d->options.traits.durable_projection || d->watermark.rows == d->row_count);
+}
+
+void desk_wipe(struct desk *d)
+{
+    for (size_t n = 0; n < d->row_count; n++)
+        row_clear(&d->rows[n]);
+    d->row_count = 0;
+    d->watermark = TH_WATERMARK_NONE;
 }
 
 void desk_projected(struct desk *d, enum th_code code)
@@ -568,17 +647,36 @@ void desk_projected(struct desk *d, enum th_code code)
 
     assert_true(d->projecting);
     d->projecting = false;
-    if (code == TH_OK) {
-        assert_memory_equal(&d->batch.previous, &d->watermark, sizeof(d->watermark));
-        d->watermark = d->batch.next;
-        for (size_t n = 0; n < d->batch.count; n++) {
-            if (d->batch.rows[n].deleted)
-                row_drop(d, d->batch.rows[n].instance_id);
-            else
-                row_store(d, &d->batch.rows[n]);
-        }
-    }
+    if (code == TH_OK)
+        desk_store(d, &d->batch);
     th_partition_projected(d->p, &error);
+}
+
+void desk_walk(struct desk *d, size_t limit)
+{
+    static const struct th_error fine = {.code = TH_OK};
+    struct th_row *rows = th_alloc(d->row_count * sizeof(*rows));
+    size_t count = 0;
+
+    for (size_t n = 0; n < d->row_count && count < limit; n++)
+        if (d->rows[n].row.full < d->walk)
+            rows[count++] = d->rows[n].row;
+    d->walk = 0;
+    th_partition_walked(d->p, rows, count, &d->watermark, d->row_count, &fine, d->now);
+    free(rows);
+}
+
+void desk_verify(struct desk *d)
+{
+    struct th_log_record found = {.offset = -1};
+    const int64_t start = d->log_count > 0 ? d->log[0].offset : d->log_end;
+    const int64_t from = d->verify > start ? d->verify : start;
+
+    for (size_t n = 0; n < d->log_count; n++)
+        if (d->log[n].offset == d->verify)
+            found = d->log[n];
+    d->verify = -1;
+    th_partition_verified(d->p, &found, found.offset >= 0, from + (found.offset >= 0), d->now);
 }
 
 void desk_settle(struct desk *d)
@@ -586,7 +684,8 @@ void desk_settle(struct desk *d)
     bool any;
 
     do {
-        any = d->append_count > 0 || d->send_count > 0 || d->load_count > 0 || d->run_count > 0;
+        any = d->append_count > 0 || d->send_count > 0 || d->load_count > 0 || d->run_count > 0 ||
+              d->walk > 0;
         desk_work(d);
         desk_ack(d, SIZE_MAX);
         desk_work(d);
@@ -594,6 +693,8 @@ void desk_settle(struct desk *d)
         desk_load(d);
         desk_run(d);
         desk_pull(d);
+        if (d->walk > 0)
+            desk_walk(d, SIZE_MAX);
         if (desk_project(d)) {
             desk_projected(d, TH_OK);
             any = true;

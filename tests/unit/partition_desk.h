@@ -15,6 +15,7 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "partition/internal.h"
+#include "provider/provider.h"
 
 struct desk;
 
@@ -84,6 +85,8 @@ struct desk {
     bool warm;      /* the code is not given the past */
 
     int64_t read_from, read_to; /* -1: no gap is being read */
+    int64_t verify;             /* the record to read back; -1: none */
+    uint64_t walk;              /* rows asked for: `full` below this; 0: none */
     bool fenced;
     struct th_error fence;
     size_t largest_append;
@@ -113,6 +116,12 @@ void desk_foreign(struct desk *d, const struct th_record *record);
 void desk_gap(struct desk *d);
 bool desk_project(struct desk *d);                      /* begins a batch */
 void desk_projected(struct desk *d, enum th_code code); /* ends it; OK stores the rows */
+void desk_store(struct desk *d, const struct th_projection *batch);
+void desk_wipe(struct desk *d);
+void desk_walk(struct desk *d, size_t limit); /* answers WALK */
+void desk_verify(struct desk *d);             /* answers VERIFY */
+/* The rows a core wants; `none`: it is to make them itself. */
+void desk_bases(struct desk *d, struct th_partition *p, bool none);
 /* Acknowledges, sends, loads, projects until all is quiet; activities stay as they are. */
 void desk_settle(struct desk *d);
 

@@ -342,6 +342,7 @@ static void test_put_back_until_the_partition_is_taken_up_again(void **state)
     (void)state;
     struct desk d;
     void *cursor = NULL;
+    enum th_function_kind kind;
     struct th_str name;
 
     begin(&d);
@@ -353,13 +354,118 @@ static void test_put_back_until_the_partition_is_taken_up_again(void **state)
     d.run_count = 0;
     desk_deliver(&d, desk_raise("a", "end", NULL));
     desk_settle(&d);
-    assert_true(th_partition_next_unserved(d.p, &cursor, &name));
+    assert_true(th_partition_next_unserved(d.p, &cursor, &kind, &name));
+    assert_int_equal(kind, TH_FUNCTION_ORCHESTRATOR);
     assert_int_equal(desk_status(&d, "a"), TH_STATUS_PENDING);
     desk_crash(&d);
     d.hold_runs = false;
     desk_open(&d);
     desk_settle(&d);
     assert_str(desk_info(&d, "a")->output, "end ");
+    desk_expect_recovery(&d);
+    desk_deinit(&d);
+}
+
+static void put_back(struct desk *d)
+{
+    desk_work(d);
+    assert_int_equal(d->run_count, 1);
+    th_partition_put_back(d->p, d->runs[0], d->now);
+    d->run_count = 0;
+    desk_settle(d);
+}
+
+/* What needs no code does not wait for it, and the inbox never does. */
+static void test_unserved_and_terminated(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    d.hold_runs = true;
+    desk_deliver(&d, desk_start("a", "Collect"));
+    put_back(&d);
+    desk_deliver(&d, desk_raise("a", "one", NULL));
+    desk_settle(&d);
+    expect_consumed(&d);
+    desk_deliver(&d, desk_message("a", TH_EVENT_EXECUTION_TERMINATED));
+    desk_settle(&d);
+    assert_int_equal(d.run_count, 0);
+    assert_int_equal(desk_status(&d, "a"), TH_STATUS_TERMINATED);
+    expect_consumed(&d);
+    desk_expect_recovery(&d);
+    desk_deinit(&d);
+}
+
+static void test_served_again_in_order(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    desk_deliver(&d, desk_start("a", "Collect"));
+    desk_settle(&d);
+    d.hold_runs = true;
+    desk_deliver(&d, desk_raise("a", "one", NULL));
+    put_back(&d);
+    desk_deliver(&d, desk_raise("a", "two", NULL));
+    put_back(&d);
+    d.hold_runs = false;
+    th_partition_serve_again(d.p, d.now);
+    desk_deliver(&d, desk_raise("a", "end", NULL));
+    desk_settle(&d);
+    assert_str(desk_info(&d, "a")->output, "one two end ");
+    desk_expect_recovery(&d);
+    desk_deinit(&d);
+}
+
+/* A message finds out that there is somebody, before anybody has said so. */
+static void test_found_served(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    desk_deliver(&d, desk_start("a", "Collect"));
+    desk_settle(&d);
+    d.hold_runs = true;
+    desk_deliver(&d, desk_raise("a", "one", NULL));
+    put_back(&d);
+    desk_deliver(&d, desk_raise("a", "end", NULL));
+    desk_work(&d);
+    assert_int_equal(d.run_count, 1);
+    assert_false(th_partition_served(d.p, d.runs[0], d.now));
+    d.run_count = 0;
+    desk_work(&d);
+    assert_int_equal(d.run_count, 1);
+    assert_true(th_partition_served(d.p, d.runs[0], d.now));
+    d.hold_runs = false;
+    desk_settle(&d);
+    assert_str(desk_info(&d, "a")->output, "one end ");
+    desk_deinit(&d);
+}
+
+/* ---- the code runs elsewhere, and does not come back ---- */
+
+static void test_terminated_while_away(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    d.hold_runs = true;
+    desk_deliver(&d, desk_start("a", "Collect"));
+    desk_work(&d);
+    assert_int_equal(d.run_count, 1);
+    desk_deliver(&d, desk_raise("a", "one", NULL)); /* this can wait */
+    desk_pull(&d);
+    assert_int_equal(d.run_count, 1);
+    desk_deliver(&d, desk_message("a", TH_EVENT_EXECUTION_TERMINATED));
+    desk_pull(&d);
+    assert_int_equal(d.run_count, 0);
+    d.hold_runs = false;
+    desk_settle(&d);
+    assert_int_equal(desk_status(&d, "a"), TH_STATUS_TERMINATED);
     desk_expect_recovery(&d);
     desk_deinit(&d);
 }
@@ -378,6 +484,10 @@ int main(void)
         cmocka_unit_test(test_a_suspended_instance_can_be_terminated),
         cmocka_unit_test(test_suspended_and_cold),
         cmocka_unit_test(test_put_back_until_the_partition_is_taken_up_again),
+        cmocka_unit_test(test_unserved_and_terminated),
+        cmocka_unit_test(test_served_again_in_order),
+        cmocka_unit_test(test_found_served),
+        cmocka_unit_test(test_terminated_while_away),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

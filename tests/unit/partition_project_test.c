@@ -42,8 +42,7 @@ static void test_a_row(void **state)
     begin(&d, true);
     desk_deliver(&d, start);
     desk_work(&d);
-    assert_true(th_partition_dirty(d.p));
-    assert_int_equal(th_partition_dirty_since(d.p), d.now);
+    assert_int_equal(th_partition_dirty_since(d.p, false), d.now);
     assert_false(th_partition_flushed(d.p, d.now));
     assert_true(desk_project(&d));
     assert_false(th_partition_flushed(d.p, d.now));
@@ -60,7 +59,8 @@ static void test_a_row(void **state)
     assert_true(row->replace_history);
     desk_projected(&d, TH_OK);
     assert_true(th_partition_flushed(d.p, d.now));
-    assert_false(th_partition_project(d.p, &d.batch)); /* nothing is left to store */
+    assert_false(
+        th_partition_project(d.p, false, INT64_MAX, &d.batch)); /* nothing is left to store */
     assert_int_equal(desk_history(&d, "a", &arena).count, 4);
     desk_deinit(&d);
 }
@@ -180,14 +180,14 @@ static void test_the_watermark(void **state)
     assert_true(desk_project(&d));
     assert_int_equal(d.batch.next.offset, 1);
     assert_int_equal(d.batch.next.epoch, 0);
-    assert_int_equal(d.batch.next.sequence, 0);
+    assert_int_equal(d.batch.next.sequence, 1);
     desk_projected(&d, TH_UNAVAILABLE);
     assert_int_equal(d.watermark.offset, -1);
     desk_ack(&d, 1);
     assert_true(desk_project(&d));
     assert_int_equal(d.batch.previous.offset, -1);
     assert_int_equal(d.batch.next.offset, 2);
-    assert_int_equal(d.batch.next.sequence, 1);
+    assert_int_equal(d.batch.next.sequence, 2);
     desk_projected(&d, TH_OK);
     desk_deinit(&d);
 }
@@ -226,13 +226,13 @@ static void test_rows_wait_for_acknowledgements(void **state)
     assert_int_equal(d.batch.count, 1);
     assert_str(d.batch.rows[0].instance_id, "a");
     assert_int_equal(d.batch.next.offset, 1);
-    assert_int_equal(d.batch.next.sequence, 0); /* "b" is missing from here on */
+    assert_int_equal(d.batch.next.sequence, 1); /* "b" is missing from here on */
     desk_projected(&d, TH_OK);
     desk_ack(&d, 1);
     assert_true(desk_project(&d));
     assert_str(d.batch.rows[0].instance_id, "b");
     assert_int_equal(d.batch.next.offset, 2);
-    assert_int_equal(d.batch.next.sequence, 1);
+    assert_int_equal(d.batch.next.sequence, 2);
     desk_projected(&d, TH_OK);
     desk_deinit(&d);
 }

@@ -23,7 +23,7 @@ static void fill_lists(struct th_random *r, struct th_arena *arena, struct th_re
     struct th_vector_entry *vector = TH_ARENA_ARRAY(arena, struct th_vector_entry, 4);
     int64_t *consumed = TH_ARENA_ARRAY(arena, int64_t, 4);
     struct th_local_ref *local = TH_ARENA_ARRAY(arena, struct th_local_ref, 4);
-    struct th_closed_task *closed = TH_ARENA_ARRAY(arena, struct th_closed_task, 4);
+    struct th_task_ref *closed = TH_ARENA_ARRAY(arena, struct th_task_ref, 4);
     struct th_record_message *messages = TH_ARENA_ARRAY(arena, struct th_record_message, 4);
 
     for (int n = 0; n < 4; n++) {
@@ -32,7 +32,7 @@ static void fill_lists(struct th_random *r, struct th_arena *arena, struct th_re
                                              .index = (uint32_t)any_i64(r)};
         consumed[n] = any_i64(r);
         local[n] = (struct th_local_ref){.sequence = th_random_next(r), .index = th_random_next(r)};
-        closed[n] = (struct th_closed_task){
+        closed[n] = (struct th_task_ref){
             .instance_id = text_of(r), .execution_id = text_of(r), .event_id = (int32_t)any_i64(r)};
         messages[n] = (struct th_record_message){.destination = (uint32_t)any_i64(r),
                                                  .parked = th_random_below(r, 2),

@@ -74,6 +74,16 @@ static int beats(struct th_activity *a)
     return th_activity_fail(a, NULL, "cancelled");
 }
 
+static int quiet(struct th_entity *entity)
+{
+    return 0;
+}
+
+static const struct th_method lamp[] = {{"on", quiet}, {"off", quiet}, {NULL, NULL}};
+static const struct th_method no_methods[] = {{NULL, NULL}};
+static const struct th_method twice_on[] = {{"on", quiet}, {"ON", quiet}, {NULL, NULL}};
+static const struct th_method void_method[] = {{"on", NULL}, {NULL, NULL}};
+
 static void good(struct th_app *app)
 {
     th_orchestrator(app, "Zebra", nothing);
@@ -84,6 +94,8 @@ static void good(struct th_app *app)
     th_activity(app, "empty", empty);
     th_activity(app, "unprintable", unprintable);
     th_activity(app, "beats", beats);
+    th_entity(app, "Quiet", quiet);
+    th_entity_methods(app, "lamp", lamp);
     th_http_route(app, "get, post", "orchestrators/{functionName}/{_id1}", client);
     th_http_route(app, "GET", "chart.png", client);
     th_cron(app, "nightly", "0 30 2 * * *", client);
@@ -112,6 +124,12 @@ static void test_look_up_ignores_case(void **state)
     assert_null(th_app_orchestrator(app, TH_STR("")));
     assert_true(th_app_activity(app, TH_STR("eCHO")) == echo);
     assert_null(th_app_activity(app, TH_STR("zebra")));
+    struct th_entity_code code;
+    assert_true(th_app_entity(app, TH_STR("quiet"), &code));
+    assert_true(code.function == quiet && !code.methods);
+    assert_true(th_app_entity(app, TH_STR("LAMP"), &code));
+    assert_true(code.methods == lamp && !code.function);
+    assert_false(th_app_entity(app, TH_STR("echo"), &code));
 }
 
 static void test_what_is_registered_can_be_listed(void **state)
@@ -121,6 +139,8 @@ static void test_what_is_registered_can_be_listed(void **state)
     assert_string_equal(names, "apple, Zebra");
     TH_AUTOFREE char *activities = th_app_activity_names(app);
     assert_string_equal(activities, "beats, Echo, echo_bytes, empty, fails, unprintable");
+    TH_AUTOFREE char *entities = th_app_entity_names(app);
+    assert_string_equal(entities, "lamp, Quiet");
     assert_string_equal(th_app_get_version(app), "1.2");
     assert_int_equal(th_app_http_count(app), 2);
     assert_string_equal(th_app_http(app, 0)->methods, "GET,POST");
@@ -165,6 +185,37 @@ static void control(struct th_app *app)
 static void no_function(struct th_app *app)
 {
     th_activity(app, "void", NULL);
+}
+
+static void entity_with_at(struct th_app *app)
+{
+    th_entity(app, "a@b", quiet);
+}
+
+static void entity_twice(struct th_app *app)
+{
+    th_entity(app, "Lamp", quiet);
+    th_entity_methods(app, "lamp", lamp);
+}
+
+static void entity_without_function(struct th_app *app)
+{
+    th_entity(app, "lamp", NULL);
+}
+
+static void entity_without_operations(struct th_app *app)
+{
+    th_entity_methods(app, "lamp", no_methods);
+}
+
+static void operation_twice(struct th_app *app)
+{
+    th_entity_methods(app, "lamp", twice_on);
+}
+
+static void operation_without_function(struct th_app *app)
+{
+    th_entity_methods(app, "lamp", void_method);
 }
 
 static void slash_first(struct th_app *app)
@@ -219,6 +270,12 @@ static void test_mistakes_are_named(void **state)
     refused(no_name, "0 bytes");
     refused(control, "control character");
     refused(no_function, "\"void\" has no function");
+    refused(entity_with_at, "entity name \"a@b\" must not hold '@'");
+    refused(entity_twice, "is registered twice");
+    refused(entity_without_function, "an entity \"lamp\" has no function");
+    refused(entity_without_operations, "entity \"lamp\" has no operations");
+    refused(operation_twice, "operation \"ON\" of entity \"lamp\" is registered twice");
+    refused(operation_without_function, "operation \"on\" of entity \"lamp\" has no function");
     refused(slash_first, "\"/x\"");
     refused(bad_parameter, "\"x/{a b}\"");
     refused(query_in_route, "\"x?y=1\"");

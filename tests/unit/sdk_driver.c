@@ -60,25 +60,39 @@ static struct th_event *asked(struct sdk_driver *d, int32_t id)
     return NULL;
 }
 
-static struct th_event answer(struct sdk_driver *d, int32_t id, enum th_event_kind task,
-                              enum th_event_kind child)
+static enum th_event_kind answer_kind(enum th_event_kind request, bool failed)
 {
-    bool is_child = asked(d, id)->kind == TH_EVENT_CHILD_CREATED;
-    struct th_event event = th_event_of(is_child ? child : task, d->now);
+    switch (request) {
+    case TH_EVENT_CHILD_CREATED:
+        return failed ? TH_EVENT_CHILD_FAILED : TH_EVENT_CHILD_COMPLETED;
+    case TH_EVENT_ENTITY_CALLED:
+        return failed ? TH_EVENT_ENTITY_FAILED : TH_EVENT_ENTITY_COMPLETED;
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        return TH_EVENT_ENTITY_LOCK_GRANTED;
+    default:
+        return failed ? TH_EVENT_TASK_FAILED : TH_EVENT_TASK_COMPLETED;
+    }
+}
+
+static struct th_event answer(struct sdk_driver *d, int32_t id, bool failed)
+{
+    const struct th_event *request = asked(d, id);
+    struct th_event event = th_event_of(answer_kind(request->kind, failed), d->now);
     event.related_id = id;
+    event.request_id = request->request_id;
     return event;
 }
 
 void sdk_done(struct sdk_driver *d, int32_t id, const char *json)
 {
-    struct th_event event = answer(d, id, TH_EVENT_TASK_COMPLETED, TH_EVENT_CHILD_COMPLETED);
+    struct th_event event = answer(d, id, false);
     event.data = th_str_of(json);
     sdk_event(d, event);
 }
 
 void sdk_failed(struct sdk_driver *d, int32_t id, const char *type, const char *message)
 {
-    struct th_event event = answer(d, id, TH_EVENT_TASK_FAILED, TH_EVENT_CHILD_FAILED);
+    struct th_event event = answer(d, id, true);
     struct th_failure failure = {.type = th_str_of(type), .message = th_str_of(message)};
     event.failure = &failure;
     sdk_event(d, event);
@@ -112,6 +126,11 @@ static struct th_event produced(struct sdk_driver *d, const struct th_action *a)
         [TH_ACTION_SEND_EVENT] = TH_EVENT_EVENT_SENT,
         [TH_ACTION_COMPLETE] = TH_EVENT_EXECUTION_COMPLETED,
     };
+    if (a->kind == TH_ACTION_ENTITY) {
+        struct th_event request = *a->entity;
+        request.id = a->id;
+        return request;
+    }
     struct th_event event = th_event_of(kinds[a->kind], d->now);
     event.id = a->id;
     event.name = a->name;
@@ -212,9 +231,38 @@ void sdk_continue(struct sdk_driver *d)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+static void describe_request(struct sdk_driver *d, int32_t id, const struct th_event *request,
+                             struct th_buffer *out)
+{
+    switch (request->kind) {
+    case TH_EVENT_ENTITY_LOCK_REQUESTED:
+        th_buffer_format(out, "lock %d", id);
+        for (size_t i = 0; i < request->lock_set.count; i++) {
+            th_buffer_format(out, " %.*s", TH_PRI(request->lock_set.items[i]));
+        }
+        return;
+    case TH_EVENT_ENTITY_UNLOCK_SENT:
+        th_buffer_format(out, "unlock %d %.*s", id, TH_PRI(request->instance_id));
+        return;
+    default:
+        th_buffer_format(out, "%s %d %.*s of %.*s",
+                         request->kind == TH_EVENT_ENTITY_CALLED ? "call" : "signal", id,
+                         TH_PRI(request->name), TH_PRI(request->instance_id));
+    }
+    if (request->fire_at != TH_TIME_NONE) {
+        th_buffer_format(out, " +%lldms", (long long)(request->fire_at - d->now) / 1000);
+    }
+    if (th_str_present(request->data)) {
+        th_buffer_format(out, " %.*s", TH_PRI(request->data));
+    }
+}
+
 static void describe(struct sdk_driver *d, const struct th_action *a, struct th_buffer *out)
 {
     switch (a->kind) {
+    case TH_ACTION_ENTITY:
+        describe_request(d, a->id, a->entity, out);
+        return;
     case TH_ACTION_CREATE_TIMER:
         th_buffer_format(out, "timer %d +%lldms", a->id, (long long)(a->fire_at - d->now) / 1000);
         return;

@@ -28,7 +28,7 @@ void sdk_driver_init(struct sdk_driver *d, void (*registration)(struct th_app *)
                      struct th_executor_options options);
 void sdk_driver_deinit(struct sdk_driver *d);
 
-/* Queue events. `json` and `data` may be NULL. */
+/* Queue events; to answer a lock request grants it. `json` and `data` may be NULL. */
 void sdk_start(struct sdk_driver *d, const char *name, const char *json);
 void sdk_event(struct sdk_driver *d, struct th_event event);
 void sdk_done(struct sdk_driver *d, int32_t id, const char *json);
@@ -45,7 +45,8 @@ void sdk_continue(struct sdk_driver *d);
 /* Forgets the warm instance, so that the next episode is a replay. */
 void sdk_forget(struct sdk_driver *d);
 
-/* The last episode's actions as text: "task 0 say_hello \"Tokyo\"; timer 1 +5s; end ..." */
+/* The last episode's actions as text: "task 0 say_hello \"Tokyo\"; timer 1 +5s; call 2 add
+ * of @counter@k 1; lock 3 @a@ @b@; unlock 4 @a@; end ..." */
 const char *sdk_text(struct sdk_driver *d);
 void sdk_expect_at(struct sdk_driver *d, const char *text, const char *file, int line);
 #define sdk_expect(d, text) sdk_expect_at((d), (text), __FILE__, __LINE__)

@@ -45,7 +45,7 @@ static struct th_task *something(struct th_context *ctx, json_t *seen, int depth
     struct th_task *parts[4];
     size_t count = 1 + (size_t)(th_random_u64(ctx) % 4);
 
-    switch (th_random_u64(ctx) % (depth > 2 ? 6 : 8)) {
+    switch (th_random_u64(ctx) % (depth > 2 ? 7 : 9)) {
     case 0:
         th_new_uuid(ctx, uuid);
         return th_schedule(ctx, "plain", json_string(uuid), NULL);
@@ -59,6 +59,9 @@ static struct th_task *something(struct th_context *ctx, json_t *seen, int depth
         return th_event_task(ctx, "alpha");
     case 5:
         return th_event_task(ctx, "BETA");
+    case 6:
+        th_signal_entity(ctx, "@log@1", "note", json_copy(seen));
+        return th_schedule_entity(ctx, "@Counter@k", "add", json_integer(depth));
     default:
         for (size_t i = 0; i < count; i++) {
             parts[i] = something(ctx, seen, depth + 1);
@@ -78,6 +81,29 @@ static void note(struct th_context *ctx, json_t *seen, struct th_task *task, boo
     }
 }
 
+static void within_a_section(struct th_context *ctx, json_t *seen)
+{
+    static const char *const set[] = {"@account@b", "@account@a"};
+
+    if (th_lock(ctx, set, 2)) {
+        return;
+    }
+    struct th_task *calls[] = {
+        th_schedule_entity(ctx, set[th_random_u64(ctx) % 2], "first", json_copy(seen)),
+        th_schedule_entity(ctx, set[th_random_u64(ctx) % 2], "second", NULL),
+        th_timer_in(ctx, 5),
+    };
+    struct th_task *any = th_any(ctx, calls, 3);
+    note(ctx, seen, any, th_await(ctx, any));
+    if (th_random_u64(ctx) % 2) {
+        th_cancel(ctx, calls[0]);
+    }
+    struct th_task *third = th_schedule_entity(ctx, set[0], "third", NULL);
+    note(ctx, seen, third, th_await(ctx, third));
+    json_array_append_new(seen, json_integer((json_int_t)th_locked(ctx, NULL)));
+    th_unlock(ctx);
+}
+
 static int anything(struct th_context *ctx)
 {
     json_auto_t *seen = json_array();
@@ -88,6 +114,9 @@ static int anything(struct th_context *ctx)
             th_send_event(ctx, "friend", "note", json_copy(seen));
         }
         note(ctx, seen, task, th_await(ctx, task));
+        if (th_random_u64(ctx) % 3 == 0) {
+            within_a_section(ctx, seen);
+        }
     }
     return th_return(ctx, seen);
 }
@@ -99,7 +128,8 @@ static size_t open_ids(const struct sdk_driver *d, int32_t *ids, size_t max)
     for (size_t i = 0; i < d->history.count; i++) {
         enum th_event_kind kind = d->history.items[i].kind;
         bool open = kind == TH_EVENT_TASK_SCHEDULED || kind == TH_EVENT_CHILD_CREATED ||
-                    kind == TH_EVENT_TIMER_CREATED;
+                    kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_ENTITY_CALLED ||
+                    kind == TH_EVENT_ENTITY_LOCK_REQUESTED;
         for (size_t k = 0; open && k < d->history.count; k++) {
             open = d->history.items[k].related_id != d->history.items[i].id;
         }
@@ -152,7 +182,8 @@ static void same_actions(const struct th_actions *a, const struct th_actions *b,
         const struct th_action *y = &b->items[i];
         same = x->kind == y->kind && x->id == y->id && x->fire_at == y->fire_at &&
                x->status == y->status && th_str_eq(x->name, y->name) &&
-               th_str_eq(x->data, y->data) && th_str_eq(x->instance_id, y->instance_id);
+               th_str_eq(x->data, y->data) && th_str_eq(x->instance_id, y->instance_id) &&
+               (x->entity ? y->entity && th_event_equal(x->entity, y->entity) : !y->entity);
     }
     if (!same) {
         fail_msg("seed %llu: a replay decides otherwise", (unsigned long long)seed);

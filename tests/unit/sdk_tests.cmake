@@ -1,8 +1,10 @@
-foreach(unit orchestrator replay evict scale)
+foreach(unit orchestrator request section replay evict scale)
     taskhub_test(unit_sdk_${unit}
         SOURCES sdk_${unit}_test.c sdk_driver.c LINK th_sdk LABELS quick)
 endforeach()
-taskhub_test(unit_sdk_application SOURCES sdk_application_test.c LINK th_sdk LABELS quick)
+foreach(unit application entity)
+    taskhub_test(unit_sdk_${unit} SOURCES sdk_${unit}_test.c LINK th_sdk LABELS quick)
+endforeach()
 
 # Both ways to switch stacks, and to guard them, pass the same tests.
 taskhub_test(unit_sdk_coroutine SOURCES sdk_coroutine_test.c LINK th_sdk m LABELS quick)

@@ -1,4 +1,7 @@
 if(TARGET th_worker)
+    foreach(unit offsets placement plan)
+        taskhub_test(unit_worker_${unit} SOURCES worker_${unit}_test.c LINK th_worker LABELS quick)
+    endforeach()
     taskhub_test(unit_worker_pool SOURCES worker_pool_test.c LINK th_worker LABELS quick)
     taskhub_test(unit_worker_flight SOURCES worker_flight_test.c LINK th_worker LABELS quick)
     taskhub_test(unit_worker_supervisor SOURCES worker_supervisor_test.c LINK th_worker LABELS quick)

@@ -80,11 +80,32 @@ static void activities_come_back(void **state)
     }
 }
 
+static const struct th_event *any_request(struct th_random *random, struct th_arena *arena)
+{
+    static const enum th_event_kind kinds[] = {TH_EVENT_ENTITY_CALLED, TH_EVENT_ENTITY_SIGNALED,
+                                               TH_EVENT_ENTITY_LOCK_REQUESTED,
+                                               TH_EVENT_ENTITY_UNLOCK_SENT};
+    const struct th_event event = sample_event(random, arena);
+    struct th_event *request = TH_ARENA_NEW(arena, struct th_event);
+    *request = th_event_of(kinds[th_random_below(random, TH_COUNT(kinds))], TH_TIME_NONE);
+    request->instance_id = event.instance_id;
+    request->name = event.name;
+    request->data = event.data;
+    request->request_id = event.request_id;
+    request->fire_at = event.fire_at;
+    request->lock_set = event.lock_set;
+    return request;
+}
+
 static struct th_action any_action(struct th_random *random, struct th_arena *arena)
 {
+    static const enum th_action_kind kinds[] = {
+        TH_ACTION_SCHEDULE_TASK, TH_ACTION_CREATE_CHILD, TH_ACTION_CREATE_TIMER,
+        TH_ACTION_SEND_EVENT,    TH_ACTION_COMPLETE,     TH_ACTION_TERMINATE,
+        TH_ACTION_ENTITY,        TH_ACTION_SIGNAL,       TH_ACTION_START};
     struct th_event event = sample_event(random, arena);
     struct th_action action = {
-        .kind = (enum th_action_kind)(TH_ACTION_SCHEDULE_TASK + th_random_below(random, 6)),
+        .kind = kinds[th_random_below(random, TH_COUNT(kinds))],
         .id = event.id,
         .status = event.status,
         .recurse = event.recurse,
@@ -103,6 +124,12 @@ static struct th_action any_action(struct th_random *random, struct th_arena *ar
         carried[i].kind = TH_EVENT_EVENT_RAISED;
     }
     action.carryover = carried;
+    if (action.kind == TH_ACTION_ENTITY)
+        action.entity = any_request(random, arena);
+    if (action.kind == TH_ACTION_SIGNAL)
+        action.instance_id = TH_STR("@counter@k");
+    if (action.kind == TH_ACTION_START)
+        action.name = TH_STR("audit");
     return action;
 }
 
@@ -131,6 +158,44 @@ static void assert_same_action(const struct th_action *a, const struct th_action
     assert_int_equal(a->carryover_count, b->carryover_count);
     for (size_t i = 0; i < a->carryover_count; i++)
         assert_same_event(&a->carryover[i], &b->carryover[i]);
+    assert_int_equal(a->entity != NULL, b->entity != NULL);
+    if (a->entity)
+        assert_same_event(a->entity, b->entity);
+}
+
+static void assert_same_failure(const struct th_failure *a, const struct th_failure *b)
+{
+    struct th_event left = th_event_of(TH_EVENT_GENERIC, 0), right = left;
+    left.failure = a;
+    right.failure = b;
+    assert_same_event(&left, &right);
+}
+
+/* Results, state, and a failure of all, any of which may be missing. */
+static void add_answer(struct th_random *random, struct th_arena *arena, struct th_actions *out)
+{
+    const struct th_event event = sample_event(random, arena);
+    size_t count = th_random_below(random, 4);
+    struct th_operation_result *results = TH_ARENA_ARRAY(arena, struct th_operation_result, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct th_event one = sample_event(random, arena);
+        results[i] = (struct th_operation_result){.data = one.data, .failure = one.failure};
+    }
+    out->results = results;
+    out->result_count = count;
+    out->state = event.data;
+    out->failure = event.failure;
+}
+
+static void assert_same_answer(const struct th_actions *a, const struct th_actions *b)
+{
+    assert_int_equal(a->result_count, b->result_count);
+    for (size_t i = 0; i < a->result_count; i++) {
+        SAME(a->results[i].data, b->results[i].data);
+        assert_same_failure(a->results[i].failure, b->results[i].failure);
+    }
+    SAME(a->state, b->state);
+    assert_same_failure(a->failure, b->failure);
 }
 
 static void actions_come_back(void **state)
@@ -147,6 +212,8 @@ static void actions_come_back(void **state)
             struct th_action action = any_action(&random, &arena);
             *th_actions_add(&actions, &arena, action.kind, action.id) = action;
         }
+        if (i % 3)
+            add_answer(&random, &arena, &actions);
         size_t begin = th_wire_begin(&out, TH_FRAME_ACTIONS);
         th_put_actions(&out, TH_EXECUTOR_NEEDS_HISTORY, &actions);
         assert_true(th_wire_end(&out, begin));
@@ -158,6 +225,7 @@ static void actions_come_back(void **state)
         assert_int_equal(back.count, actions.count);
         for (size_t n = 0; n < back.count; n++)
             assert_same_action(&actions.items[n], &back.items[n]);
+        assert_same_answer(&actions, &back);
     }
 }
 
@@ -177,7 +245,9 @@ static void episodes_come_back(void **state)
                                      .past = i % 2 ? events : NULL,
                                      .past_count = 2,
                                      .fresh = events + 1,
-                                     .fresh_count = 2};
+                                     .fresh_count = 2,
+                                     .entity = i % 3 == 0,
+                                     .state = events[0].data};
         struct th_episode back;
         size_t begin = th_wire_begin(&out, TH_FRAME_EPISODE);
         th_put_episode(&out, &episode);
@@ -189,6 +259,8 @@ static void episodes_come_back(void **state)
         assert_int_equal(back.past_loaded, episode.past_loaded);
         assert_int_equal(back.past_count, 2);
         assert_int_equal(back.fresh_count, 2);
+        assert_int_equal(back.entity, episode.entity);
+        SAME(back.state, episode.state);
         for (size_t n = 0; n < 2; n++) {
             assert_same_event(&back.fresh[n], &events[n + 1]);
             if (back.past_loaded)
@@ -197,6 +269,31 @@ static void episodes_come_back(void **state)
     }
     th_events_deinit(&past);
     th_events_deinit(&fresh);
+}
+
+static void names_come_back(void **state)
+{
+    TH_ARENA arena = {0};
+    TH_BUFFER out = {0};
+    struct th_str orchestrators[] = {TH_STR("a"), TH_STR("b")}, entities[] = {TH_STR("counter")};
+    struct th_hello hello = {.version = TH_STR("1"),
+                             .orchestrators = orchestrators,
+                             .orchestrator_count = 2,
+                             .entities = entities,
+                             .entity_count = 1};
+    struct th_hello back;
+    size_t begin = th_wire_begin(&out, TH_FRAME_HELLO);
+    th_put_hello(&out, &hello);
+    assert_true(th_wire_end(&out, begin));
+    struct th_reader in = open_frame(&out, &arena, TH_FRAME_HELLO);
+    assert_true(th_get_hello(&in, &back));
+    SAME(back.version, hello.version);
+    assert_false(th_str_present(back.error));
+    assert_int_equal(back.orchestrator_count, 2);
+    SAME(back.orchestrators[1], orchestrators[1]);
+    assert_int_equal(back.activity_count, 0);
+    assert_int_equal(back.entity_count, 1);
+    SAME(back.entities[0], entities[0]);
 }
 
 static void commands_come_back(void **state)
@@ -427,6 +524,22 @@ static void unknown_kinds_and_values_are_refused(void **state)
     in = th_reader_of(th_buffer_view(&out), &arena, NULL);
     assert_false(th_get_actions(&in, &result, &actions));
 
+    const struct th_event raised = th_event_of(TH_EVENT_EVENT_RAISED, 0);
+    struct th_action bad[] = {
+        {.kind = (enum th_action_kind)9},                             /* no action */
+        {.kind = (enum th_action_kind)19},                            /* no action, either */
+        {.kind = TH_ACTION_ENTITY, .entity = &raised},                /* no request */
+        {.kind = TH_ACTION_SIGNAL, .instance_id = TH_STR("counter")}, /* to no entity */
+        {.kind = TH_ACTION_SIGNAL},
+        {.kind = TH_ACTION_START, .instance_id = TH_STR("i")}, /* of what? */
+    };
+    for (size_t i = 0; i < TH_COUNT(bad); i++) {
+        out.len = 0;
+        th_put_actions(&out, TH_EXECUTOR_DONE, &(struct th_actions){.items = &bad[i], .count = 1});
+        in = th_reader_of(th_buffer_view(&out), &arena, NULL);
+        assert_false(th_get_actions(&in, &result, &actions));
+    }
+
     out.len = 0; /* nor manage the hub */
     th_put_command(&out, 1, &(struct th_command){.kind = TH_COMMAND_HUB});
     in = th_reader_of(th_buffer_view(&out), &arena, NULL);
@@ -459,6 +572,7 @@ int main(void)
         cmocka_unit_test(activities_come_back),
         cmocka_unit_test(actions_come_back),
         cmocka_unit_test(episodes_come_back),
+        cmocka_unit_test(names_come_back),
         cmocka_unit_test(commands_come_back),
         cmocka_unit_test(replies_come_back),
         cmocka_unit_test(requests_and_answers_come_back),

@@ -26,13 +26,22 @@ static void answer_read(struct th_sim_world *world, const struct sim_op *op,
     done->last = from >= to;
 }
 
+/* A shared projection that lacks rows: whether that is noticed depends on how it counts. */
+static bool notices_loss(struct th_sim_world *world, const struct truth_projection *projection)
+{
+    return world->options.shared && projection->count != projection->watermark.rows &&
+           th_random_below(&world->random, 2) == 0;
+}
+
 static void answer_load(struct th_sim_world *world, const struct sim_op *op,
                         struct th_completion *done)
 {
     const struct truth_projection *projection = &world->partitions[op->partition].projection;
     struct th_str id = th_str_n(op->text, op->text_len);
     const struct th_row *row = truth_projection_row(projection, id);
-    if (!row) {
+    if (!row && notices_loss(world, projection)) {
+        th_fail(&done->error, TH_CORRUPT, "the projection lacks rows");
+    } else if (!row) {
         th_fail(&done->error, TH_NOT_FOUND, "no instance '%.*s'", TH_PRI(id));
     } else {
         struct th_row wanted = *row;
@@ -61,10 +70,29 @@ static void answer_state(struct th_sim_world *world, const struct sim_op *op,
 {
     const struct sim_partition *p = &world->partitions[op->partition];
     done->watermark = p->projection.watermark;
+    done->stored_rows = p->projection.count;
     done->log_start = p->log.start;
     done->log_end = p->log.end;
     done->inbox_start = p->inbox.start;
     done->inbox_end = durable_end(&p->inbox);
+}
+
+/* Rows whose copy in the log stands below `to`, from anywhere among them. */
+static void answer_walk(struct th_sim_world *world, const struct sim_op *op,
+                        struct th_completion *done)
+{
+    const struct truth_projection *projection = &world->partitions[op->partition].projection;
+    size_t most = 1 + th_random_below(&world->random, op->query.limit);
+    size_t from = th_random_below(&world->random, projection->count + 1);
+    done->rows = th_alloc(most * sizeof(struct th_row));
+    for (size_t n = 0; n < projection->count && done->row_count < most; n++) {
+        const struct th_row *row = projection->rows[(from + n) % projection->count];
+        if (row->full < (uint64_t)op->to) {
+            th_row_copy(&done->rows[done->row_count++], row);
+        }
+    }
+    done->watermark = projection->watermark;
+    done->stored_rows = projection->count;
 }
 
 /* ---- queries ---- */
@@ -141,6 +169,10 @@ static void answer_query(struct th_sim_world *world, const struct sim_op *op,
     if (count < found.count) {
         done->continuation = th_cursor_encode(found.rows[count - 1]);
     }
+    done->watermarks = th_alloc(world->options.partitions * sizeof(struct th_watermark));
+    for (uint32_t p = 0; p < world->options.partitions; p++) {
+        done->watermarks[p] = world->partitions[p].projection.watermark;
+    }
     free(found.rows);
 }
 
@@ -157,6 +189,9 @@ static void answer(struct th_sim_world *world, const struct sim_op *op, struct t
         break;
     case TH_DONE_QUERY:
         answer_query(world, op, done);
+        break;
+    case TH_DONE_WALK:
+        answer_walk(world, op, done);
         break;
     default:
         answer_state(world, op, done);

@@ -2,6 +2,7 @@
  * handle: one process's side of the world: the table of contract.h. Submissions become operations
  * in lanes; completions wait in `done` for poll. A dead handle accepts everything and does nothing.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -59,8 +60,10 @@ static struct th_provider_traits sim_traits(struct th_provider *provider)
     return (struct th_provider_traits){
         .name = "simulated",
         .max_record_bytes = options->max_record_bytes,
+        .max_message_bytes = options->max_message_bytes,
         .durable_projection = options->durable_projection,
         .ordered = options->ordered,
+        .shared = options->shared,
     };
 }
 
@@ -91,8 +94,10 @@ static void sim_send(struct th_provider *provider, uint32_t source, uint32_t des
                      struct th_blob *message, uint64_t tag)
 {
     struct sim_handle *handle = sim_handle_of(provider);
-    struct sim_op *op = op_new(handle, TH_DONE_SEND, destination, tag);
+    const bool out = destination == TH_SEND_ACTIVITIES && handle->world->options.shared;
+    struct sim_op *op = op_new(handle, TH_DONE_SEND, out ? 0 : destination, tag);
     if (op) {
+        op->partition = out ? handle->world->options.partitions : destination;
         op->source = source;
         op->blob = th_blob_ref(message);
         sim_submit(handle, op);
@@ -195,6 +200,71 @@ static void sim_state(struct th_provider *provider, uint32_t partition, uint64_t
     }
 }
 
+static void sim_walk(struct th_provider *provider, uint32_t partition, uint64_t full_below,
+                     uint32_t limit, uint64_t tag)
+{
+    struct sim_handle *handle = sim_handle_of(provider);
+    struct sim_op *op = op_new(handle, TH_DONE_WALK, partition, tag);
+    if (op) {
+        op->to = (int64_t)full_below;
+        op->query.limit = limit;
+        ask(handle, op);
+    }
+}
+
+/* ---- words ---- */
+
+void sim_handle_word(struct sim_handle *handle, enum th_completion_kind kind, uint32_t partition,
+                     struct th_blob *blob)
+{
+    struct sim_op *op = TH_NEW(struct sim_op);
+    op->kind = kind;
+    op->partition = partition;
+    op->handle = handle->number;
+    op->blob = th_blob_ref(blob);
+    op->offset = -1;
+    sim_lanes_add(&handle->lanes, TH_SIM_WORD, op, op);
+}
+
+/* Lost news are made up for by a word that some may be missing, as after a broken connection. */
+void sim_hear(struct sim_handle *handle, struct sim_op *op)
+{
+    struct th_completion done = {.kind = op->kind, .partition = op->partition};
+    bool lost = sim_chance(handle->world, handle->world->options.lose_word);
+    sim_trace_op(handle->world, handle->number, lost ? "misses" : "hears", op);
+    if (!lost) {
+        done.blob = th_blob_ref(op->blob);
+    }
+    if (!lost || op->kind == TH_DONE_NEWS) {
+        sim_handle_complete(handle, &done);
+    }
+    sim_op_free(op);
+}
+
+static void sim_reply(struct th_provider *provider, const char *address, struct th_blob *message)
+{
+    struct sim_handle *handle = sim_handle_of(provider);
+    struct th_sim_world *world = handle->world;
+    for (size_t i = 0; i < world->handle_count && !handle->dead; i++) {
+        struct sim_handle *other = world->handles[i];
+        if (!other->dead && strcmp(other->provider.address, address) == 0) {
+            sim_handle_word(other, TH_DONE_REPLY, 0, message);
+        }
+    }
+}
+
+static void sim_watch(struct th_provider *provider, uint32_t partition, bool wanted)
+{
+    struct sim_handle *handle = sim_handle_of(provider);
+    if (handle->dead || partition >= handle->world->options.partitions) {
+        return;
+    }
+    if (wanted && !handle->watching[partition]) {
+        sim_handle_word(handle, TH_DONE_NEWS, partition, NULL);
+    }
+    handle->watching[partition] = wanted;
+}
+
 /* ---- inboxes ---- */
 
 static void set_cursor(struct th_provider *provider, uint32_t partition, int64_t cursor)
@@ -259,6 +329,7 @@ static void sim_close(struct th_provider *provider)
     detach(handle);
     free(handle->cursor);
     free(handle->broken_below);
+    free(handle->watching);
     free(handle);
 }
 
@@ -274,6 +345,9 @@ const struct th_provider_ops sim_ops = {
     .load = sim_load,
     .query = sim_query,
     .state = sim_state,
+    .walk = sim_walk,
+    .reply = sim_reply,
+    .watch = sim_watch,
     .trim_log = sim_trim_log,
     .trim_inbox = sim_trim_inbox,
     .poll = sim_poll,
@@ -302,6 +376,8 @@ struct th_provider *th_sim_open(struct th_sim_world *world, struct th_error *err
     handle->number = ++world->opened;
     handle->cursor = th_alloc(partitions * sizeof(int64_t));
     handle->broken_below = th_alloc(partitions * sizeof(uint64_t));
+    handle->watching = th_alloc(partitions * sizeof(bool));
+    snprintf(handle->provider.address, sizeof(handle->provider.address), "h%u", handle->number);
     for (uint32_t p = 0; p < partitions; p++) {
         handle->cursor[p] = SIM_CLOSED;
     }

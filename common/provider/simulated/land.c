@@ -40,7 +40,8 @@ static struct sim_partition *partition_of(struct th_sim_world *world, const stru
 
 static bool too_large(const struct th_sim_world *world, const struct sim_op *op)
 {
-    size_t limit = world->options.max_record_bytes;
+    size_t limit = op->kind == TH_DONE_SEND ? world->options.max_message_bytes
+                                            : world->options.max_record_bytes;
     return limit > 0 && op->blob && op->blob->len > limit;
 }
 
@@ -188,12 +189,32 @@ static void land_send(struct th_sim_world *world, struct sim_op *op)
     }
 }
 
+static void tell_news(struct th_sim_world *world, const struct sim_op *op)
+{
+    for (size_t n = 0; n < op->batch.count; n++) {
+        for (size_t h = 0; op->batch.rows[n].news && h < world->handle_count; h++) {
+            struct sim_handle *handle = world->handles[h];
+            if (!handle->dead && handle->watching[op->partition]) {
+                sim_handle_word(handle, TH_DONE_NEWS, op->partition, op->batch.rows[n].news);
+            }
+        }
+    }
+}
+
 static void land_project(struct th_sim_world *world, struct sim_op *op)
 {
     if (world->projection_down) {
         set_failed(op, TH_UNAVAILABLE, "the projection is down");
-    } else if (!truth_project(&partition_of(world, op)->projection, &op->batch)) {
-        set_failed(op, TH_FENCED, "the projection stands at another watermark");
+    } else {
+        enum th_code code =
+            truth_project(&partition_of(world, op)->projection, &op->batch, world->options.shared);
+        if (code == TH_OK) {
+            tell_news(world, op);
+        } else if (code == TH_FENCED) {
+            set_failed(op, TH_FENCED, "the projection stands at another watermark");
+        } else {
+            set_failed(op, TH_CORRUPT, "the projection lacks rows");
+        }
     }
 }
 
@@ -242,7 +263,8 @@ static void try_to_land(struct sim_handle *handle, struct sim_op *op)
 
 static void duplicate(struct th_sim_world *world, const struct sim_op *op)
 {
-    if (op->kind == TH_DONE_SEND && op->code == TH_OK && !world->options.ordered &&
+    const bool client = op->source >= world->options.partitions;
+    if (op->kind == TH_DONE_SEND && op->code == TH_OK && !client && !world->options.ordered &&
         sim_chance(world, world->options.duplicate_send)) {
         struct sim_op *again = op_clone(op);
         sim_lanes_add(&world->zombies, TH_SIM_ZOMBIE, again, again);

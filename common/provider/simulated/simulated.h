@@ -16,6 +16,9 @@
  * still land, a prefix of each lane, mixed with the traffic of its successors ("zombies"). Ordered
  * worlds are like one embedded file: one lane per process, one process at a time.
  *
+ * Words between processes (replies, news) may be lost or late, in any order. Activity messages lie
+ * in a topic of their own, from which whoever simulates the processes hands them out.
+ *
  * Failures beyond the contract's words, chosen so that no real provider behaves worse:
  *   - unordered: when a send fails, those submitted behind it in its lane fail too, and so does
  *     every send of that handle submitted before the node has polled the failures;
@@ -34,18 +37,19 @@
 struct th_sim_world;
 
 /* What can happen in a step: name, word in the trace. */
-#define TH_SIM_EVENTS(X)                                                           \
-    X(APPEND, "append")         /* a claim or record lands in the log */           \
-    X(APPEND_ACK, "append-ack") /* its completion reaches the node */              \
-    X(SEND, "send")             /* a message lands in its inbox */                 \
-    X(SEND_ACK, "send-ack")                                                        \
-    X(PROJECT, "project") /* a projection is applied or refused */                 \
-    X(PROJECT_ACK, "project-ack")                                                  \
-    X(ANSWER, "answer")   /* a read, load, query or state is answered */           \
-    X(DELIVER, "deliver") /* a message is delivered from an open inbox */          \
-    X(TRIM, "trim")                                                                \
-    X(COMMIT, "commit") /* ordered: the oldest submission lands, whatever it is */ \
-    X(ZOMBIE, "zombie") /* what a dead or fenced process, or a retry, left behind lands */
+#define TH_SIM_EVENTS(X)                                                                   \
+    X(APPEND, "append")         /* a claim or record lands in the log */                   \
+    X(APPEND_ACK, "append-ack") /* its completion reaches the node */                      \
+    X(SEND, "send")             /* a message lands in its inbox */                         \
+    X(SEND_ACK, "send-ack")                                                                \
+    X(PROJECT, "project") /* a projection is applied or refused */                         \
+    X(PROJECT_ACK, "project-ack")                                                          \
+    X(ANSWER, "answer")   /* a read, load, query or state is answered */                   \
+    X(DELIVER, "deliver") /* a message is delivered from an open inbox */                  \
+    X(TRIM, "trim")                                                                        \
+    X(COMMIT, "commit") /* ordered: the oldest submission lands, whatever it is */         \
+    X(ZOMBIE, "zombie") /* what a dead or fenced process, or a retry, left behind lands */ \
+    X(WORD, "word")     /* a reply or news reach another process */
 
 enum th_sim_event {
 #define X(name, text) TH_SIM_##name,
@@ -62,21 +66,24 @@ struct th_sim_options {
 
     bool durable_projection;
     bool ordered;
-    bool early_delivery;     /* ordered only: deliver a message before it is durable */
-    bool keep_trimmed;       /* trimmed records stay visible to th_sim_log and th_sim_inbox */
-    size_t max_record_bytes; /* 0: no limit; larger records and messages fail TOO_LARGE */
-    uint32_t read_records;   /* most records of one READ completion */
+    bool early_delivery;      /* ordered only: deliver a message before it is durable */
+    bool keep_trimmed;        /* trimmed records stay visible to th_sim_log and th_sim_inbox */
+    bool shared;              /* several processes; never together with `ordered` */
+    size_t max_record_bytes;  /* 0: no limit; larger records fail TOO_LARGE */
+    size_t max_message_bytes; /* the same for messages */
+    uint32_t read_records;    /* most records of one READ completion */
 
     /* Probabilities, 0 to 1. */
     double lose_append;      /* a claim or append fails and never lands */
     double lose_append_ack;  /* it landed, the node is told that it failed */
     double lose_send;        /* a message fails and never lands */
     double lose_send_ack;    /* it landed, the node is told that it failed */
-    double duplicate_send;   /* a message lands a second time, at any later moment */
+    double duplicate_send;   /* a partition's message lands a second time, at any later moment */
     double lose_project;     /* a projection fails and is not applied */
     double lose_project_ack; /* it was applied, the node is told that it failed */
     double fail_answer;      /* a read, load, query or state fails */
     double lose_trim;        /* a trim is forgotten */
+    double lose_word;        /* a reply or news are lost */
     double zombie;           /* what a dying process has in flight on a lane may still land */
 
     /* How likely each event is against the others; 0: it does not happen. */
@@ -124,8 +131,13 @@ void th_sim_dump_projection(struct th_sim_world *world, uint32_t partition);
 bool th_sim_restore_projection(struct th_sim_world *world, uint32_t partition);
 /* While it is down, projections, loads, queries and states fail. */
 void th_sim_projection_down(struct th_sim_world *world, bool down);
-/* The log loses its records from `end` on (an unclean leader election). */
+/* One row is lost, and nothing says so. False: there is none, or the projection is durable. */
+bool th_sim_lose_row(struct th_sim_world *world, uint32_t partition);
+/* The log loses its records from `end` on (an unclean leader election). What was on its way to be
+ * acknowledged went with the connection: it fails. */
 void th_sim_truncate_log(struct th_sim_world *world, uint32_t partition, int64_t end);
+/* The connections to a log were cut, and are there again. */
+void th_sim_doubt(struct th_sim_world *world, uint32_t partition);
 
 /* ---- what happened ---- */
 
@@ -158,4 +170,5 @@ struct th_sim_projection {
 
 struct th_sim_topic th_sim_log(const struct th_sim_world *world, uint32_t partition);
 struct th_sim_topic th_sim_inbox(const struct th_sim_world *world, uint32_t partition);
+struct th_sim_topic th_sim_activities(const struct th_sim_world *world); /* TH_SEND_ACTIVITIES */
 struct th_sim_projection th_sim_projection(const struct th_sim_world *world, uint32_t partition);

@@ -34,7 +34,7 @@ static bool consider(struct walk *walk, uint32_t weight, struct sim_handle *hand
 static bool needs_the_process(enum th_sim_event event)
 {
     return event == TH_SIM_APPEND_ACK || event == TH_SIM_SEND_ACK || event == TH_SIM_PROJECT_ACK ||
-           event == TH_SIM_ANSWER || event == TH_SIM_DELIVER;
+           event == TH_SIM_ANSWER || event == TH_SIM_DELIVER || event == TH_SIM_WORD;
 }
 
 /* The next message of an open inbox: durable, or early for the process that sent it. */
@@ -102,6 +102,8 @@ static void happen_in_lane(struct sim_handle *handle, size_t index)
     struct sim_op *op = sim_lanes_shift(&handle->lanes, index);
     if (event == TH_SIM_ANSWER) {
         sim_answer(handle, op);
+    } else if (event == TH_SIM_WORD) {
+        sim_hear(handle, op);
     } else if (needs_the_process(event)) {
         sim_acknowledge(handle, op);
     } else {

@@ -167,6 +167,8 @@ static void upsert(struct truth_projection *projection, size_t i, const struct t
         keep_history(fresh, projection->rows[i]);
     }
     fresh->replace_history = false;
+    th_blob_unref(fresh->news);
+    fresh->news = NULL;
     if (present) {
         row_free(projection->rows[i]);
         projection->rows[i] = fresh;
@@ -175,10 +177,45 @@ static void upsert(struct truth_projection *projection, size_t i, const struct t
     }
 }
 
-bool truth_project(struct truth_projection *projection, const struct th_projection *batch)
+bool truth_is_there(const struct truth_projection *projection, const struct th_projection *batch,
+                    size_t n)
+{
+    struct th_str id = batch->rows[n].instance_id;
+    for (size_t i = n; i > 0; i--) {
+        if (th_str_eq(batch->rows[i - 1].instance_id, id)) {
+            return !batch->rows[i - 1].deleted;
+        }
+    }
+    return !batch->clear && row_at(projection, row_index(projection, id), id);
+}
+
+/* Whether what the batch knows of is there, and as many rows as it says. */
+static bool is_whole(const struct truth_projection *projection, const struct th_projection *batch)
+{
+    size_t count = batch->clear ? 0 : projection->count;
+    for (size_t n = 0; n < batch->count; n++) {
+        const struct th_row *row = &batch->rows[n];
+        bool there = truth_is_there(projection, batch, n);
+        if (there != row->stored) {
+            return false;
+        }
+        count += !there && !row->deleted;
+        count -= there && row->deleted;
+    }
+    return count == batch->next.rows;
+}
+
+enum th_code truth_project(struct truth_projection *projection, const struct th_projection *batch,
+                           bool counted)
 {
     if (!th_watermark_equal(&projection->watermark, &batch->previous)) {
-        return false;
+        return TH_FENCED;
+    }
+    if (counted && !is_whole(projection, batch)) {
+        return TH_CORRUPT;
+    }
+    if (batch->clear) {
+        truth_projection_clear(projection);
     }
     for (size_t n = 0; n < batch->count; n++) {
         const struct th_row *row = &batch->rows[n];
@@ -190,7 +227,7 @@ bool truth_project(struct truth_projection *projection, const struct th_projecti
         }
     }
     projection->watermark = batch->next;
-    return true;
+    return TH_OK;
 }
 
 void truth_projection_copy(struct truth_projection *to, const struct truth_projection *from)
@@ -212,4 +249,9 @@ void truth_projection_clear(struct truth_projection *projection)
     }
     free(projection->rows);
     *projection = (struct truth_projection){.watermark = TH_WATERMARK_NONE};
+}
+
+void truth_projection_lose(struct truth_projection *projection, size_t index)
+{
+    row_remove(projection, index);
 }

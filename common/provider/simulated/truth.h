@@ -32,10 +32,16 @@ struct truth_projection {
     size_t count, capacity;
 };
 
-/* False when `previous` is not the stored watermark; nothing changes then. */
-bool truth_project(struct truth_projection *projection, const struct th_projection *batch);
+/* FENCED when `previous` is not the stored watermark, CORRUPT when rows are missing (if they are
+ * `counted`); nothing changes then. */
+enum th_code truth_project(struct truth_projection *projection, const struct th_projection *batch,
+                           bool counted);
+/* Whether there is a row when it is the turn of the n-th one of a batch. */
+bool truth_is_there(const struct truth_projection *projection, const struct th_projection *batch,
+                    size_t n);
 /* NULL when absent. */
 const struct th_row *truth_projection_row(const struct truth_projection *projection,
                                           struct th_str instance_id);
 void truth_projection_copy(struct truth_projection *to, const struct truth_projection *from);
 void truth_projection_clear(struct truth_projection *projection);
+void truth_projection_lose(struct truth_projection *projection, size_t index);

@@ -117,8 +117,8 @@ struct th_sim_world *th_sim_world_new(uint64_t seed, const struct th_sim_options
     th_random_seed(&world->random, seed);
     world->incarnation = th_random_next(&world->random);
     world->now = options->start;
-    world->partitions = th_alloc(options->partitions * sizeof(struct sim_partition));
-    for (uint32_t p = 0; p < options->partitions; p++) {
+    world->partitions = th_alloc((options->partitions + 1) * sizeof(struct sim_partition));
+    for (uint32_t p = 0; p <= options->partitions; p++) {
         world->partitions[p].projection.watermark = TH_WATERMARK_NONE;
     }
     return world;
@@ -130,7 +130,7 @@ void th_sim_world_free(struct th_sim_world *world)
         return;
     }
     sim_lanes_deinit(&world->zombies);
-    for (uint32_t p = 0; p < world->options.partitions; p++) {
+    for (uint32_t p = 0; p <= world->options.partitions; p++) {
         truth_topic_deinit(&world->partitions[p].log);
         truth_topic_deinit(&world->partitions[p].inbox);
         truth_projection_clear(&world->partitions[p].projection);
@@ -234,8 +234,48 @@ void th_sim_projection_down(struct th_sim_world *world, bool down)
     world->projection_down = down;
 }
 
+bool th_sim_lose_row(struct th_sim_world *world, uint32_t partition)
+{
+    struct truth_projection *projection = &world->partitions[partition].projection;
+    if (world->options.durable_projection || projection->count == 0) {
+        return false;
+    }
+    size_t index = th_random_below(&world->random, projection->count);
+    sim_trace(world, "p%u loses row %zu", partition, index);
+    truth_projection_lose(projection, index);
+    return true;
+}
+
+void th_sim_doubt(struct th_sim_world *world, uint32_t partition)
+{
+    sim_trace(world, "p%u log is doubted", partition);
+    for (size_t i = 0; i < world->handle_count; i++) {
+        struct th_completion doubt = {.kind = TH_DONE_DOUBT, .partition = partition};
+        if (!world->handles[i]->dead) {
+            sim_handle_complete(world->handles[i], &doubt);
+        }
+    }
+}
+
+static void lose_acknowledgements(struct sim_handle *handle, uint32_t partition, int64_t end)
+{
+    for (size_t i = 0; i < handle->lanes.count; i++) {
+        struct sim_lane *lane = &handle->lanes.items[i];
+        for (struct sim_op *op = lane->first;
+             op && lane->event == TH_SIM_APPEND_ACK && lane->a == partition; op = op->next) {
+            if (op->offset >= end) {
+                op->code = TH_UNAVAILABLE;
+                op->why = "the connection was lost";
+            }
+        }
+    }
+}
+
 void th_sim_truncate_log(struct th_sim_world *world, uint32_t partition, int64_t end)
 {
+    for (size_t i = 0; i < world->handle_count; i++) {
+        lose_acknowledgements(world->handles[i], partition, end);
+    }
     sim_trace(world, "p%u log truncated at %lld", partition, (long long)end);
     truth_topic_truncate(&world->partitions[partition].log, end);
 }
@@ -287,6 +327,18 @@ void sim_trace_op(struct th_sim_world *world, unsigned handle, const char *verb,
                   const struct sim_op *op)
 {
     struct th_str bytes = op->blob ? th_blob_view(op->blob) : th_str_n(op->text, op->text_len);
+    const struct th_watermark *next = &op->batch.next;
+    if (op->kind == TH_DONE_PROJECT && !op->trim) {
+        sim_trace(world,
+                  "h%u %s project p%u from @%lld to @%lld e%llu s%llu floor %lld%s%s, %zu of "
+                  "%llu rows: %s",
+                  handle, verb, op->partition, (long long)op->batch.previous.offset,
+                  (long long)next->offset, (unsigned long long)next->epoch,
+                  (unsigned long long)next->sequence, (long long)next->floor,
+                  next->building ? " building" : "", op->batch.clear ? " clear" : "",
+                  op->batch.count, (unsigned long long)next->rows, th_code_text(op->code));
+        return;
+    }
     sim_trace(world, "h%u %s %s p%u s%u e%llu [%lld,%lld) @%lld %zu bytes %08x %zu rows: %s",
               handle, verb, op_text(op), op->partition, op->source, (unsigned long long)op->epoch,
               (long long)op->from, (long long)op->to, (long long)op->offset, bytes.len,
@@ -309,6 +361,11 @@ struct th_sim_topic th_sim_log(const struct th_sim_world *world, uint32_t partit
 struct th_sim_topic th_sim_inbox(const struct th_sim_world *world, uint32_t partition)
 {
     return topic_view(&world->partitions[partition].inbox);
+}
+
+struct th_sim_topic th_sim_activities(const struct th_sim_world *world)
+{
+    return topic_view(&world->partitions[world->options.partitions].inbox);
 }
 
 struct th_sim_projection th_sim_projection(const struct th_sim_world *world, uint32_t partition)

@@ -63,11 +63,13 @@ struct sim_handle {
     struct th_completions done;
     int64_t *cursor;        /* per inbox: offset of the next delivery; CLOSED */
     uint64_t *broken_below; /* per log: appends of epochs below this fail */
+    bool *watching;         /* per partition */
     size_t unseen;          /* failures that doom what is submitted until poll has shown them */
 };
 
 #define SIM_CLOSED (-1)
 
+/* One more than the hub has: the inbox of the last one is the topic of activity messages. */
 struct sim_partition {
     struct truth_topic log, inbox;
     struct truth_projection projection, dump;
@@ -102,6 +104,10 @@ extern const struct th_provider_ops sim_ops;
 struct sim_handle *sim_handle_of(struct th_provider *provider);
 
 /* handle.c */
+/* A reply, or news of a partition (without blob: some may have been missed), on its way. */
+void sim_handle_word(struct sim_handle *handle, enum th_completion_kind kind, uint32_t partition,
+                     struct th_blob *blob);
+void sim_hear(struct sim_handle *handle, struct sim_op *op);
 void sim_handle_complete(struct sim_handle *handle, const struct th_completion *completion);
 /* What is in flight lands or is lost; completions and inboxes are dropped. */
 void sim_handle_die(struct sim_handle *handle);

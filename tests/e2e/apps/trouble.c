@@ -76,6 +76,47 @@ static int bad_orchestrator(struct th_context *ctx)
     return th_return_bytes(ctx, "1", 1);
 }
 
+static int fragile_crash(struct th_entity *entity)
+{
+    const char *how = json_string_value(th_entity_input(entity));
+    th_entity_set_state(entity, json_integer(-1));
+    if (how)
+        misbehave(how);
+    return 0;
+}
+
+static int fragile_add(struct th_entity *entity)
+{
+    json_auto_t *count = th_entity_state_or(entity, json_integer(0));
+    return th_entity_set_state(entity, json_integer(json_integer_value(count) + 1));
+}
+
+static int fragile_get(struct th_entity *entity)
+{
+    return th_entity_return(entity, th_entity_state(entity));
+}
+
+static const struct th_method fragile[] = {
+    {"crash", fragile_crash}, {"add", fragile_add}, {"get", fragile_get}, {NULL, NULL}};
+
+/* One operation of several crashes; the others count. */
+static int bad_entity(struct th_context *ctx)
+{
+    char id[TH_ENTITY_ID_SIZE];
+    th_make_entity_id(id, "fragile", th_instance_id(ctx));
+    for (int i = 0; i < 3; i++)
+        th_signal_entity(ctx, id, "add", NULL);
+    struct th_task *crash = th_schedule_entity(ctx, id, "crash", json_incref(th_input(ctx)));
+    th_signal_entity(ctx, id, "add", NULL);
+    if (th_await(ctx, crash))
+        return th_fail_with(ctx, "NoCrash", "it did not crash");
+    const struct th_failure *why = th_task_failure(crash);
+    json_auto_t *count = th_call_entity(ctx, id, "get", NULL);
+    if (json_integer_value(count) != 4)
+        return th_fail_with(ctx, "WrongCount", "%lld", (long long)json_integer_value(count));
+    return th_fail_with(ctx, th_failure_type(why), "%s", th_failure_message(why));
+}
+
 /* ---- what behaves ---------------------------------------------------------------------------- */
 
 static int echo(struct th_activity *activity)
@@ -152,6 +193,8 @@ TH_APPLICATION(app)
     th_orchestrator(app, "bad_activity", bad_activity);
     th_orchestrator(app, "survivor", survivor);
     th_orchestrator(app, "bad_orchestrator", bad_orchestrator);
+    th_orchestrator(app, "bad_entity", bad_entity);
+    th_entity_methods(app, "fragile", fragile);
     th_orchestrator(app, "ledger", ledger);
     th_orchestrator(app, "nap", nap);
     th_orchestrator(app, "approval", approval);

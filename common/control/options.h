@@ -1,0 +1,49 @@
+/*
+ * options: what every program of a fleet is told of where the fleet is. Worker, coordinator and
+ * command line take them from one table, so that names, variables and words are the same.
+ */
+#pragma once
+
+#include "base/arguments.h"
+#include "base/log.h"
+#include "provider/kafka/kafka.h"
+
+#define TH_FLEET_ARGUMENTS(X)                                                                 \
+    X(hub, TEXT, "hub", 0, "NAME", "TASKHUB_HUB", 0,                                          \
+      "name of the hub; default host.json's, else TestHubName")                               \
+    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...", "TASKHUB_KAFKA", 0,                           \
+      "the Kafka brokers, one or several; default 127.0.0.1:9092")                            \
+    X(redis, TEXT, "redis", 0, "URL", "TASKHUB_REDIS", 0,                                     \
+      "redis://[user:password@]host[:port][/database], or host:port; default 127.0.0.1:6379") \
+    X(properties, LIST, "kafka-property", 'X', "NAME=VALUE", "TASKHUB_KAFKA_PROPERTIES", 0,   \
+      "a property of librdkafka, as security.protocol=ssl; as often as needed")               \
+    X(log_level, TEXT, "log-level", 'l', "LEVEL", "TASKHUB_LOG", 0,                           \
+      "error, warn, info or debug; default info")                                             \
+    X(log_json, FLAG, "log-json", 0, NULL, "TASKHUB_LOG_JSON", 0, "log lines as JSON")
+
+struct th_fleet_options {
+    TH_FLEET_ARGUMENTS(TH_ARGUMENT_FIELD)
+};
+
+#define TH_DEFAULT_KAFKA "127.0.0.1:9092"
+#define TH_DEFAULT_REDIS "redis://127.0.0.1:6379"
+
+extern const struct th_argument th_fleet_arguments[];
+extern const size_t th_fleet_argument_count;
+
+/* What the options say, for the providers. Begins zeroed; borrows the options and the log. */
+struct th_fleet_place {
+    struct th_kafka_cluster cluster;
+    char *redis; /* a URL */
+    struct th_kafka_property *properties;
+    char *texts; /* of the properties */
+};
+
+/* INVALID: a property without "=", or one that the protocol forbids. */
+bool th_fleet_place(const struct th_fleet_options *options, const struct th_log *log,
+                    struct th_fleet_place *out, struct th_error *error);
+void th_fleet_place_deinit(struct th_fleet_place *place);
+
+/* INVALID: --log-level is none. One that is not given leaves the log as it is. */
+bool th_fleet_log(const struct th_fleet_options *options, struct th_log *log,
+                  struct th_error *error);

@@ -1,0 +1,181 @@
+/*
+ * client: one instance of librdkafka. Its log lines go to the program's log from librdkafka's own
+ * threads; its errors are remembered where the instance is polled, because a call that times out
+ * says only that it did, and the error before says why.
+ */
+#include <stdio.h>
+
+#include "provider/kafka/internal.h"
+
+enum th_code th_kafka_code(rd_kafka_resp_err_t error)
+{
+    switch (error) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return TH_OK;
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return TH_TOO_LARGE;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return TH_NOT_FOUND;
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+        return TH_CORRUPT;
+    default:
+        return TH_UNAVAILABLE;
+    }
+}
+
+th_time th_kafka_patience(const struct th_kafka_cluster *cluster)
+{
+    return cluster->patience > 0 ? cluster->patience : 10 * TH_SECOND;
+}
+
+/* ---- callbacks ---- */
+
+/* Its levels are those of syslog(3). What it calls an error it goes on to retry. CONFWARN tells
+ * that a property is another kind of instance's, or experimental, each time an instance is made. */
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *line)
+{
+    const struct th_kafka_client *client = rd_kafka_opaque(rk);
+    enum th_level to = level <= 2   ? TH_LOG_ERROR
+                       : level <= 4 ? TH_LOG_WARN
+                       : level <= 6 ? TH_LOG_INFO
+                                    : TH_LOG_DEBUG;
+    if (strcmp(facility, "CONFWARN") == 0) {
+        to = TH_LOG_DEBUG;
+    }
+    if (client) {
+        th_log(client->cluster->log, to, "Kafka", "%s", line);
+    }
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    struct th_kafka_client *client = opaque;
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        rd_kafka_fatal_error(rk, client->trouble, sizeof(client->trouble));
+        client->fatal = true;
+    } else if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !client->fatal) {
+        snprintf(client->trouble, sizeof(client->trouble), "%s", reason);
+    }
+}
+
+/* ---- opening and closing ---- */
+
+static rd_kafka_conf_t *conf_of(struct th_kafka_client *client, const struct th_kafka_property *own,
+                                size_t own_count, struct th_error *error)
+{
+    const struct th_kafka_cluster *cluster = client->cluster;
+    const struct th_kafka_property base[] = {
+        {"bootstrap.servers", cluster->brokers}, {"client.id", "taskhub"},
+        {"socket.nagle.disable", "true"},        {"log.connection.close", "true"},
+        {"reconnect.backoff.max.ms", "1000"},
+    };
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    if (client->configure) {
+        client->configure(client, conf);
+    }
+    if (th_kafka_refuse(cluster, error) && th_kafka_apply(conf, base, TH_COUNT(base), error) &&
+        th_kafka_apply(conf, own, own_count, error) &&
+        th_kafka_apply(conf, cluster->properties, cluster->property_count, error)) {
+        return conf;
+    }
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+}
+
+bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
+                          const struct th_kafka_cluster *cluster,
+                          const struct th_kafka_property *own, size_t own_count,
+                          struct th_error *error)
+{
+    char reason[256];
+    client->cluster = cluster;
+    if (!cluster->brokers || !*cluster->brokers) {
+        return th_fail(error, TH_INVALID, "no Kafka brokers are given");
+    }
+    rd_kafka_conf_t *conf = conf_of(client, own, own_count, error);
+    if (!conf) {
+        return false;
+    }
+    client->rk = rd_kafka_new(type, conf, reason, sizeof(reason));
+    if (!client->rk) {
+        rd_kafka_conf_destroy(conf);
+        return th_fail(error, TH_INVALID, "the Kafka client cannot be made: %s", reason);
+    }
+    client->main = rd_kafka_queue_get_main(client->rk);
+    return true;
+}
+
+void th_kafka_client_close(struct th_kafka_client *client)
+{
+    if (client->rk) {
+        rd_kafka_queue_cb_event_enable(client->main, NULL, NULL);
+        rd_kafka_queue_destroy(client->main);
+        rd_kafka_destroy(client->rk);
+        client->rk = NULL;
+    }
+}
+
+/* ---- its queue ---- */
+
+static void on_event(rd_kafka_t *rk, void *opaque)
+{
+    struct th_kafka_client *client = opaque;
+    atomic_store(&client->ready, true);
+    client->wake(client->wake_argument);
+}
+
+void th_kafka_client_listen(struct th_kafka_client *client, void (*wake)(void *), void *argument)
+{
+    client->wake = wake;
+    client->wake_argument = argument;
+    atomic_store(&client->ready, true); /* what came before is told by nobody */
+    rd_kafka_queue_cb_event_enable(client->main, on_event, client);
+}
+
+void th_kafka_client_poll(struct th_kafka_client *client)
+{
+    if (atomic_load_explicit(&client->ready, memory_order_relaxed) &&
+        atomic_exchange(&client->ready, false)) {
+        rd_kafka_poll(client->rk, 0); /* all there is */
+    }
+}
+
+/* ---- questions ---- */
+
+bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error)
+{
+    rd_kafka_poll(client->rk, 0);
+    return th_fail(error, TH_UNAVAILABLE, "no broker answers at %s%s%s", client->cluster->brokers,
+                   *client->trouble ? ": " : "", client->trouble);
+}
+
+rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
+                                        struct th_error *error)
+{
+    /* The request has a time-out of its own, the patience; this one is for the case that not even
+     * its failure is reported. */
+    int wait = 2 * th_kafka_milliseconds(th_kafka_patience(client->cluster));
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait);
+    rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return event;
+    }
+    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT) {
+        th_kafka_client_silent(client, error);
+    } else {
+        th_fail(error, th_kafka_code(code), "the brokers at %s refuse: %s",
+                client->cluster->brokers, rd_kafka_event_error_string(event));
+    }
+    if (event) {
+        rd_kafka_event_destroy(event);
+    }
+    return NULL;
+}

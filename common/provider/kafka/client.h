@@ -1,0 +1,72 @@
+/*
+ * client: one instance of librdkafka, for this provider and for whoever else of the program talks
+ * to the cluster (leases by consumer groups, the control topic): the cluster's brokers and
+ * properties, log lines that go to its log, errors that name the broker.
+ *
+ * An instance belongs to one thread, the one that polls it; librdkafka's callbacks for errors and
+ * acknowledgements run within its polls.
+ */
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
+
+#include "provider/kafka/kafka.h"
+
+/* ---- a hub's topics ---- */
+
+#define TH_KAFKA_TOPICS(X)      \
+    X(INSTANCES, "instances")   \
+    X(HISTORY, "history")       \
+    X(ACTIVITIES, "activities") \
+    X(CONTROL, "control")
+
+enum th_kafka_topic {
+#define X(name, suffix) TH_KAFKA_##name,
+    TH_KAFKA_TOPICS(X)
+#undef X
+        TH_KAFKA_TOPIC_COUNT
+};
+
+/* Kafka limits a topic's name to 249 characters, a hub's is shorter. */
+#define TH_KAFKA_TOPIC_NAME 96
+void th_kafka_topic_name(enum th_kafka_topic topic, const char *hub,
+                         char out[static TH_KAFKA_TOPIC_NAME]);
+
+/* ---- instances ---- */
+
+/* Embedded by what uses it, and librdkafka's opaque; begins zeroed. */
+struct th_kafka_client {
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *main; /* acknowledgements and errors; served by rd_kafka_poll */
+    const struct th_kafka_cluster *cluster;
+    /* Callbacks of its own, set before the instance is made; NULL: none. */
+    void (*configure)(struct th_kafka_client *, rd_kafka_conf_t *);
+    char trouble[256]; /* the brokers' last error; polling thread */
+    bool fatal;        /* it will do nothing any more: `trouble` says why */
+    atomic_bool ready; /* the queue has something; see th_kafka_client_listen */
+    void (*wake)(void *argument);
+    void *wake_argument;
+};
+
+/* `own`: the properties this instance needs; those of the cluster are added. The cluster is
+ * borrowed until closing. Does not wait for brokers. INVALID: a property. */
+bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
+                          const struct th_kafka_cluster *cluster,
+                          const struct th_kafka_property *own, size_t own_count,
+                          struct th_error *error);
+void th_kafka_client_close(struct th_kafka_client *client); /* blocks; a zeroed one is fine */
+
+/* From now on `wake` is called, on any thread, when the queue has something after being empty. */
+void th_kafka_client_listen(struct th_kafka_client *client, void (*wake)(void *), void *argument);
+/* Serves the queue if it has something. Does not wait. */
+void th_kafka_client_poll(struct th_kafka_client *client);
+
+th_time th_kafka_patience(const struct th_kafka_cluster *cluster);
+enum th_code th_kafka_code(rd_kafka_resp_err_t error);
+/* UNAVAILABLE, "no broker answers at …: why"; false. Serves the queue to learn why. */
+bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error);
+/* The result of an administrative request on `queue`, which the caller destroys, or NULL with an
+ * error. Blocks up to twice the patience. */
+rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
+                                        struct th_error *error);

@@ -1,0 +1,212 @@
+/*
+ * desk: a thread for the calls of librdkafka that wait for a broker, and one that tells the node a
+ * few times a second that time passes, as long as the node wants to know. Two, because a question
+ * that waits for a dead broker must not keep a lease's deadline from being noticed.
+ */
+#include <stdlib.h>
+
+#include "provider/kafka/internal.h"
+
+#define TICK (200 * TH_MILLISECOND)
+
+static struct th_kafka_job *job_of(struct th_link *link)
+{
+    return (struct th_kafka_job *)link; /* its first member */
+}
+
+/* ---- questions: on the desk's thread ---- */
+
+/* A partition whose leader changes, or was made a moment ago, is refused for a while. */
+static bool passes(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT;
+}
+
+static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
+                      int64_t *start, int64_t *end, struct th_error *error)
+{
+    char name[TH_KAFKA_TOPIC_NAME];
+    th_time patience = th_kafka_patience(&kafka->options.cluster);
+    th_time deadline = th_monotonic() + patience;
+    th_kafka_topic_name(topic, kafka->hub.record.name, name);
+    rd_kafka_resp_err_t code;
+    while (passes(code = rd_kafka_query_watermark_offsets(kafka->logs.rk, name, (int32_t)partition,
+                                                          start, end,
+                                                          th_kafka_milliseconds(patience))) &&
+           th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
+        th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
+    }
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           th_fail(error, th_kafka_code(code), "the ends of topic %s, partition %u, at %s: %s",
+                   name, (unsigned)partition, kafka->options.cluster.brokers,
+                   rd_kafka_err2str(code));
+}
+
+static void answer_state(struct th_kafka *kafka, struct th_kafka_item *item)
+{
+    struct th_completion *answer = TH_NEW(struct th_completion);
+    struct th_error error;
+    item->answer = answer;
+    answer->watermark = TH_WATERMARK_NONE;
+    if (!find_ends(kafka, TH_KAFKA_HISTORY, item->partition, &answer->log_start, &answer->log_end,
+                   &error) ||
+        !find_ends(kafka, TH_KAFKA_INSTANCES, item->partition, &answer->inbox_start,
+                   &answer->inbox_end, &error)) {
+        th_kafka_item_fail(item, error.code, "%s", error.message);
+    }
+}
+
+static void answer_ends(struct th_kafka *kafka, struct th_kafka_job *job)
+{
+    enum th_kafka_topic topic = job->stream->is_log ? TH_KAFKA_HISTORY : TH_KAFKA_INSTANCES;
+    if (!find_ends(kafka, topic, job->stream->partition, &job->start, &job->end, &job->error)) {
+        job->start = job->end = -1;
+        th_log(kafka->options.cluster.log, TH_LOG_WARN, "Kafka", "%s", job->error.message);
+    }
+}
+
+static void answer(struct th_kafka *kafka, struct th_kafka_job *job)
+{
+    switch (job->kind) {
+    case TH_KAFKA_JOB_STATE:
+        answer_state(kafka, job->item);
+        break;
+    case TH_KAFKA_JOB_ENDS:
+        answer_ends(kafka, job);
+        break;
+    case TH_KAFKA_JOB_OPEN:
+        job->writer = th_kafka_writer_open(kafka, job->role, &job->error);
+        break;
+    case TH_KAFKA_JOB_CLOSE:
+        th_kafka_writer_close(job->writer);
+        job->writer = NULL;
+        break;
+    }
+}
+
+/* ---- the threads ---- */
+
+static void *run_desk(void *argument)
+{
+    struct th_kafka_desk *desk = argument;
+    while (!atomic_load(&desk->stopping)) {
+        struct th_link *link = th_queue_wait(&desk->jobs, TH_TIME_NONE);
+        while (link) {
+            struct th_link *next = link->next;
+            if (!atomic_load(&desk->stopping)) {
+                answer(desk->kafka, job_of(link));
+            }
+            th_queue_push(&desk->answers, link);
+            th_kafka_wake(desk->kafka);
+            link = next;
+        }
+    }
+    return NULL;
+}
+
+static void *run_clock(void *argument)
+{
+    struct th_kafka_desk *desk = argument;
+    while (!atomic_load(&desk->stopping)) {
+        th_queue_wait(&desk->pause, th_monotonic() + TICK);
+        if (atomic_load(&desk->kafka->busy)) {
+            atomic_store(&desk->kafka->tick, true);
+            th_kafka_wake(desk->kafka);
+        }
+    }
+    return NULL;
+}
+
+bool th_kafka_desk_start(struct th_kafka_desk *desk, struct th_kafka *kafka, struct th_error *error)
+{
+    desk->kafka = kafka;
+    th_queue_init(&desk->jobs);
+    th_queue_init(&desk->answers);
+    th_queue_init(&desk->pause);
+    th_queue_init(&desk->patience);
+    desk->started = pthread_create(&desk->thread, NULL, run_desk, desk) == 0;
+    desk->ticking = desk->started && pthread_create(&desk->clock, NULL, run_clock, desk) == 0;
+    return desk->ticking || th_fail(error, TH_UNAVAILABLE, "no thread can be started");
+}
+
+static void drop_all(struct th_queue *queue)
+{
+    struct th_link *link = th_queue_take(queue);
+    while (link) {
+        struct th_kafka_job *job = job_of(link);
+        link = link->next;
+        if (job->item) {
+            th_kafka_item_free(job->item);
+        }
+        if (job->writer) {
+            th_kafka_writer_close(job->writer);
+        }
+        free(job);
+    }
+    th_queue_deinit(queue);
+}
+
+void th_kafka_desk_stop(struct th_kafka_desk *desk)
+{
+    atomic_store(&desk->stopping, true);
+    if (desk->started) {
+        th_queue_wake(&desk->jobs);
+        th_queue_wake(&desk->patience);
+        pthread_join(desk->thread, NULL);
+    }
+    if (desk->ticking) {
+        th_queue_wake(&desk->pause);
+        pthread_join(desk->clock, NULL);
+    }
+    if (desk->kafka) {
+        drop_all(&desk->jobs);
+        drop_all(&desk->answers);
+        th_queue_deinit(&desk->pause);
+        th_queue_deinit(&desk->patience);
+    }
+}
+
+/* ---- the node's thread ---- */
+
+void th_kafka_desk_ask(struct th_kafka_desk *desk, const struct th_kafka_job *job)
+{
+    struct th_kafka_job *copy = th_memdup(job, sizeof(*job));
+    th_queue_push(&desk->jobs, &copy->link);
+}
+
+static void take_answer(struct th_kafka *kafka, const struct th_kafka_job *job)
+{
+    switch (job->kind) {
+    case TH_KAFKA_JOB_STATE:
+        th_kafka_items_add(&kafka->done, job->item);
+        break;
+    case TH_KAFKA_JOB_ENDS:
+        th_kafka_stream_ends(job->stream, job->opening, job->start, job->end);
+        break;
+    case TH_KAFKA_JOB_OPEN:
+        if (job->writer) {
+            th_kafka_slot_fill(kafka, job->writer);
+        } else {
+            th_log(kafka->options.cluster.log, TH_LOG_ERROR, "Kafka", "%s", job->error.message);
+            kafka->slots[job->role].missing = true;
+        }
+        break;
+    case TH_KAFKA_JOB_CLOSE:
+        break;
+    }
+}
+
+void th_kafka_desk_poll(struct th_kafka_desk *desk)
+{
+    struct th_link *link = th_queue_take(&desk->answers);
+    while (link) {
+        struct th_kafka_job *job = job_of(link);
+        link = link->next;
+        take_answer(desk->kafka, job);
+        free(job);
+    }
+}

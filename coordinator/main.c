@@ -1,0 +1,174 @@
+/*
+ * `taskhub-coordinator`: starts the coordinator, again and again until the fleet is there, and ends
+ * it at a signal.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "coordinator/options.h"
+
+#define FIRST_PAUSE    (200 * TH_MILLISECOND)
+#define LAST_PAUSE     (5 * TH_SECOND)
+#define CHECK_INTERVAL (10 * TH_SECOND)
+
+enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_USAGE = 2 };
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/* SIGINT and SIGTERM are taken by a thread of their own. While nothing is served yet there is
+ * nothing to be ended in good order, and a question to brokers that are away may take long. */
+struct stopper {
+    sigset_t signals;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool serving, stopped;
+};
+
+static void *take_signals(void *argument)
+{
+    struct stopper *stopper = argument;
+    int signal;
+    while (sigwait(&stopper->signals, &signal) != 0) {
+    }
+    pthread_mutex_lock(&stopper->lock);
+    if (!stopper->serving)
+        _exit(EXIT_OK);
+    stopper->stopped = true;
+    pthread_cond_signal(&stopper->changed);
+    pthread_mutex_unlock(&stopper->lock);
+    return NULL;
+}
+
+/* Before any other thread is started. */
+static bool stopper_init(struct stopper *stopper)
+{
+    pthread_t thread;
+    sigemptyset(&stopper->signals);
+    sigaddset(&stopper->signals, SIGINT);
+    sigaddset(&stopper->signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &stopper->signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_mutex_init(&stopper->lock, NULL);
+    pthread_cond_init(&stopper->changed, NULL);
+    return pthread_create(&thread, NULL, take_signals, stopper) == 0 && pthread_detach(thread) == 0;
+}
+
+static void set_serving(struct stopper *stopper, bool serving)
+{
+    pthread_mutex_lock(&stopper->lock);
+    stopper->serving = serving;
+    pthread_mutex_unlock(&stopper->lock);
+}
+
+/* Waits so long at most; true: the program is to stop. */
+static bool stop_wanted(struct stopper *stopper, th_time patience)
+{
+    th_time until = th_now() + patience;
+    const struct timespec deadline = {.tv_sec = until / TH_SECOND,
+                                      .tv_nsec = until % TH_SECOND * (1000000000 / TH_SECOND)};
+    pthread_mutex_lock(&stopper->lock);
+    while (!stopper->stopped &&
+           pthread_cond_timedwait(&stopper->changed, &stopper->lock, &deadline) != ETIMEDOUT) {
+    }
+    bool stopped = stopper->stopped;
+    pthread_mutex_unlock(&stopper->lock);
+    return stopped;
+}
+
+/* ---- the program ----------------------------------------------------------------------------- */
+
+static void say_started(const struct th_coordinator *coordinator,
+                        const struct th_coordinator_options *options)
+{
+    const struct th_hub_record *hub = th_coordinator_hub(coordinator);
+    printf("Taskhub " TASKHUB_VERSION " coordinates hub %s, %" PRIu32 " partitions\n", hub->name,
+           hub->partitions);
+    printf("  %-15s%s\n", "Kafka", options->place->cluster.brokers);
+    printf("  %-15s%s\n", "API", th_coordinator_url(coordinator));
+    fflush(stdout);
+}
+
+/* The same sentence is said once. NULL: in vain, see `error`. */
+static struct th_coordinator *start(const struct th_coordinator_options *options,
+                                    struct stopper *stopper, struct th_error *error)
+{
+    char said[sizeof error->message] = "";
+    th_time pause = FIRST_PAUSE;
+    struct th_coordinator *coordinator;
+    while (!(coordinator = th_coordinator_start(options, error)) && error->code == TH_UNAVAILABLE) {
+        if (strcmp(said, error->message) != 0)
+            th_log(options->log, TH_LOG_WARN, "coordinator", "%s; trying again", error->message);
+        snprintf(said, sizeof said, "%s", error->message);
+        stop_wanted(stopper, pause);
+        pause = pause * 2 < LAST_PAUSE ? pause * 2 : LAST_PAUSE;
+    }
+    return coordinator;
+}
+
+/* True: serve on, a hub that was made again. */
+static bool serve(struct th_coordinator *coordinator, const struct th_coordinator_options *options,
+                  struct stopper *stopper, struct th_error *error)
+{
+    bool stopped;
+    bool same = true;
+    set_serving(stopper, true);
+    say_started(coordinator, options);
+    while (!(stopped = stop_wanted(stopper, CHECK_INTERVAL)) &&
+           (same = th_coordinator_check(coordinator, error))) {
+    }
+    error->code = same ? TH_OK : error->code;
+    if (!same)
+        th_log(options->log, TH_LOG_WARN, "coordinator", "%s", error->message);
+    th_coordinator_stop(coordinator);
+    set_serving(stopper, false);
+    return !stopped && error->code == TH_PRECONDITION;
+}
+
+static int run(const struct th_coordinator_program *program, struct stopper *stopper)
+{
+    struct th_coordinator_options options;
+    struct th_coordinator *coordinator;
+    struct th_error error = {.code = TH_OK};
+    if (!th_coordinator_options_of(program, &options, &error)) {
+        fprintf(stderr, "taskhub-coordinator: %s\n", error.message);
+        return EXIT_USAGE;
+    }
+    do {
+        coordinator = start(&options, stopper, &error);
+    } while (coordinator && serve(coordinator, &options, stopper, &error));
+    if (!coordinator)
+        fprintf(stderr, "taskhub-coordinator: %s\n", error.message);
+    return error.code == TH_OK ? EXIT_OK : EXIT_ERROR;
+}
+
+int main(int argc, char **argv)
+{
+    static struct stopper stopper; /* its thread outlives what main has on its stack */
+    struct th_coordinator_program program = {.hub = NULL};
+    struct th_error error;
+    int code = EXIT_ERROR;
+    mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more memory than it saves time */
+    switch (th_coordinator_read(&program, argc, argv, &error)) {
+    case TH_TOLD_RUN:
+        if (stopper_init(&stopper))
+            code = run(&program, &stopper);
+        break;
+    case TH_TOLD_HELP:
+        code = EXIT_OK;
+        break;
+    case TH_TOLD_WRONG:
+        fprintf(stderr, "taskhub-coordinator: %s\nTry: taskhub-coordinator --help\n",
+                error.message);
+        code = EXIT_USAGE;
+    }
+    th_coordinator_program_deinit(&program);
+    return code;
+}

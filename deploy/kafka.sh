@@ -1,0 +1,361 @@
+#!/usr/bin/env bash
+# Kafka and Redis on this machine, for development and tests: everything listens on 127.0.0.1, keeps
+# its files below one folder and is recorded there, so that `down` stops exactly what was started.
+#
+#   deploy/kafka.sh fetch                 the broker's jars, from Maven Central, into the user's cache
+#   deploy/kafka.sh up                    one broker or several, fresh or as they were left
+#   deploy/kafka.sh redis                 a Redis
+#   deploy/kafka.sh start --node N        a stopped broker again
+#   deploy/kafka.sh stop --node N         a broker ends in good order; `kill` ends it with -9
+#   deploy/kafka.sh env                   TASKHUB_KAFKA=… and TASKHUB_REDIS=…, as `export` lines
+#   deploy/kafka.sh down                  stops all of it; the files stay
+#
+#   --folder F         where everything lies (default: build/fleet)
+#   --version V        of Kafka: 3.9.1 (default), 4.1.0, …
+#   --nodes N          brokers, each of them also a controller (default: 1)
+#   --port P           of the first broker, the next ones take the ports behind it; or of the Redis
+#                      (default: free ones)
+#   --property K=V     more of a broker's settings, as often as needed
+#   --node N           which broker, from 1
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=build/fleet
+version=3.9.1
+nodes=1
+node=1
+port=
+properties=()
+
+die() {
+    echo "kafka: $*" >&2
+    exit 1
+}
+
+# ---- waiting ----
+
+alive() {
+    [[ -s $1 ]] && kill -0 "$(<"$1")" 2>/dev/null
+}
+
+# until_true <seconds> <command>...: looks again and again; false when the time is over.
+until_true() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.05
+    done
+}
+
+# ---- ports ----
+
+taken() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# free_ports <count>: the first of so many neighbours, below those that outgoing connections get.
+free_ports() {
+    local first i
+    while :; do
+        first=$((20000 + RANDOM % 10000))
+        for ((i = 0; i < $1; i++)); do
+            if taken $((first + i)); then
+                continue 2
+            fi
+        done
+        echo "$first"
+        return
+    done
+}
+
+# ---- the broker's jars ----
+
+jars() {
+    echo "${XDG_CACHE_HOME:-$HOME/.cache}/taskhub/kafka-$version"
+}
+
+# Kafka 4 logs through log4j 2, earlier ones through reload4j.
+pom() {
+    local group=org.slf4j artifact=slf4j-reload4j logging=1.7.36
+    if [[ $version != 3.* ]]; then
+        group=org.apache.logging.log4j artifact=log4j-slf4j-impl logging=2.24.3
+    fi
+    cat <<XML
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>taskhub</groupId><artifactId>broker</artifactId><version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+      <version>$version</version>
+    </dependency>
+    <dependency>
+      <groupId>$group</groupId><artifactId>$artifact</artifactId><version>$logging</version>
+    </dependency>
+  </dependencies>
+</project>
+XML
+}
+
+# Into a folder of its own first: of two that fetch at once, the later one finds the work done.
+fetch() {
+    local target work output
+    target=$(jars)
+    [[ ! -d $target ]] || return 0
+    command -v mvn >/dev/null || die "there is no mvn; run deploy/install-deps.sh check"
+    mkdir -p "$(dirname "$target")"
+    work=$(mktemp -d "$target.XXXXXX")
+    pom >"$work/pom.xml"
+    if ! output=$(mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies \
+        -DoutputDirectory="$work/jars" 2>&1); then
+        rm -rf "$work"
+        die "Kafka $version could not be fetched from Maven Central: $(tail -n 5 <<<"$output")"
+    fi
+    mv -T "$work/jars" "$target" 2>/dev/null || [[ -d $target ]] || die "$target cannot be made"
+    rm -rf "$work"
+}
+
+# ---- brokers ----
+
+home() {
+    echo "$folder/kafka-$1"
+}
+
+# write_logging <home>: both configurations; each version reads its own.
+write_logging() {
+    cat >"$1/log4j.properties" <<PROPERTIES
+log4j.rootLogger=INFO, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n
+PROPERTIES
+    cat >"$1/log4j2.properties" <<PROPERTIES
+rootLogger.level=INFO
+rootLogger.appenderRef.out.ref=out
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=[%d] %p %m (%c)%n
+PROPERTIES
+}
+
+# voters <first controller's port>
+voters() {
+    local i list=()
+    for ((i = 1; i <= nodes; i++)); do
+        list+=("$i@127.0.0.1:$(($1 + i - 1))")
+    done
+    (IFS=,; echo "${list[*]}")
+}
+
+# A stock broker but for what a small machine and quick failover ask for; the caller's come last and
+# win. The floor of session time-outs is 6 s otherwise, and one broker cannot hold three replicas.
+write_properties() {
+    local i=$1 first=$2
+    cat >"$(home "$i")/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=$i
+controller.quorum.voters=$(voters $((first + nodes)))
+listeners=PLAINTEXT://127.0.0.1:$((first + i - 1)),CONTROLLER://127.0.0.1:$((first + nodes + i - 1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$((first + i - 1))
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs=$(home "$i")/data
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=16777216
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+PROPERTIES
+    ((${#properties[@]} == 0)) ||
+        printf '%s\n' "${properties[@]}" >>"$(home "$i")/server.properties"
+}
+
+java_run() {
+    command -v java >/dev/null || die "there is no java; run deploy/install-deps.sh check"
+    java -cp "$(jars)/*" "$@"
+}
+
+# format_all <first port>: homes and storage of all brokers, as one cluster.
+format_all() {
+    local i cluster
+    cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Aa' | tr -d '=')
+    for ((i = 1; i <= nodes; i++)); do
+        mkdir -p "$(home "$i")"
+        write_logging "$(home "$i")"
+        write_properties "$i" "$1"
+        java_run -XX:TieredStopAtLevel=1 \
+            -Dlog4j.configuration="file:$(home "$i")/log4j.properties" \
+            -Dlog4j2.configurationFile="$(home "$i")/log4j2.properties" \
+            kafka.tools.StorageTool format -t "$cluster" -c "$(home "$i")/server.properties" \
+            >"$(home "$i")/format.log" 2>&1 ||
+            die "the storage of broker $i could not be formatted, see $(home "$i")/format.log"
+    done
+    echo "$version" >"$folder/version"
+}
+
+launch() {
+    local home
+    home=$(home "$1")
+    [[ -f $home/server.properties ]] || die "there is no broker $1 in $folder"
+    if alive "$home/pid"; then
+        return
+    fi
+    : >"$home/out.log"
+    # In a session of its own: what interrupts the caller's terminal is none of its business.
+    setsid java -Xmx512m -XX:+UseSerialGC -cp "$(jars)/*" \
+        -Dlog4j.configuration="file:$home/log4j.properties" \
+        -Dlog4j2.configurationFile="$home/log4j2.properties" \
+        kafka.Kafka "$home/server.properties" </dev/null >>"$home/out.log" 2>&1 &
+    echo $! >"$home/pid"
+}
+
+# The broker's own words when it has registered and serves.
+answers_or_died() {
+    grep -q 'Kafka Server started' "$1/out.log" || ! alive "$1/pid"
+}
+
+await() {
+    local home
+    home=$(home "$1")
+    if ! until_true 120 answers_or_died "$home" || ! alive "$home/pid"; then
+        tail -n 20 "$home/out.log" >&2
+        die "broker $1 did not start, see $home/out.log"
+    fi
+}
+
+addresses() {
+    sed -n 's,^advertised.listeners=PLAINTEXT://,,p' "$folder"/kafka-*/server.properties 2>/dev/null |
+        paste -s -d ,
+}
+
+up() {
+    local i first
+    fetch
+    if [[ ! -f $folder/version ]]; then
+        first=${port:-$(free_ports $((2 * nodes)))}
+        format_all "$first"
+    fi
+    version=$(<"$folder/version")
+    nodes=$(find "$folder" -maxdepth 1 -name 'kafka-*' | wc -l)
+    for ((i = 1; i <= nodes; i++)); do
+        launch "$i"
+    done
+    for ((i = 1; i <= nodes; i++)); do
+        await "$i"
+    done
+    echo "Kafka $version: $(addresses)"
+}
+
+start() {
+    version=$(<"$folder/version")
+    launch "$node"
+    await "$node"
+}
+
+gone() {
+    ! alive "$1"
+}
+
+# end <pid file> <signal>: sends it and waits until the process is gone.
+end() {
+    if alive "$1"; then
+        kill "-$2" "$(<"$1")" 2>/dev/null || true
+        if ! until_true 60 gone "$1"; then
+            kill -KILL "$(<"$1")" 2>/dev/null || true
+            until_true 10 gone "$1" || die "process $(<"$1") does not end"
+        fi
+    fi
+    rm -f "$1"
+}
+
+# ---- Redis ----
+
+redis_answers_or_died() {
+    redis-cli -h 127.0.0.1 -p "$(<"$1/port")" ping 2>/dev/null | grep -qx PONG || ! alive "$1/pid"
+}
+
+redis() {
+    local home=$folder/redis
+    command -v redis-server >/dev/null || die "there is no redis-server; run deploy/install-deps.sh check"
+    mkdir -p "$home"
+    [[ -s $home/port ]] || echo "${port:-$(free_ports 1)}" >"$home/port"
+    if ! alive "$home/pid"; then
+        setsid redis-server --bind 127.0.0.1 --port "$(<"$home/port")" --dir "$home" --save '' \
+            --daemonize no </dev/null >>"$home/out.log" 2>&1 &
+        echo $! >"$home/pid"
+    fi
+    if ! until_true 30 redis_answers_or_died "$home" || ! alive "$home/pid"; then
+        tail -n 20 "$home/out.log" >&2
+        die "Redis did not start, see $home/out.log"
+    fi
+    echo "Redis: 127.0.0.1:$(<"$home/port")"
+}
+
+# ---- all of it ----
+
+show_env() {
+    local kafka
+    kafka=$(addresses)
+    [[ -z $kafka ]] || echo "export TASKHUB_KAFKA=$kafka"
+    [[ ! -s $folder/redis/port ]] || echo "export TASKHUB_REDIS=127.0.0.1:$(<"$folder/redis/port")"
+}
+
+# A controller waits for a quorum when it ends in good order, so the last ones would wait for ever:
+# all of them are told first.
+down() {
+    local file
+    for file in "$folder"/kafka-*/pid; do
+        if alive "$file"; then
+            kill -TERM "$(<"$file")" 2>/dev/null || true
+        fi
+    done
+    for file in "$folder"/kafka-*/pid "$folder"/redis/pid; do
+        end "$file" TERM
+    done
+}
+
+usage() {
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 2
+}
+
+(($# > 0)) || usage
+command=$1
+shift
+while (($# > 0)); do
+    (($# > 1)) || usage
+    case $1 in
+        --folder) folder=$2 ;;
+        --version) version=$2 ;;
+        --nodes) nodes=$2 ;;
+        --node) node=$2 ;;
+        --port) port=$2 ;;
+        --property) properties+=("$2") ;;
+        *) usage ;;
+    esac
+    shift 2
+done
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+
+case $command in
+    fetch) fetch ;;
+    up) up ;;
+    redis) redis ;;
+    start) start ;;
+    stop) end "$(home "$node")/pid" TERM ;;
+    kill) end "$(home "$node")/pid" KILL ;;
+    env) show_env ;;
+    down) down ;;
+    *) usage ;;
+esac
