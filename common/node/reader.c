@@ -119,12 +119,20 @@ static void read_on(struct th_node *node, struct part *part, struct reader *r)
 
 static void fold(struct th_node *node, struct part *part, struct reader *r);
 
+/* The highest number of a batch that this process knows of. One that came to nothing counts, too:
+ * what became of it is told by the watermark, and a batch of the reader must not look like it. */
+static uint64_t known_batch(const struct part *part)
+{
+    const uint64_t stored = part->watermark.batch, sent = part->projecting.batch;
+
+    return stored > sent ? stored : sent;
+}
+
 static void begin_reading(struct th_node *node, struct part *part, struct reader *r)
 {
     const struct th_watermark *w = &r->expected;
 
-    th_partition_begin(r->core, part->epoch, r->at, w, part->watermark.batch, r->rebuild,
-                       node->now);
+    th_partition_begin(r->core, part->epoch, r->at, w, known_batch(part), r->rebuild, node->now);
     if (!r->rebuild && !node->traits.durable_projection && w->floor >= 0)
         r->at = w->floor;
     if (r->at < r->to)
