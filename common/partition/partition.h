@@ -178,6 +178,8 @@ int64_t th_partition_projection_lost(struct th_partition *p);
 /* It is done: `copy` is the second object, whose rows are all stored. */
 void th_partition_projection_rebuilt(struct th_partition *p, const struct th_partition *copy);
 bool th_partition_rebuilding(const struct th_partition *p);
+/* Whether its next batch drops what is stored: that is known to be wrong. */
+bool th_partition_clears(const struct th_partition *p);
 
 /* ---- inputs -------------------------------------------------------------------------------- */
 
