@@ -186,36 +186,31 @@ static void check_readable(const struct state *s, u8 part, const struct fold *tr
 
 /* ---- the projection ---- */
 
-/* What a watermark points at is still there: a valid record of its owner, or the claim. Valid,
- * because a later record of the same owner may have filled the place. */
-static bool watermark_is_there(const struct part *p, u8 end)
+bool rows_are_believed(const struct part *p)
+{
+    const struct watermark *w = &p->now.w;
+
+    return w->offset > 0 && !(RULE(BUILDING) && w->building) && count_is_right(&p->now) &&
+           (w->floor >= p->start || !RULE(FLOOR_OFFSET));
+}
+
+/* What a watermark points at is the claim of its owner, or a record of it. */
+bool watermark_is_there(const struct part *p, u8 end)
 {
     const struct watermark *w = &p->now.w;
     const u8 offset = (u8)(w->offset - 1);
     const struct record *r = &p->log[offset];
 
-    if (!RULE(WATERMARK_THERE))
-        return true;
-    if (offset >= end || (r->kind != CLAIM && !(valid_records(p) >> offset & 1)))
-        return false;
-    if (RULE(EPOCH) && r->epoch != w->epoch)
-        return false;
-    return !RULE(EPOCH) || !RULE(NONCE_MARK) || r->owner == w->nonce;
+    return offset < end && r->epoch == w->epoch && (r->kind == CLAIM || r->seq + 1 >= w->seq);
 }
 
-enum belief believe_rows(const struct part *p, u8 end)
+/* Records of the same owner may have filled the place of those that were lost. */
+bool log_lost_its_end(const struct part *p, u8 part, u8 end)
 {
-    const struct watermark *w = &p->now.w;
+    struct fold truth;
 
-    if (w->offset == 0)
-        return NOT_BELIEVED;
-    if (!watermark_is_there(p, end))
-        return TRUNCATED;
-    if ((RULE(BUILDING) && w->building) || !count_is_right(&p->now))
-        return NOT_BELIEVED;
-    if (w->floor < p->start && RULE(FLOOR_OFFSET))
-        return NOT_BELIEVED;
-    return BELIEVED;
+    fold_truth(p, part, end, NONE, &truth);
+    return RULE(SEQUENCE_THERE) && p->now.w.seq > truth.next;
 }
 
 static bool touched_between(const struct part *p, u8 instance, u8 after, u8 upto)
@@ -264,10 +259,11 @@ static void check_row(const struct part *p, u8 part, u8 instance, const struct f
 }
 
 /* Whoever asks the projection sees its watermark, and no log. */
-static bool outsider_believes(const struct part *p, bool damaged)
+static bool outsider_believes(const struct part *p, u8 part, bool damaged)
 {
     if (damaged) /* only those who read the log can know */
-        return believe_rows(p, p->count) == BELIEVED;
+        return rows_are_believed(p) && watermark_is_there(p, p->count) &&
+               !log_lost_its_end(p, part, p->count);
     return p->now.w.offset > 0 && !(RULE(BUILDING) && p->now.w.building) && count_is_right(&p->now);
 }
 
@@ -276,13 +272,13 @@ static void check_rows(const struct part *p, u8 part, bool damaged, const struct
     struct fold loaded;
     const char *difference;
 
-    if (!outsider_believes(p, damaged))
+    if (!outsider_believes(p, part, damaged))
         return;
     if (p->now.w.seq > truth->next)
         violate("the watermark reflects records that are not valid");
     for (u8 n = 0; n < INSTANCES; n++)
         check_row(p, part, n, truth);
-    if (believe_rows(p, p->count) != BELIEVED)
+    if (!rows_are_believed(p))
         return;
     if (!fold_load(p, part, p->start > p->now.w.floor ? p->start : p->now.w.floor, p->count, NONE,
                    p->now.rows, &loaded)) {
@@ -318,7 +314,7 @@ static bool rows_are_done(const struct part *p, const struct fold *truth)
 {
     if (truth->next == 0)
         return true;
-    if (believe_rows(p, p->count) != BELIEVED)
+    if (!rows_are_believed(p))
         return false;
     for (u8 n = 0; n < INSTANCES; n++)
         if (p->now.rows[n].history != truth->instances[n].history)

@@ -277,38 +277,6 @@ void fold_instances(const struct part *p, u8 from, u8 stamp, struct row *out)
     }
 }
 
-static u8 instances_at(const struct part *p, u8 part, u8 offset)
-{
-    struct fold then;
-    u8 count = 0;
-
-    fold_truth(p, part, offset, NONE, &then);
-    for (u8 n = 0; n < INSTANCES; n++)
-        count = (u8)(count + (then.instances[n].history != 0));
-    return count;
-}
-
-bool copies_complete(const struct part *p, u8 part, u8 from, u8 stamp)
-{
-    struct validity v = {0};
-    u8 found = 0, settled = 0; /* settled: set of instances that began, were copied or ended */
-
-    if (from == 0)
-        return true;
-    for (u8 n = from; n < p->count; n++) {
-        const struct record *r = &p->log[n];
-
-        if (!validity_feed(&v, n, r, n == from) || r->seq >= stamp || r->instance >= INSTANCES ||
-            settled >> r->instance & 1)
-            continue;
-        if (r->kind == EPISODE && !(r->flags & CREATES))
-            continue;
-        settled = (u8)(settled | 1u << r->instance);
-        found = (u8)(found + (r->kind == SNAPSHOT || r->kind == PURGE));
-    }
-    return found == instances_at(p, part, from);
-}
-
 static bool rows_differ(const struct row *a, const struct row *b)
 {
     if (a->history == 0 || b->history == 0)
@@ -372,10 +340,15 @@ const char *fold_difference(const struct fold *a, const struct fold *b)
 
 bool watermark_equal(const struct watermark *a, const struct watermark *b)
 {
-    return a->offset == b->offset && a->seq == b->seq && a->building == b->building &&
-           (!RULE(EPOCH) || a->epoch == b->epoch) &&
-           (!RULE(EPOCH) || !RULE(NONCE_MARK) || a->nonce == b->nonce) &&
-           (!RULE(WHOLE) || (a->floor == b->floor && a->rows == b->rows));
+    return a->offset == b->offset && a->seq == b->seq && a->epoch == b->epoch &&
+           (!RULE(NUMBER) || a->batch == b->batch);
+}
+
+/* Numbers count within an epoch. */
+bool watermark_older(const struct watermark *stored, const struct watermark *known)
+{
+    return stored->epoch < known->epoch ||
+           (stored->epoch == known->epoch && stored->batch < known->batch);
 }
 
 bool count_is_right(const struct projection *r)

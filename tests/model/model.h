@@ -20,6 +20,16 @@
  * and is compared with that, so a difference ends the search at once.
  *
  * A stamp is a sequence plus one, so that 0 means "before every record".
+ *
+ * Left out, because it decides nothing here: time, payloads, what an orchestrator's code does;
+ * large records in parts (the last one counts); the record that seals the outbox at a hand-over
+ * (the mark `sent` rides on every record); the embedded provider, where everything takes effect in
+ * order. An activity may run again at any time, so a hand-over, which only saves runs, changes
+ * nothing: what counts is that one result is accepted. Answers of the log and of the projection are
+ * read at the moment at which they are used: answers that come late are the simulation's. That a
+ * partition stops where its log lost its end is checked; what is left of a log that had been
+ * cleaned, too, is not. Without taking the projection over (READER_TAKES) everything here holds as
+ * well: batches have numbers. It spares a rebuild.
  */
 #pragma once
 
@@ -73,7 +83,7 @@ struct entry {
 
 struct watermark {
     u8 offset; /* plus one; 0: there is none */
-    u8 epoch, nonce, seq, floor, rows, building;
+    u8 epoch, seq, batch, floor, rows, building;
 };
 
 struct row {
@@ -87,7 +97,7 @@ struct projection {
     struct row rows[INSTANCES];
 };
 
-enum batch_kind { NO_BATCH, OWN_ROWS, WINDOW, FINAL };
+enum batch_kind { NO_BATCH, OWN_ROWS, WINDOW, TAKE };
 
 /* A call to the projection under way: all it needs to take effect without its sender. */
 struct batch {
@@ -97,7 +107,7 @@ struct batch {
     struct watermark previous, next;
 };
 
-enum phase { UNUSED, CLAIMED, ADOPTED, HALF_LOADED, REBUILDING, ACTIVE, DEAD };
+enum phase { UNUSED, CLAIMED, TAKING, ADOPTED, REBUILDING, ACTIVE, DEAD };
 
 struct owner {
     u8 phase, epoch, base; /* base: stamps before its claim */
@@ -108,11 +118,16 @@ struct owner {
     u8 trim;              /* DeleteRecords under way, below this offset; 0: none */
     u8 stamps[INSTANCES]; /* what each row reflects, as it believes */
     u8 dropped[INSTANCES]; /* history it no longer has although no row does; 0 if all is well */
-    u8 rebuilding, target; /* the projection is made again, up to this stamp */
-    u8 start, covered,
-        begun; /* from this offset, up to this stamp so far; the first window is out */
-    struct watermark w;
-    struct batch batch, late; /* late: sent once more over a new connection, this is the old one */
+    u8 number;             /* of its last batch */
+    u8 unresolved;         /* what became of the batch is to be looked up */
+    u8 clear, building;    /* the first batch drops what is stored; not all is there again yet */
+    u8 until;              /* building: up to this stamp */
+    u8 beside, target;     /* a reader beside it makes the projection again, up to this stamp */
+    u8 begun, start,
+        covered; /* reader: its first window is out; from this offset, up to this stamp */
+    struct watermark w, seen;   /* seen: as its reader left the projection */
+    struct batch batch, window; /* its own, and that of its reader */
+    struct batch late;          /* without an answer in time, on its way perhaps */
     struct record flight[FLIGHT_MAX];
 };
 
@@ -167,6 +182,7 @@ struct config {
     bool evict;          /* an instance whose row is up to date leaves memory at once */
     bool subset;         /* a batch may leave out any instance */
     bool clean;          /* cleaning by copying forward */
+    bool settled;        /* begins when all is done, with a floor */
     u8 checkpoints, snapshots;
     u8 window; /* records in one window of making the projection again */
     u8 wipes, saves, losses, cuts, holes, timeouts, again, backs;
@@ -234,9 +250,6 @@ bool fold_load(const struct part *p, u8 part, u8 from, u8 end, u8 stamp, const s
                struct fold *out);
 /* Instances only, from a log that was cleaned. */
 void fold_instances(const struct part *p, u8 from, u8 stamp, struct row *out);
-/* Whether the log from the checkpoint at `from` on, up to a stamp, holds a copy or the purge of as
- * many instances as there were at the checkpoint: it says how many. */
-bool copies_complete(const struct part *p, u8 part, u8 from, u8 stamp);
 /* NULL: equal; else what differs. */
 const char *fold_difference(const struct fold *a, const struct fold *b);
 
@@ -250,6 +263,7 @@ u8 inbox_vector(const struct part *p, u8 position);
 u8 origin_key(u8 seq, u8 index);
 
 bool watermark_equal(const struct watermark *a, const struct watermark *b);
+bool watermark_older(const struct watermark *stored, const struct watermark *known);
 bool count_is_right(const struct projection *r);
 
 /* ---- the search's side of a step ---- */
@@ -306,7 +320,6 @@ void successors(struct steps *steps);
 void owner_steps(struct steps *steps, u8 part, u8 index);
 void project_steps(struct steps *steps, u8 part, u8 index);
 void project_load_steps(struct steps *steps, u8 part, u8 index);
-void batch_steps(struct steps *steps, u8 part, u8 index);
 
 /* A fresh copy of the state, to be changed and then emitted. */
 struct part *change(struct steps *steps, u8 part);
@@ -325,9 +338,10 @@ void violate(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void check_state(const struct state *s);
 void check_acknowledged(const struct state *s, u8 part, u8 offset);
 void check_sent(const struct state *s, u8 part, u8 index, const struct out *o);
-/* Whether a loader may begin with these rows. */
-enum belief { BELIEVED, NOT_BELIEVED, TRUNCATED };
-enum belief believe_rows(const struct part *p, u8 end);
+/* Whether a loader may begin with these rows, and whether they know more than the log. */
+bool rows_are_believed(const struct part *p);
+bool watermark_is_there(const struct part *p, u8 end);
+bool log_lost_its_end(const struct part *p, u8 part, u8 end);
 bool everything_done(const struct state *s);
 
 /* ---- search.c, print.c ---- */

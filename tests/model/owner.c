@@ -91,10 +91,12 @@ static void bury(struct owner *o)
         grave.released = o->released;
     }
     memcpy(grave.flight, o->flight, sizeof(grave.flight));
-    grave.batch = o->batch;
+    if (!o->unresolved)
+        grave.batch = o->batch;
+    grave.window = o->window;
     grave.late = o->late;
     if (grave.flying == 0 && grave.released == 0 && grave.trim == 0 && grave.batch.kind == 0 &&
-        grave.late.kind == 0)
+        grave.window.kind == 0 && grave.late.kind == 0)
         grave.epoch = 0;
     *o = grave;
 }
@@ -262,10 +264,11 @@ static bool load_cold(const struct part *p, const struct owner *o, const struct 
 {
     const struct row *row = &p->now.rows[instance], *truth = &memory->instances[instance];
 
-    if (RULE(COLD_LOOK) && (o->rebuilding || !watermark_equal(&p->now.w, &o->w)))
+    if (o->beside || !count_is_right(&p->now) ||
+        (RULE(COLD_LOOK) && (p->now.w.building || watermark_older(&p->now.w, &o->w))))
         return false;
-    if ((RULE(BUILDING) && p->now.w.building) || !count_is_right(&p->now))
-        return false;
+    if (p->now.w.epoch > o->epoch) /* of a later owner: nothing that follows becomes valid */
+        return true;
     if (row->history != truth->history || (row->history && row->last != truth->last))
         violate("a cold load of instance %c is not what the log says", 'a' + instance);
     return true;
@@ -391,10 +394,10 @@ static void snapshot(struct steps *steps, u8 part, u8 index, const struct fold *
 
 static bool walk_is_believed(const struct part *p, const struct owner *o)
 {
-    if (!RULE(CLEAN_LOOK))
-        return !o->rebuilding;
-    return !o->rebuilding && !p->now.w.building && watermark_equal(&p->now.w, &o->w) &&
-           count_is_right(&p->now);
+    if (o->beside || o->building)
+        return false;
+    return !RULE(CLEAN_LOOK) || (!p->now.w.building && count_is_right(&p->now) &&
+                                 p->now.w.epoch == o->epoch && p->now.w.batch >= o->w.batch);
 }
 
 /* What a walk over the rows shows is either still to be copied or keeps the log as it is. */
@@ -403,7 +406,6 @@ static void clean_below(struct steps *steps, u8 part, u8 index, const struct fol
     const struct part *p = &steps->from->parts[part];
     const struct owner *o = &p->owners[index];
     const u8 stamp = (u8)(p->log[k].seq + 1);
-    const u8 seq = RULE(CLEAN_LOOK) ? p->now.w.seq : o->w.seq;
     bool ready = true;
 
     for (u8 n = 0; n < INSTANCES; n++) {
@@ -416,7 +418,7 @@ static void clean_below(struct steps *steps, u8 part, u8 index, const struct fol
         if (copy->full < stamp && copy->history && has_room(p, o, index))
             snapshot(steps, part, index, memory, n);
     }
-    if (ready && o->trim == 0 && (!RULE(CLEAN_PROJECTED) || seq >= stamp)) {
+    if (ready && o->trim == 0) {
         change(steps, part)->owners[index].trim = k;
         emit(steps, ACT_CLEAN, part, index, k);
     }
@@ -431,7 +433,8 @@ static void clean(struct steps *steps, u8 part, u8 index, const struct fold *mem
     if (!config->clean || steps->finishing || !walk_is_believed(p, o))
         return;
     for (u8 n = (u8)(p->start + 1); n < o->expected; n++)
-        if (valid >> n & 1 && (p->log[n].kind == CHECKPOINT || !RULE(CLEAN_CHECKPOINT)))
+        if (valid >> n & 1 && (p->log[n].kind == CHECKPOINT || !RULE(CLEAN_CHECKPOINT)) &&
+            (n <= o->w.floor || !RULE(CLEAN_FLOOR)))
             clean_below(steps, part, index, memory, n);
 }
 

@@ -9,9 +9,9 @@ static const char *const words[ACT_COUNT] = {
     [ACT_CLAIM] = "claims, epoch",
     [ACT_DIE] = "dies or is fenced",
     [ACT_DROP] = "what it sent never arrives",
-    [ACT_ADOPT] = "reads the watermark (0 believed, 1 not, 2 truncated)",
-    [ACT_LOAD] = "reads log and rows",
-    [ACT_LOAD_REST] = "reads more rows",
+    [ACT_ADOPT] = "reads the watermark (1 believed, 0 not)",
+    [ACT_LOAD] = "reads log and rows (1 all, 0 begins again, 2 the log lost its end)",
+    [ACT_LOAD_REST] = "reads all of the log",
     [ACT_EPISODE] = "consumes message",
     [ACT_CHECKPOINT] = "writes a checkpoint",
     [ACT_SNAPSHOT] = "writes a snapshot of instance",
@@ -22,8 +22,8 @@ static const char *const words[ACT_COUNT] = {
     [ACT_SEND] = "its message arrives, number",
     [ACT_BATCH] = "sends rows, set",
     [ACT_BATCH_ALL] = "sends all rows it may, set",
-    [ACT_BATCH_LANDS] = "its batch arrives (1 taken, 0 refused)",
-    [ACT_LATE_LANDS] = "its older batch arrives (1 taken, 0 refused)",
+    [ACT_BATCH_LANDS] = "its batch arrives (1 taken, 0 fenced, 2 corrupt)",
+    [ACT_LATE_LANDS] = "its older batch arrives (1 taken, 0 fenced, 2 corrupt)",
     [ACT_TIMEOUT] = "gets no answer for its batch",
     [ACT_LOOK] = "sees that the projection is not as it left it",
     [ACT_WINDOW] = "makes the projection again: next window",
@@ -55,8 +55,8 @@ static void print_watermark(const struct watermark *w)
     if (w->offset == 0)
         printf("none");
     else
-        printf("offset %d epoch %u seq<%u floor %u rows %u%s", w->offset - 1, w->epoch, w->seq,
-               w->floor, w->rows, w->building ? " building" : "");
+        printf("offset %d epoch %u seq<%u batch %u floor %u rows %u%s", w->offset - 1, w->epoch,
+               w->seq, w->batch, w->floor, w->rows, w->building ? " building" : "");
 }
 
 void print_step(struct step step, const struct state *after)
@@ -67,7 +67,7 @@ void print_step(struct step step, const struct state *after)
         printf("  p%u owner %u: %s %u", step.part, step.owner + 1, words[step.act], step.arg);
     else
         printf("  p%u: %s %u", step.part, words[step.act], step.arg);
-    if (step.act == ACT_BATCH || step.act == ACT_BATCH_ALL || step.act == ACT_WINDOW) {
+    if (step.act == ACT_BATCH || step.act == ACT_BATCH_ALL) {
         printf(" → ");
         print_watermark(&p->owners[step.owner].batch.next);
     }

@@ -6,10 +6,9 @@
 
 #include <string.h>
 
-static struct watermark point(u8 offset, const struct owner *o, u8 index)
+static u8 larger(u8 a, u8 b)
 {
-    return (struct watermark){
-        .offset = (u8)(offset + 1), .epoch = o->epoch, .nonce = (u8)(index + 1)};
+    return a > b ? a : b;
 }
 
 /* The newest acknowledged checkpoint that the rows reflect; else what was known. */
@@ -42,6 +41,12 @@ static struct row truth_of(const struct part *p, u8 part, u8 instance, u8 stamp)
     return truth.instances[instance];
 }
 
+/* What the owner takes for stored: nothing, when its first batch clears. */
+static struct row stored_row(const struct part *p, u8 part, const u8 *stamps, bool clear, u8 n)
+{
+    return clear ? (struct row){0} : truth_of(p, part, n, stamps[n]);
+}
+
 /* ---- own batches ---- */
 
 /* First record of an instance that its row does not reflect. */
@@ -66,6 +71,7 @@ static u8 first_missing(const struct part *p, const struct owner *o, u8 index, u
 static u8 sequence_without(const struct part *p, const struct owner *o, u8 index,
                            const struct fold *memory, u8 set)
 {
+    const u8 before = o->clear ? 0 : o->w.seq;
     u8 left = NONE;
 
     for (u8 n = 0; n < INSTANCES; n++) {
@@ -74,37 +80,44 @@ static u8 sequence_without(const struct part *p, const struct owner *o, u8 index
 
         left = first < left ? first : left;
     }
-    if (left > acked_stamp(o))
-        return acked_stamp(o);
-    return (u8)(left - 1) > o->w.seq ? (u8)(left - 1) : o->w.seq;
+    return left > acked_stamp(o) ? acked_stamp(o) : larger((u8)(left - 1), before);
 }
 
 static struct batch batch_of(const struct part *p, u8 part, const struct owner *o, u8 index,
                              const struct fold *memory, u8 set)
 {
-    struct batch b = {.kind = OWN_ROWS, .set = set, .upto = acked_stamp(o), .previous = o->w};
-    u8 rows = 0;
+    struct batch b = {.kind = OWN_ROWS,
+                      .set = set,
+                      .upto = RULE(ROWS_ACKED) ? acked_stamp(o) : memory->next,
+                      .clear = o->clear,
+                      .previous = o->w};
 
-    if (!RULE(ROWS_ACKED))
-        b.upto = memory->next;
     memcpy(b.stamps, o->stamps, sizeof(b.stamps));
     memcpy(b.dropped, o->dropped, sizeof(b.dropped));
-    for (u8 n = 0; n < INSTANCES; n++)
-        rows =
-            (u8)(rows + (truth_of(p, part, n, set >> n & 1 ? b.upto : o->stamps[n]).history != 0));
-    b.next = point((u8)(o->expected - 1), o, index);
-    if (!RULE(OFFSET) && o->w.offset > 0)
-        b.next.offset = o->w.offset;
+    b.next = (struct watermark){
+        .offset = o->expected, .epoch = o->epoch, .batch = (u8)(larger(o->number, o->w.batch) + 1)};
     b.next.seq = sequence_without(p, o, index, memory, set);
-    b.next.floor = floor_for(p, o, b.next.seq, o->w.floor);
-    b.next.rows = rows;
+    b.next.floor = floor_for(p, o, b.next.seq, o->clear ? 0 : o->w.floor);
+    b.next.building = o->building && b.next.seq < o->until;
+    for (u8 n = 0; n < INSTANCES; n++) {
+        const struct row row = set >> n & 1 ? truth_of(p, part, n, b.upto)
+                                            : stored_row(p, part, o->stamps, o->clear, n);
+        b.next.rows = (u8)(b.next.rows + (row.history != 0));
+    }
     return b;
 }
 
-static void send_batch(struct steps *steps, u8 part, u8 index, const struct batch *b, u8 act)
+static void send_batch(struct steps *steps, u8 part, u8 index, const struct batch *b, enum act act)
 {
-    change(steps, part)->owners[index].batch = *b;
-    emit(steps, (enum act)act, part, index, b->set);
+    struct owner *o = &change(steps, part)->owners[index];
+
+    if (b->kind == OWN_ROWS) {
+        o->batch = *b;
+        o->number = b->next.batch;
+    } else {
+        o->window = *b;
+    }
+    emit(steps, act, part, index, b->set);
 }
 
 static void own_batches(struct steps *steps, u8 part, u8 index)
@@ -115,7 +128,7 @@ static void own_batches(struct steps *steps, u8 part, u8 index)
     struct batch b;
     u8 ready = 0;
 
-    if (!owner_acts(o) || o->rebuilding || o->batch.kind != NO_BATCH)
+    if (!owner_acts(o) || o->beside || o->batch.kind != NO_BATCH)
         return;
     fold_memory(p, part, o, index, &memory);
     for (u8 n = 0; n < INSTANCES; n++)
@@ -129,49 +142,76 @@ static void own_batches(struct steps *steps, u8 part, u8 index)
         send_batch(steps, part, index, &b, ACT_BATCH);
     }
     b = batch_of(p, part, o, index, &memory, ready);
-    if (ready || (o->w.offset && b.next.floor > o->w.floor)) /* or only the floor moves */
+    if (ready || o->clear || o->building != b.next.building || b.next.floor > o->w.floor)
         send_batch(steps, part, index, &b, ACT_BATCH_ALL);
 }
 
-/* ---- making it again ---- */
+/* ---- what the projection says of itself ---- */
 
-static void begin_again(struct owner *o, const struct watermark *stored)
+static bool is_of_later_owner(const struct watermark *stored, const struct owner *o)
 {
-    o->begun = o->start = o->covered = 0;
-    o->w = *stored;
+    return RULE(LATER) && stored->offset > 0 && stored->epoch > o->epoch;
 }
 
-/* What is stored is not what the owner left there. */
-static void lost_projection(struct part *p, u8 part, u8 index)
+static void make_again(struct part *p, u8 index)
 {
     struct owner *o = &p->owners[index];
 
-    if (RULE(EPOCH) && p->now.w.epoch > o->epoch && p->now.w.offset > 0) {
-        owner_die(p, part, index);
-        return;
+    if (o->unresolved) {
+        memset(&o->batch, 0, sizeof(o->batch));
+        o->unresolved = 0;
     }
-    if (!o->rebuilding) {
-        o->target = RULE(TARGET_ACKED) ? acked_stamp(o) : o->w.seq;
-        o->rebuilding = 1;
-    }
-    begin_again(o, &p->now.w);
+    o->beside = 1;
+    o->target = RULE(TARGET_ACKED) ? acked_stamp(o) : o->w.seq;
+    o->begun = o->start = o->covered = 0;
 }
 
-static bool may_notice(const struct owner *o)
+static void settle(const struct part *p, u8 part, struct owner *o, bool done)
 {
-    return owner_acts(o) && !o->rebuilding && o->batch.kind == NO_BATCH;
+    const struct batch b = o->batch;
+
+    memset(&o->batch, 0, sizeof(o->batch));
+    o->unresolved = 0;
+    if (!done)
+        return;
+    o->w = b.next;
+    o->clear = 0;
+    o->building = b.next.building;
+    for (u8 n = 0; n < INSTANCES; n++)
+        if (b.set >> n & 1)
+            o->stamps[n] = truth_of(p, part, n, b.upto).last;
 }
 
 static void look(struct steps *steps, u8 part, u8 index)
 {
-    const struct part *p = &steps->from->parts[part];
-    const struct owner *o = &p->owners[index];
+    const struct part *from = &steps->from->parts[part];
+    const struct watermark *stored = &from->now.w;
+    const struct owner *was = &from->owners[index];
+    const bool older = watermark_older(stored, &was->w);
+    struct part *p;
+    struct owner *o;
 
-    if (!may_notice(o) || (watermark_equal(&p->now.w, &o->w) && count_is_right(&p->now)))
+    if (!owner_acts(was) || was->beside)
         return;
-    lost_projection(change(steps, part), part, index);
+    if (!was->unresolved && !is_of_later_owner(stored, was) && !older &&
+        (was->clear || count_is_right(&from->now)))
+        return;
+    p = change(steps, part);
+    o = &p->owners[index];
+    if (o->unresolved && watermark_equal(stored, &o->batch.next))
+        settle(p, part, o, true);
+    else if (o->unresolved && watermark_equal(stored, &o->w))
+        settle(p, part, o, false);
+    else if (is_of_later_owner(stored, o))
+        owner_die(p, part, index);
+    else if (older || o->unresolved)
+        make_again(p, index);
+    else
+        owner_die(p, part, index); /* rows are missing: the next owner makes them again */
     emit(steps, ACT_LOOK, part, index, 0);
 }
+
+/* ---- a reader makes it again: for a new owner, or beside one that goes on ---- */
 
 /* Where the window after stamp `covered` begins to read. */
 static u8 next_offset(const struct part *p, const struct owner *o)
@@ -179,75 +219,142 @@ static u8 next_offset(const struct part *p, const struct owner *o)
     return o->begun ? offset_of_stamp(p, (u8)(o->covered + 1)) : p->start;
 }
 
-static struct batch window_of(const struct part *p, const struct owner *o, u8 index)
+static bool is_overtaken(const struct part *p, const struct owner *o)
 {
-    struct batch b = {.kind = WINDOW, .clear = !o->begun, .previous = o->w};
+    return o->begun && next_offset(p, o) < p->start;
+}
+
+/* One that came to nothing counts, too: its watermark must stay its own. */
+static u8 known_batch(const struct owner *o)
+{
+    return RULE(ABOVE) ? larger(o->w.batch, o->number) : o->w.batch;
+}
+
+static struct batch window_of(const struct part *p, const struct owner *o)
+{
+    struct batch b = {.kind = WINDOW, .clear = !o->begun};
+    const u8 end = o->beside ? o->target : o->base;
     struct row rows[INSTANCES];
 
+    b.previous = o->begun ? o->seen : p->now.w;
     b.start = p->start;
     b.covered = b.start > 0 ? p->log[b.start].seq : 0;
-    if (o->begun && next_offset(p, o) >= p->start) {
+    if (o->begun && !is_overtaken(p, o)) {
         b.start = o->start;
         b.covered = o->covered;
     }
     b.upto = (u8)(b.covered + config->window);
-    if (b.upto > o->target)
-        b.upto = o->target;
+    if (b.upto > end || config->window == 0)
+        b.upto = end;
     fold_instances(p, b.start, b.upto, rows);
-    b.next = point(o->epoch, o, index);
-    b.next.seq = b.upto;
-    b.next.floor = b.start;
-    b.next.rows = count_of(rows);
-    b.next.building = 1;
+    b.next = (struct watermark){.offset = (u8)(o->epoch + 1),
+                                .epoch = o->epoch,
+                                .seq = b.upto,
+                                .batch = (u8)(larger(known_batch(o), b.previous.batch) + 1),
+                                .floor = b.start,
+                                .rows = count_of(rows),
+                                .building = 1};
     return b;
 }
 
-static struct batch final_of(const struct part *p, const struct owner *o, u8 index)
+/* All windows are stored: the owner goes on from the target. */
+static void made_again(struct part *p, u8 part, struct owner *o)
 {
-    struct batch b = {.kind = FINAL,
-                      .start = o->start,
-                      .covered = o->covered,
-                      .upto = o->target,
-                      .previous = o->w};
-    struct row rows[INSTANCES];
+    struct fold truth;
 
-    fold_instances(p, o->start, o->target, rows);
-    b.next = point(o->target > o->base ? offset_of_stamp(p, o->target) : o->epoch, o, index);
-    b.next.seq = o->target;
-    b.next.floor = floor_for(p, o, o->target, o->start);
-    b.next.rows = count_of(rows);
-    return b;
+    fold_truth(p, part, p->count, o->target, &truth);
+    for (u8 n = 0; n < INSTANCES && RULE(TARGET_STAMPS); n++) {
+        if (o->stamps[n] > truth.instances[n].last) /* what a row had taken left memory */
+            o->dropped[n] = o->stamps[n];
+        o->stamps[n] = truth.instances[n].last;
+    }
+    o->w = o->seen;
+    o->number = larger(o->number, o->w.batch);
+    o->clear = 0;
+    o->building = 1;
+    o->until = o->target;
+    o->beside = o->target = o->begun = o->start = o->covered = 0;
+    memset(&o->seen, 0, sizeof(o->seen));
 }
 
-static void rebuild(struct steps *steps, u8 part, u8 index)
+static void become_active(const struct part *p, u8 part, struct owner *o)
+{
+    struct fold truth;
+    u8 unsent = 0;
+
+    fold_truth(p, part, o->epoch, NONE, &truth);
+    while (unsent < truth.out_count && truth.outs[unsent].seq < truth.sent)
+        unsent++;
+    o->sent = unsent;
+    o->w = o->seen;
+    o->number = o->w.batch;
+    o->begun = o->start = o->covered = 0;
+    memset(&o->seen, 0, sizeof(o->seen));
+    o->phase = ACTIVE;
+}
+
+/* A new owner has the rest in memory: its own batches bring it. */
+static void take_rest(struct steps *steps, u8 part, u8 index)
+{
+    struct part *p = change(steps, part);
+    struct owner *o = &p->owners[index];
+    struct fold loaded, truth;
+    const char *difference;
+
+    fold_truth(p, part, o->epoch, NONE, &truth);
+    fold_load(p, part, p->start, o->epoch, NONE, NULL, &loaded);
+    difference = fold_difference(&loaded, &truth);
+    if (difference && !steps->from->damaged)
+        violate("a new owner reads of the log what differs in %s", difference);
+    fold_instances(p, o->start, o->covered, loaded.instances);
+    for (u8 n = 0; n < INSTANCES; n++)
+        o->stamps[n] = o->begun ? loaded.instances[n].last : 0;
+    if (!o->begun)
+        o->seen = p->now.w;
+    o->clear = !o->begun;
+    o->building = 1;
+    o->until = o->base;
+    become_active(p, part, o);
+    emit(steps, ACT_LOAD_REST, part, index, 0);
+}
+
+static void begin_again(struct owner *o)
+{
+    if (!o->beside)
+        o->phase = CLAIMED;
+    o->begun = o->start = o->covered = 0;
+    memset(&o->seen, 0, sizeof(o->seen));
+}
+
+static void read_windows(struct steps *steps, u8 part, u8 index)
 {
     const struct part *p = &steps->from->parts[part];
     const struct owner *o = &p->owners[index];
+    const bool newer_claim = last_claim(p) != index && RULE(READ_TO_END);
     struct batch b;
 
-    if (!o->rebuilding || o->lost || o->batch.kind != NO_BATCH)
+    if (!(o->beside || o->phase == REBUILDING) || o->lost || o->window.kind != NO_BATCH)
         return;
-    if (!o->begun && last_claim(p) != index && RULE(READ_TO_END)) {
+    if (newer_claim || p->start > o->epoch || (!o->begun && is_of_later_owner(&p->now.w, o))) {
         owner_die(change(steps, part), part, index);
         emit(steps, ACT_WINDOW, part, index, 0);
         return;
     }
-    if (o->begun && o->covered >= o->target) {
-        if (RULE(COPIES) && !copies_complete(p, part, o->start, o->target)) {
-            change(steps, part)->stopped = 1;
-            owner_die(&steps->to.parts[part], part, index);
-            emit(steps, ACT_WINDOW, part, index, 1);
-            return;
-        }
-        b = final_of(p, o, index);
-    } else if (o->begun && next_offset(p, o) < p->start && RULE(OVERTAKEN)) {
-        begin_again(&change(steps, part)->owners[index], &o->w);
+    if (o->beside && o->begun && o->covered >= o->target) {
+        made_again(change(steps, part), part, &steps->to.parts[part].owners[index]);
         emit(steps, ACT_WINDOW, part, index, 0);
         return;
-    } else {
-        b = window_of(p, o, index);
     }
-    send_batch(steps, part, index, &b, ACT_WINDOW);
+    if (is_overtaken(p, o) && RULE(OVERTAKEN)) {
+        begin_again(&change(steps, part)->owners[index]);
+        emit(steps, ACT_WINDOW, part, index, 0);
+        return;
+    }
+    b = window_of(p, o);
+    if (o->beside || b.upto < o->base)
+        send_batch(steps, part, index, &b, ACT_WINDOW);
+    if (!o->beside)
+        take_rest(steps, part, index);
 }
 
 /* ---- the projection's side ---- */
@@ -297,15 +404,13 @@ static void changes_of(const struct part *p, u8 part, u8 index, const struct bat
 {
     memset(c, 0, sizeof(*c));
     if (b->kind == WINDOW) {
-        if (!b->clear || b->start > 0)
+        if (!b->clear)
             fold_instances(p, b->start, b->covered, c->before);
-        if (b->clear)
-            memset(c->before, 0, sizeof(c->before));
         fold_instances(p, b->start, b->upto, c->after);
     }
     for (u8 n = 0; n < INSTANCES; n++) {
         if (b->kind == OWN_ROWS && b->set >> n & 1) {
-            c->before[n] = truth_of(p, part, n, b->stamps[n]);
+            c->before[n] = stored_row(p, part, b->stamps, b->clear, n);
             c->after[n] = truth_of(p, part, n, b->upto);
             c->touched[n] = true;
             c->gone[n] = (u16)((1u << b->dropped[n]) - 1);
@@ -317,197 +422,166 @@ static void changes_of(const struct part *p, u8 part, u8 index, const struct bat
     }
 }
 
-static bool guards_hold(const struct projection *r, const struct batch *b, const struct change *c)
+/* Whether the rows are those that the changes were made for. */
+static bool rows_fit(const struct projection *r, const struct batch *b, const struct change *c)
 {
-    for (u8 n = 0; n < INSTANCES && RULE(GUARD) && !b->clear; n++) {
-        const u8 last = c->before[n].history ? c->before[n].last : 0;
+    u8 rows = 0;
 
-        if (c->touched[n] && r->rows[n].last != last)
+    for (u8 n = 0; n < INSTANCES; n++) {
+        const bool there = r->rows[n].last > 0 && !b->clear;
+
+        if (RULE(STORED) && c->touched[n] && there != (c->before[n].history != 0))
             return false;
+        rows = (u8)(rows + (c->touched[n] ? c->after[n].history != 0 : there));
     }
-    return true;
+    return !RULE(ROW_COUNT) || rows == b->next.rows;
 }
 
-/* False: refused. */
-static bool batch_lands(struct part *p, u8 part, u8 index, const struct batch *b)
+enum verdict { FENCED, TAKEN, CORRUPT };
+
+static enum verdict batch_lands(struct part *p, u8 part, u8 index, const struct batch *b)
 {
     struct projection *r = &p->now;
     struct change c;
 
     if (!watermark_equal(&r->w, &b->previous))
-        return false;
+        return FENCED;
     changes_of(p, part, index, b, &c);
-    if (!guards_hold(r, b, &c))
-        return false;
+    if (!rows_fit(r, b, &c))
+        return CORRUPT;
     if (b->clear && RULE(CLEAR))
         memset(r->rows, 0, sizeof(r->rows));
     for (u8 n = 0; n < INSTANCES; n++)
         if (c.touched[n])
             change_row(&r->rows[n], &c.before[n], &c.after[n], c.replace[n], c.gone[n], n);
     r->w = b->next;
-    return true;
+    return TAKEN;
 }
 
 /* ---- and the owner's again ---- */
 
-static void accepted_own(const struct part *p, u8 part, struct owner *o, const struct batch *b)
+static void reader_answered(struct owner *o, enum verdict verdict)
 {
-    for (u8 n = 0; n < INSTANCES; n++)
-        if (b->set >> n & 1)
-            o->stamps[n] = truth_of(p, part, n, b->upto).last;
-}
+    const struct batch b = o->window;
 
-static void accepted_final(const struct part *p, u8 part, struct owner *o)
-{
-    struct fold truth;
-
-    fold_truth(p, part, p->count, o->target, &truth);
-    for (u8 n = 0; n < INSTANCES && (RULE(TARGET_STAMPS) || o->phase == REBUILDING); n++) {
-        if (o->stamps[n] > truth.instances[n].last) /* what a row had taken left memory */
-            o->dropped[n] = o->stamps[n];
-        o->stamps[n] = truth.instances[n].last;
+    memset(&o->window, 0, sizeof(o->window));
+    if (verdict != TAKEN) {
+        begin_again(o);
+    } else if (b.kind == TAKE) {
+        o->seen = b.next;
+        o->phase = ADOPTED;
+    } else {
+        o->seen = b.next;
+        o->begun = 1;
+        o->start = b.start;
+        o->covered = b.upto;
     }
-    o->rebuilding = o->target = 0;
-    begin_again(o, &o->w);
-    o->phase = ACTIVE;
 }
 
-static void batch_answered(struct part *p, u8 part, u8 index, const struct batch *b, bool done)
+static void answered(struct part *p, u8 part, u8 index, enum verdict verdict)
 {
     struct owner *o = &p->owners[index];
 
-    if (!done) {
-        lost_projection(p, part, index);
-        return;
-    }
-    o->w = b->next;
-    if (b->kind == OWN_ROWS) {
-        accepted_own(p, part, o, b);
-    } else if (b->kind == WINDOW) {
-        o->begun = 1;
-        o->start = b->start;
-        o->covered = b->upto;
-    } else {
-        accepted_final(p, part, o);
-    }
+    if (verdict == TAKEN)
+        settle(p, part, o, true);
+    else if (verdict == CORRUPT)
+        owner_die(p, part, index);
+    else
+        o->unresolved = 1;
 }
 
-/* A batch that was sent twice is refused the second time, with its own watermark there. */
-static void lands(struct steps *steps, u8 part, u8 index, bool late)
+enum slot { OWN, READER, LATE };
+
+static struct batch *slot_of(struct owner *o, enum slot slot)
 {
-    const struct owner *from = &steps->from->parts[part].owners[index];
-    const struct batch b = late ? from->late : from->batch;
+    return slot == OWN ? &o->batch : slot == READER ? &o->window : &o->late;
+}
+
+static void lands(struct steps *steps, u8 part, u8 index, enum slot slot)
+{
+    struct owner was = steps->from->parts[part].owners[index];
+    const struct batch b = *slot_of(&was, slot);
     struct part *p;
     struct owner *o;
-    bool done;
+    enum verdict verdict;
 
-    if (b.kind == NO_BATCH)
+    if (b.kind == NO_BATCH || (slot == OWN && was.unresolved))
         return;
     p = change(steps, part);
     o = &p->owners[index];
-    memset(late ? &o->late : &o->batch, 0, sizeof(b));
-    done = batch_lands(p, part, index, &b);
-    if (!late && o->phase != DEAD)
-        batch_answered(p, part, index, &b, done || watermark_equal(&p->now.w, &b.next));
+    verdict = batch_lands(p, part, index, &b);
+    if (slot == LATE || o->phase == DEAD)
+        memset(slot_of(o, slot), 0, sizeof(b));
+    else if (slot == READER)
+        reader_answered(o, verdict);
+    else
+        answered(p, part, index, verdict);
     if (o->phase == DEAD)
         owner_die(p, part, index);
-    emit(steps, late ? ACT_LATE_LANDS : ACT_BATCH_LANDS, part, index, done);
+    emit(steps, slot == LATE ? ACT_LATE_LANDS : ACT_BATCH_LANDS, part, index, (u8)verdict);
 }
 
 /* No answer in time: it may have arrived, or may yet. */
-static void times_out(struct steps *steps, u8 part, u8 index)
+static void times_out(struct steps *steps, u8 part, u8 index, enum slot slot)
 {
-    struct owner *o;
-    const struct owner *from = &steps->from->parts[part].owners[index];
+    struct owner was = steps->from->parts[part].owners[index], *o;
 
-    if (steps->finishing || steps->from->timeouts >= config->timeouts || from->phase == DEAD ||
-        from->batch.kind == NO_BATCH || from->late.kind != NO_BATCH)
+    if (steps->finishing || steps->from->timeouts >= config->timeouts || was.phase == DEAD ||
+        slot_of(&was, slot)->kind == NO_BATCH || (slot == OWN && was.unresolved) ||
+        was.late.kind != NO_BATCH)
         return;
     o = &change(steps, part)->owners[index];
     steps->to.timeouts++;
-    o->late = o->batch;
-    if (!RULE(RESEND_SAME))
-        memset(&o->batch, 0, sizeof(o->batch));
+    o->late = *slot_of(o, slot);
+    if (slot == READER)
+        reader_answered(o, FENCED);
+    else
+        o->unresolved = 1;
     emit(steps, ACT_TIMEOUT, part, index, 0);
-}
-
-void batch_steps(struct steps *steps, u8 part, u8 index)
-{
-    lands(steps, part, index, false);
-    lands(steps, part, index, true);
-    times_out(steps, part, index);
 }
 
 void project_steps(struct steps *steps, u8 part, u8 index)
 {
     own_batches(steps, part, index);
     look(steps, part, index);
-    rebuild(steps, part, index);
+    read_windows(steps, part, index);
+    lands(steps, part, index, OWN);
+    lands(steps, part, index, READER);
+    lands(steps, part, index, LATE);
+    times_out(steps, part, index, OWN);
+    times_out(steps, part, index, READER);
 }
 
 /* ---- loading ---- */
 
-static void become_active(const struct part *p, u8 part, struct owner *o)
-{
-    struct fold truth;
-    u8 unsent = 0;
-
-    fold_truth(p, part, o->epoch, NONE, &truth);
-    while (unsent < truth.out_count && truth.outs[unsent].seq < truth.sent)
-        unsent++;
-    o->sent = unsent;
-    o->phase = ACTIVE;
-}
-
-static void start_rebuilding(const struct part *p, u8 part, struct owner *o)
-{
-    become_active(p, part, o);
-    o->phase = REBUILDING;
-    o->rebuilding = 1;
-    o->target = o->base;
-    begin_again(o, &p->now.w);
-}
-
-/* Its claim is in the log: one that is not was lost with the log's end. */
-static bool claimed_by_newer(const struct part *p, const struct owner *o)
-{
-    const struct watermark *w = &p->now.w;
-
-    return RULE(EPOCH) && w->offset > 0 && w->epoch > o->epoch && w->epoch < p->count &&
-           p->log[w->epoch].kind == CLAIM && p->log[w->epoch].owner == w->nonce;
-}
-
-/* The first look at the projection; it becomes the new owner's unless it must be made again. */
+/* The first look at the projection: it becomes the new owner's unless it must be made again. */
 static void adopt(struct steps *steps, u8 part, u8 index)
 {
+    const struct watermark stored = steps->from->parts[part].now.w;
     struct part *p = change(steps, part);
     struct owner *o = &p->owners[index];
-    struct watermark *w = &p->now.w;
-    enum belief belief;
+    const bool believed = rows_are_believed(p);
 
-    if (!config->project[part] || (w->offset == 0 && o->base == 0)) {
+    if (!config->project[part]) {
         become_active(p, part, o);
-        emit(steps, ACT_ADOPT, part, index, 0);
-        return;
-    }
-    belief = believe_rows(p, (u8)(o->epoch + 1));
-    if (claimed_by_newer(p, o)) {
+    } else if (p->start > o->epoch || is_of_later_owner(&stored, o)) {
         owner_die(p, part, index);
-    } else if (belief == TRUNCATED) {
+    } else if (!believed) {
+        o->phase = REBUILDING;
+    } else if (RULE(WATERMARK_THERE) && !watermark_is_there(p, o->epoch)) {
         p->stopped = 1;
         owner_die(p, part, index);
-    } else if (belief == NOT_BELIEVED) {
-        start_rebuilding(p, part, o);
-    } else {
-        if (RULE(ADOPT)) {
-            w->offset = (u8)(o->epoch + 1);
-            w->epoch = o->epoch;
-            w->nonce = (u8)(index + 1);
-        }
-        o->w = *w;
+    } else if (stored.epoch == o->epoch) {
+        o->seen = stored;
         o->phase = ADOPTED;
+    } else {
+        o->phase = TAKING;
+        o->window = (struct batch){.kind = TAKE, .previous = stored, .next = stored};
+        o->window.next.offset = (u8)(o->epoch + 1);
+        o->window.next.epoch = o->epoch;
+        o->window.next.batch++;
     }
-    emit(steps, ACT_ADOPT, part, index, (u8)belief);
+    emit(steps, ACT_ADOPT, part, index, believed);
 }
 
 /* What each row reflects; that of an instance that is not there cannot be newer than its start. */
@@ -529,14 +603,19 @@ static void load(struct steps *steps, u8 part, u8 index)
 {
     struct part *p = change(steps, part);
     struct owner *o = &p->owners[index];
-    const u8 from = p->start > o->w.floor ? p->start : o->w.floor;
+    const u8 from = p->start > o->seen.floor ? p->start : o->seen.floor;
     struct fold loaded, truth;
     const char *difference = NULL;
 
-    if (!watermark_equal(&p->now.w, &o->w) || believe_rows(p, (u8)(o->epoch + 1)) != BELIEVED) {
-        o->phase = CLAIMED;
-        memset(&o->w, 0, sizeof(o->w));
+    if (!watermark_equal(&p->now.w, &o->seen) || !rows_are_believed(p)) {
+        begin_again(o);
         emit(steps, ACT_LOAD, part, index, 0);
+        return;
+    }
+    if (log_lost_its_end(p, part, o->epoch)) {
+        p->stopped = 1;
+        owner_die(p, part, index);
+        emit(steps, ACT_LOAD, part, index, 2);
         return;
     }
     fold_truth(p, part, o->epoch, NONE, &truth);
@@ -548,21 +627,7 @@ static void load(struct steps *steps, u8 part, u8 index)
         violate("a new owner loads what differs from the log in %s", difference);
     take_stamps(&p->now, &truth, o);
     become_active(p, part, o);
-    if (!RULE(ADOPT))
-        o->phase = HALF_LOADED;
     emit(steps, ACT_LOAD, part, index, 1);
-}
-
-/* Without taking the watermark over, rows are read at more than one moment. */
-static void load_rest(struct steps *steps, u8 part, u8 index)
-{
-    struct part *p = change(steps, part);
-    struct owner *o = &p->owners[index];
-
-    o->phase = ACTIVE;
-    if (!p->now.w.building && p->now.w.seq >= o->w.seq)
-        o->w = p->now.w;
-    emit(steps, ACT_LOAD_REST, part, index, 0);
 }
 
 void project_load_steps(struct steps *steps, u8 part, u8 index)
@@ -573,6 +638,4 @@ void project_load_steps(struct steps *steps, u8 part, u8 index)
         adopt(steps, part, index);
     else if (o->phase == ADOPTED)
         load(steps, part, index);
-    else if (o->phase == HALF_LOADED)
-        load_rest(steps, part, index);
 }

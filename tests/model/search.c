@@ -38,18 +38,6 @@ size_t state_size(void)
     return offsetof(struct state, parts) + config->parts * sizeof(struct part);
 }
 
-void initial(struct state *s)
-{
-    memset(s, 0, sizeof(*s));
-    for (u8 n = 0; n < workload->count; n++) {
-        const struct message *m = &workload->messages[n];
-        struct part *p = &s->parts[m->part];
-
-        if (m->arrival == BY_CLIENT)
-            p->inbox[p->inbox_count++] = (struct entry){CLIENT, 0, 0, n};
-    }
-}
-
 /* ---- hashing ---- */
 
 struct hasher {
@@ -256,6 +244,72 @@ static bool stopped(const struct state *s)
     return any;
 }
 
+/* The projection is of an owner whose claim the log lost. Others give way until their claims stand
+ * behind it, which takes more owners than there are here. */
+static bool is_ahead(const struct part *p)
+{
+    return p->now.w.epoch >= p->count;
+}
+
+static bool has_no_end(const struct state *s)
+{
+    bool any = stopped(s);
+
+    for (u8 n = 0; n < config->parts; n++)
+        any = any || is_ahead(&s->parts[n]);
+    return any;
+}
+
+/* False: there is nothing more to do. */
+static bool take_best(struct state *at)
+{
+    struct steps steps = {.from = at, .finishing = true, .take = choose};
+
+    choice.urgency = 0;
+    successors(&steps);
+    if (choice.urgency > 0)
+        memcpy(at, &choice.best, state_size());
+    return choice.urgency > 0;
+}
+
+/* ---- the beginning ---- */
+
+static void choose_checkpoint(struct steps *steps, const struct state *to, struct step step)
+{
+    (void)steps;
+    if (step.act == ACT_CHECKPOINT)
+        memcpy(&choice.best, to, state_size());
+}
+
+/* All work is done, and the rows have a floor. */
+static void settle(struct state *s)
+{
+    struct steps steps = {.from = s, .take = choose_checkpoint};
+
+    while (take_best(s))
+        continue;
+    successors(&steps);
+    memcpy(s, &choice.best, state_size());
+    while (take_best(s))
+        continue;
+}
+
+void initial(struct state *s)
+{
+    memset(s, 0, sizeof(*s));
+    for (u8 n = 0; n < workload->count; n++) {
+        const struct message *m = &workload->messages[n];
+        struct part *p = &s->parts[m->part];
+
+        if (m->arrival == BY_CLIENT)
+            p->inbox[p->inbox_count++] = (struct entry){CLIENT, 0, 0, n};
+    }
+    if (config->settled)
+        settle(s);
+}
+
+/* ---- a fair end ---- */
+
 #define LONGEST_FINISH 400
 
 /* Leaves a violation when it does not come to an end. */
@@ -263,12 +317,11 @@ static void finish(const struct state *from, bool print)
 {
     static struct state at;
     static u64 path[LONGEST_FINISH];
-    struct steps steps = {.from = &at, .finishing = true, .take = choose};
     size_t length = 0;
     u32 more;
 
     at = *from;
-    while (!stopped(&at)) {
+    while (!has_no_end(&at)) {
         const u64 key = hash(&at, &more);
 
         if (!print && finishable && known_finishable(key))
@@ -278,18 +331,13 @@ static void finish(const struct state *from, bool print)
             return;
         }
         path[length++] = key;
-        choice.urgency = 0;
-        successors(&steps);
-        if (violation[0])
-            return;
-        if (choice.urgency == 0) {
-            if (!everything_done(&at))
+        if (!take_best(&at)) {
+            if (!violation[0] && !everything_done(&at))
                 violate("nothing more can be done, and something is left");
             break;
         }
         if (print)
-            print_step(choice.step, &choice.best);
-        memcpy(&at, &choice.best, state_size());
+            print_step(choice.step, &at);
         check_state(&at);
         if (violation[0])
             return;
@@ -376,7 +424,7 @@ static void report(const struct state *last, const struct step *step)
 size_t print_steps_never_taken(void)
 {
     static const u8 outcomes[ACT_COUNT] = {
-        [ACT_ADOPT] = 3, [ACT_LOAD] = 2, [ACT_BATCH_LANDS] = 2, [ACT_LATE_LANDS] = 2};
+        [ACT_ADOPT] = 2, [ACT_LOAD] = 3, [ACT_BATCH_LANDS] = 3, [ACT_LATE_LANDS] = 2};
     size_t missing = 0;
 
     for (u8 act = 0; act < ACT_COUNT; act++) {
@@ -389,8 +437,7 @@ size_t print_steps_never_taken(void)
                 missing++;
             }
         }
-        /* These two belong to a broken rule and to finishing. */
-        if (all == 0 && act != ACT_LOAD_REST && act != ACT_DROP) {
+        if (all == 0 && act != ACT_DROP) { /* that is for finishing */
             printf("never taken: %s\n", step_words(act));
             missing++;
         }

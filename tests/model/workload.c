@@ -73,6 +73,7 @@ static const struct workload workloads[] = {
       {0, B, START, OUTPUT},
       {1, A, START, OUTPUT}},
      3},
+    {"single", {{0, A, START, BY_CLIENT}}, 1},
     {"one", {{0, A, START, BY_CLIENT}, {0, A, EVENT, BY_CLIENT}}, 2},
 };
 

@@ -172,7 +172,9 @@ static void cut_owner(struct part *p, u8 part, u8 index, const struct record *go
         o->lost = 1;
         o->released = o->sent = 0;
         memset(&o->batch, 0, sizeof(o->batch));
+        memset(&o->window, 0, sizeof(o->window));
         memset(&o->late, 0, sizeof(o->late));
+        o->unresolved = 0;
         if (own && gone->kind != CLAIM)
             o->acked--;
     } else if (own && o->flying < FLIGHT_MAX) { /* not acknowledged: it is sent again */
@@ -228,10 +230,8 @@ static void part_steps(struct steps *steps, u8 part)
         owner_steps(steps, part, n);
         if (steps->from->parts[part].owners[n].phase < ACTIVE)
             project_load_steps(steps, part, n);
-        if (config->project[part]) {
+        if (config->project[part])
             project_steps(steps, part, n);
-            batch_steps(steps, part, n);
-        }
     }
     work(steps, part, false);
     work(steps, part, true);
