@@ -51,9 +51,18 @@ enum part_state {
 struct reader {
     struct th_partition *core; /* of a lease: the partition's; beside one: its own. NULL: none */
     bool beside;
-    enum { READER_STATE, READER_TAKES, READER_READS, READER_ROWS, READER_STORES } state;
+    enum {
+        READER_STATE,
+        READER_CHECKS,
+        READER_TAKES,
+        READER_LOOKS,
+        READER_READS,
+        READER_ROWS,
+        READER_STORES
+    } state;
     uint64_t serial; /* of this attempt: what comes back for another one is ignored */
     int64_t at, to;
+    int64_t looked, log_end;        /* how far it looked for claims; where the log ended then */
     bool begun;                     /* has seen its first record */
     bool rebuild;                   /* no row is believed but those it made itself */
     bool stored;                    /* it has made some */

@@ -106,7 +106,7 @@ void project_looked(struct th_node *node, struct part *part, const struct th_wat
         lose_to(node, part, stored);
     else if (projection_is_older(stored, &part->checked) || part->unresolved)
         make_again(node, part);
-    else if (rows != stored->rows)
+    else if (rows != stored->rows && !th_partition_clears(part->core))
         lose_holes(node, part, &holes);
 }
 

@@ -2,14 +2,18 @@
  * reader: folds a log into a core, piece by piece. For a new lease it leads from the claim to an
  * active partition; beside a living owner it makes the rows of a projection again that lost them.
  *
- *     STATE ──▶ TAKES ──▶ READS ──piece──▶ ROWS ──▶ fold ──▶ STORES ──▶ READS … ──▶ end
+ *     STATE ─┬▶ CHECKS ──▶ TAKES ─┬▶ READS ──piece──▶ ROWS ──▶ fold ──▶ STORES ──▶ READS … ──▶ end
+ *            └▶ LOOKS ────────────┘
  *
- * Where the projection can be believed, it is taken over, by an empty batch of the new epoch: what
- * a former owner still has on its way to it is refused from then on. The log is read from the
- * projection's floor on, and the rows of the instances it speaks of are asked for. Where it cannot,
- * the log is read from its start, and rows come only from what was stored on the way, so that
- * instances need not stay in memory. Whenever log or rows turn out to be others than those it began
- * with, it begins again.
+ * Where the projection can be believed, the record it stands at is read back, because a log that
+ * lost its end may be shorter by now, or hold others. Then the projection is taken over, by an
+ * empty batch of the new epoch: what a former owner still has on its way to it is refused from then
+ * on. The log is read from the projection's floor on, and the rows of the instances it speaks of
+ * are asked for. Where it cannot be believed, the log is read from its start, and rows come only
+ * from what was stored on the way, so that instances need not stay in memory. First it is looked
+ * through for a newer claim: the owner behind it may have cleaned the log, and then the copies of
+ * instances stand where this reading does not come. Whenever log or rows turn out to be others than
+ * those it began with, it begins again.
  */
 #include "node/internal.h"
 
@@ -119,12 +123,20 @@ static void read_on(struct th_node *node, struct part *part, struct reader *r)
 
 static void fold(struct th_node *node, struct part *part, struct reader *r);
 
+/* The highest number of a batch that this process knows of. One that came to nothing counts, too:
+ * what became of it is told by the watermark, and a batch of the reader must not look like it. */
+static uint64_t known_batch(const struct part *part)
+{
+    const uint64_t stored = part->watermark.batch, sent = part->projecting.batch;
+
+    return stored > sent ? stored : sent;
+}
+
 static void begin_reading(struct th_node *node, struct part *part, struct reader *r)
 {
     const struct th_watermark *w = &r->expected;
 
-    th_partition_begin(r->core, part->epoch, r->at, w, part->watermark.batch, r->rebuild,
-                       node->now);
+    th_partition_begin(r->core, part->epoch, r->at, w, known_batch(part), r->rebuild, node->now);
     if (!r->rebuild && !node->traits.durable_projection && w->floor >= 0)
         r->at = w->floor;
     if (r->at < r->to)
@@ -135,15 +147,17 @@ static void begin_reading(struct th_node *node, struct part *part, struct reader
 
 static bool is_ours(const struct th_node *node, const struct part *part, const struct reader *r)
 {
-    return node->traits.durable_projection || r->rebuild ||
-           r->expected.epoch == (uint64_t)part->epoch;
+    return node->traits.durable_projection || r->expected.epoch == (uint64_t)part->epoch;
 }
+
+/* ---- rows that are believed ---- */
 
 static void take_projection(struct th_node *node, struct part *part, struct reader *r)
 {
     struct th_projection batch = {
         .partition = part->index, .previous = r->expected, .next = r->expected};
 
+    batch.next.offset = part->epoch;
     batch.next.epoch = (uint64_t)part->epoch;
     batch.next.batch++;
     r->state = READER_TAKES;
@@ -169,6 +183,70 @@ static void projection_taken(struct th_node *node, struct part *part, struct rea
     ask_again(node, part, r, error);
 }
 
+static void lose_truncated(struct th_node *node, struct part *part, const struct reader *r)
+{
+    struct th_error error;
+
+    th_fail(&error, TH_TRUNCATED,
+            "the log of partition %u lost its end: its projection reflects another record at %lld",
+            part->index, (long long)r->expected.offset);
+    part_lose(node, part, &error);
+}
+
+static void check_end(struct th_node *node, struct part *part, struct reader *r)
+{
+    const int64_t offset = r->expected.offset;
+
+    if (offset >= part->epoch) {
+        lose_truncated(node, part, r);
+        return;
+    }
+    r->state = READER_CHECKS;
+    node->provider->ops->read(node->provider, part->index, offset, offset + 1,
+                              node_op(node, OP_READ, part->index, TH_STR_ABSENT, r->serial));
+}
+
+static void end_checked(struct th_node *node, struct part *part, struct reader *r,
+                        const struct th_completion *c)
+{
+    if (c->record_count == 0 || c->records[0].offset != r->expected.offset)
+        begin(node, part, r); /* cleaned meanwhile */
+    else if (!th_partition_reflected(&c->records[0], &r->expected))
+        lose_truncated(node, part, r);
+    else
+        take_projection(node, part, r);
+}
+
+/* ---- rows that are not ---- */
+
+static void look_on(struct th_node *node, struct part *part, struct reader *r)
+{
+    r->again_at = TH_TIME_NONE;
+    if (r->looked >= r->log_end) {
+        begin_reading(node, part, r);
+        return;
+    }
+    r->state = READER_LOOKS;
+    node->provider->ops->read(node->provider, part->index, r->looked, r->log_end,
+                              node_op(node, OP_READ, part->index, TH_STR_ABSENT, r->serial));
+}
+
+static void looked(struct th_node *node, struct part *part, struct reader *r,
+                   const struct th_completion *c)
+{
+    struct th_error error;
+
+    for (size_t n = 0; n < c->record_count; n++)
+        if (th_partition_is_claim(&c->records[n])) {
+            th_fail(&error, TH_FENCED, "partition %u was claimed by another owner at offset %lld",
+                    part->index, (long long)c->records[n].offset);
+            part_lose(node, part, &error);
+            return;
+        }
+    r->looked = c->last ? r->log_end : c->offset;
+    look_on(node, part, r);
+}
+
 void reader_state(struct th_node *node, struct part *part, struct reader *r,
                   struct th_completion *c)
 {
@@ -188,10 +266,14 @@ void reader_state(struct th_node *node, struct part *part, struct reader *r,
     r->at = c->log_start;
     if (!r->beside && part->promised < c->inbox_end)
         part->promised = c->inbox_end;
-    if (is_ours(node, part, r))
+    r->looked = r->to > part->epoch ? r->to : part->epoch + 1;
+    r->log_end = c->log_end;
+    if (r->rebuild)
+        look_on(node, part, r);
+    else if (is_ours(node, part, r))
         begin_reading(node, part, r);
     else
-        take_projection(node, part, r);
+        check_end(node, part, r);
 }
 
 /* ---- reading ---- */
@@ -229,7 +311,17 @@ static void ask_rows(struct th_node *node, struct part *part, struct reader *r);
 void reader_read(struct th_node *node, struct part *part, struct reader *r, struct th_completion *c)
 {
     if (c->error.code != TH_OK) {
+        if (r->state == READER_CHECKS)
+            r->state = READER_STATE;
         ask_again(node, part, r, &c->error);
+        return;
+    }
+    if (r->state == READER_CHECKS) {
+        end_checked(node, part, r, c);
+        return;
+    }
+    if (r->state == READER_LOOKS) {
+        looked(node, part, r, c);
         return;
     }
     if (lacks_records(r, c)) {
@@ -416,6 +508,8 @@ th_time reader_step(struct th_node *node, struct part *part, struct reader *r)
         return r->again_at;
     if (r->state == READER_STATE)
         ask_state(node, part, r);
+    else if (r->state == READER_LOOKS)
+        look_on(node, part, r);
     else if (r->state == READER_READS)
         read_on(node, part, r);
     return TH_TIME_NONE;

@@ -113,7 +113,14 @@ static void answer_pending(struct th_node *node, struct ticket *t, const struct 
     ticket_answer_info(node, t, &info);
 }
 
-/* An own partition's core reads the inbox already; its rows follow. */
+/* An own partition's core reads the inbox already; its rows follow. One that is being taken will:
+ * what was looked through until then would be taken for the core's. */
+static bool may_peek(const struct part *part)
+{
+    return part->state != PART_ACTIVE && part->state != PART_CLAIMING &&
+           part->state != PART_READING;
+}
+
 static void look_through(struct th_node *node, struct ticket *t, struct part *part, int64_t end)
 {
     struct outlook *o = &part->outlook;
@@ -128,7 +135,7 @@ static void look_through(struct th_node *node, struct ticket *t, struct part *pa
         ticket_absent(node, t);
         return;
     }
-    if (!o->peeking && part->state != PART_ACTIVE) {
+    if (!o->peeking && may_peek(part)) {
         o->peeking = true;
         o->peeked = t->position;
         node->provider->ops->inbox_open(node->provider, part->index, t->position);

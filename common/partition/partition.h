@@ -140,9 +140,16 @@ void th_partition_begin(struct th_partition *p, int64_t epoch, int64_t log_start
                         const struct th_watermark *stored, uint64_t batch, bool rebuild,
                         th_time now);
 
+/* Whether the projection at this watermark can have been made of a log that holds `record` at the
+ * watermark's offset: the claim of the epoch, or a record of it. A log that lost its end holds
+ * another one there, or none. */
+bool th_partition_reflected(const struct th_log_record *record,
+                            const struct th_watermark *watermark);
+bool th_partition_is_claim(const struct th_log_record *record);
+
 /* Feeds one record of the log, in order, up to (not including) the own claim. `first` marks the
  * record at which the reading began, if that is not offset 0: it is a checkpoint and believed to be
- * valid. False: corrupt. */
+ * valid. False: corrupt, or TRUNCATED: `first` is something else, so the log lost its end. */
 bool th_partition_feed(struct th_partition *p, int64_t offset, struct th_blob *bytes, bool first,
                        struct th_error *error);
 
@@ -171,6 +178,8 @@ int64_t th_partition_projection_lost(struct th_partition *p);
 /* It is done: `copy` is the second object, whose rows are all stored. */
 void th_partition_projection_rebuilt(struct th_partition *p, const struct th_partition *copy);
 bool th_partition_rebuilding(const struct th_partition *p);
+/* Whether its next batch drops what is stored: that is known to be wrong. */
+bool th_partition_clears(const struct th_partition *p);
 
 /* ---- inputs -------------------------------------------------------------------------------- */
 

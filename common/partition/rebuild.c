@@ -21,6 +21,11 @@ bool th_partition_rebuilding(const struct th_partition *p)
     return p->rebuilding;
 }
 
+bool th_partition_clears(const struct th_partition *p)
+{
+    return p->clear;
+}
+
 /* The last of its records up to the target: those that are not in a stored row are in memory. */
 static uint64_t stored_stamp(const struct th_instance *i, uint64_t target)
 {

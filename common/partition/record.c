@@ -442,13 +442,17 @@ bool th_validity_feed(struct th_validity *v, int64_t offset, const struct th_rec
     if (record->kind == TH_RECORD_CLAIM) {
         v->started = true;
         v->epoch = (uint64_t)offset;
+        v->nonce = record->nonce;
         return false;
     }
     if (trusted) {
-        *v =
-            (struct th_validity){.started = true, .epoch = record->epoch, .next = record->sequence};
+        *v = (struct th_validity){.started = true,
+                                  .epoch = record->epoch,
+                                  .nonce = record->nonce,
+                                  .next = record->sequence};
     }
-    if (!v->started || record->epoch != v->epoch || record->sequence != v->next)
+    if (!v->started || record->epoch != v->epoch || record->nonce != v->nonce ||
+        record->sequence != v->next)
         return false;
     v->next++;
     return true;

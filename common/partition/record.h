@@ -3,8 +3,10 @@
  * msgpack map of field numbers; a reader skips fields it does not know and refuses a record whose
  * `format` is newer than it can fold.
  *
- * I1 (validity): a record is valid iff it carries the epoch of the latest claim before it and the
- * sequence after the previous valid record's. th_validity decides this, for every reader alike.
+ * I1 (validity): a record is valid iff it carries the epoch and the nonce of the latest claim
+ * before it and the sequence after the previous valid record's. th_validity decides this, for every
+ * reader alike. The epoch is an offset: after a log lost its end two claims may have stood at the
+ * same one.
  */
 #pragma once
 
@@ -59,7 +61,7 @@ struct th_record {
     th_time time;
 
     struct th_str worker; /* CLAIM; with `running_tasks` */
-    uint64_t nonce;       /* CLAIM */
+    uint64_t nonce;       /* of the claim: random */
 
     /* marks, on every record but CLAIM and PART */
     int64_t position; /* every inbox offset below is consumed */
@@ -107,7 +109,7 @@ uint32_t th_read_u32(struct th_reader *in);
 /* I1, as a small machine fed with every record of a log in order. */
 struct th_validity {
     bool started; /* has seen a claim, or began at a trusted first record */
-    uint64_t epoch;
+    uint64_t epoch, nonce;
     uint64_t next; /* sequence the next valid record must carry */
 };
 

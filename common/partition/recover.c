@@ -47,6 +47,33 @@ void th_partition_begin(struct th_partition *p, int64_t epoch, int64_t log_start
 
 /* ---- reading the log ---- */
 
+static bool head_of(const struct th_log_record *r, struct th_arena *arena, struct th_record *out)
+{
+    struct th_reader reader = th_reader_of(th_blob_view(r->bytes), arena, NULL);
+
+    return th_decode_record(&reader, out);
+}
+
+bool th_partition_reflected(const struct th_log_record *r, const struct th_watermark *w)
+{
+    TH_ARENA arena = {0};
+    struct th_record record;
+
+    if (!head_of(r, &arena, &record) || r->offset != w->offset)
+        return false;
+    if (record.kind == TH_RECORD_CLAIM)
+        return (uint64_t)r->offset == w->epoch;
+    return record.epoch == w->epoch && record.sequence + 1 >= w->sequence;
+}
+
+bool th_partition_is_claim(const struct th_log_record *r)
+{
+    TH_ARENA arena = {0};
+    struct th_record record;
+
+    return head_of(r, &arena, &record) && record.kind == TH_RECORD_CLAIM;
+}
+
 static void want(struct th_partition *p, struct th_str id)
 {
     const struct th_instance *i = instance_find(p, id);
@@ -136,6 +163,11 @@ static bool feed_part(struct th_partition *p, int64_t offset, const struct th_re
     return ok;
 }
 
+static bool begins_log(const struct th_record *r)
+{
+    return r->kind == TH_RECORD_CHECKPOINT || (r->kind == TH_RECORD_PART && r->part == 0);
+}
+
 bool th_partition_feed(struct th_partition *p, int64_t offset, struct th_blob *bytes, bool first,
                        struct th_error *error)
 {
@@ -144,6 +176,10 @@ bool th_partition_feed(struct th_partition *p, int64_t offset, struct th_blob *b
 
     if (!decode(p, offset, th_blob_view(bytes), &record, error))
         return false;
+    if (first && !begins_log(&record))
+        return th_fail(error, TH_TRUNCATED,
+                       "the log of partition %u lost its end: the checkpoint at %lld is not there",
+                       p->options.index, (long long)offset);
     if (record.incarnation != p->options.incarnation)
         return true; /* of a hub of the same name that was deleted */
     valid = th_validity_feed(&p->validity, offset, &record, first);

@@ -380,11 +380,11 @@ static bool is_own(struct th_partition *p, const struct th_log_record *r)
     if (r->offset != p->acked_offset || !th_decode_record(&reader, &record))
         return false;
     if (p->acked_offset == (int64_t)p->epoch)
-        own = record.kind == TH_RECORD_CLAIM && record.nonce == p->claim_nonce;
+        own = record.kind == TH_RECORD_CLAIM;
     else
         own = record.kind != TH_RECORD_CLAIM && record.epoch == p->epoch &&
               record.sequence + 1 == p->acked;
-    return own && record.incarnation == p->options.incarnation;
+    return own && record.nonce == p->claim_nonce && record.incarnation == p->options.incarnation;
 }
 
 void th_partition_verified(struct th_partition *p, const struct th_log_record *records,

@@ -321,6 +321,7 @@ static struct th_blob *submit_parts(struct th_partition *p, struct th_record *r,
         const struct th_record part = {.kind = TH_RECORD_PART,
                                        .incarnation = p->options.incarnation,
                                        .epoch = p->epoch,
+                                       .nonce = p->claim_nonce,
                                        .sequence = first + n,
                                        .time = p->now,
                                        .part = n,
@@ -376,6 +377,7 @@ static void write_record(struct th_partition *p, struct th_record *r)
 
     r->incarnation = p->options.incarnation;
     r->epoch = p->epoch;
+    r->nonce = p->claim_nonce;
     r->time = p->now;
     blob = submit_whole(p, r);
     reader = th_reader_of(th_blob_view(blob), &p->fold_arena, NULL);

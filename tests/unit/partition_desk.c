@@ -119,11 +119,10 @@ void desk_bases(struct desk *d, struct th_partition *p, bool none)
     }
 }
 
-static struct th_partition *recover(struct desk *d, int64_t epoch, size_t records)
+static void recover(struct desk *d, struct th_partition *p, int64_t epoch, size_t records)
 {
     const bool rebuild = !believed(d);
     const int64_t from = rebuild ? 0 : d->watermark.floor;
-    struct th_partition *p = th_partition_new(&d->options);
     struct th_error error = {0};
     bool first = true;
 
@@ -138,21 +137,20 @@ static struct th_partition *recover(struct desk *d, int64_t epoch, size_t record
     }
     desk_bases(d, p, rebuild);
     th_partition_activate(p, d->now);
-    return p;
+    d->p = p;
 }
 
 void desk_open(struct desk *d)
 {
-    struct th_partition *claimer = th_partition_new(&d->options);
-    struct th_blob *claim = th_partition_claim(claimer, d->now);
+    struct th_partition *p = th_partition_new(&d->options);
+    struct th_blob *claim = th_partition_claim(p, d->now);
     const size_t records = d->log_count;
     const int64_t epoch = log_add(d, claim);
     struct th_partition_stats stats;
 
     th_blob_unref(claim);
-    th_partition_free(claimer);
     d->options.seed++;
-    d->p = recover(d, epoch, records);
+    recover(d, p, epoch, records);
     th_partition_get_stats(d->p, &stats);
     for (size_t n = (size_t)stats.position; n < d->inbox_count; n++)
         if ((int64_t)n >= d->inbox_start)
@@ -911,7 +909,7 @@ void desk_expect_recovery(struct desk *d)
 
     assert_int_equal(d->append_count, 0);
     live = desk_dump(d);
-    d->p = recover(d, d->log_end, d->log_count);
+    recover(d, th_partition_new(&d->options), d->log_end, d->log_count);
     recovered = desk_dump(d);
     th_partition_free(d->p);
     d->p = p;

@@ -109,7 +109,27 @@ static void test_the_claim_itself(void **state)
     th_partition_doubt(d.p);
     desk_pull(&d);
     desk_expect(&d, "verify 0\n");
-    /* The desk claims with an object of its own, so this is another one's claim at that place. */
+    desk_verify(&d);
+    desk_pull(&d);
+    assert_false(d.fenced);
+    desk_deinit(&d);
+}
+
+static void test_another_claim_in_its_place(void **state)
+{
+    (void)state;
+    static const struct th_record claim = {
+        .kind = TH_RECORD_CLAIM, .incarnation = 77, .worker = {"other", 5}, .nonce = 3};
+    struct desk d;
+
+    desk_init(&d, 1, code);
+    desk_open(&d);
+    th_partition_doubt(d.p);
+    desk_pull(&d);
+    desk_expect(&d, "verify 0\n");
+    th_blob_unref(d.log[--d.log_count].bytes);
+    d.log_end--;
+    desk_foreign(&d, &claim);
     expect_stopped(&d);
 }
 
@@ -121,6 +141,7 @@ int main(void)
         cmocka_unit_test(test_another_record_fills_the_hole),
         cmocka_unit_test(test_the_record_was_cleaned),
         cmocka_unit_test(test_the_claim_itself),
+        cmocka_unit_test(test_another_claim_in_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

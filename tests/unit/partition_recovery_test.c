@@ -671,6 +671,7 @@ static void test_a_corrupt_checkpoint_is_fatal(void **state)
     r.body = th_buffer_view(&body);
     desk_init(&d, 1, code);
     desk_open(&d);
+    r.nonce = d.p->claim_nonce;
     desk_foreign(&d, &r);
     desk_crash(&d);
     desk_open(&d);
@@ -715,9 +716,68 @@ static void test_another_hubs_records_are_skipped(void **state)
     desk_deinit(&d);
 }
 
+/* ---- a log that lost its end ---- */
+
+static struct th_log_record record_at(int64_t offset, const struct th_record *record)
+{
+    TH_BUFFER bytes = {0};
+
+    th_encode_record(&bytes, record);
+    return (struct th_log_record){offset, th_blob_new(bytes.data, bytes.len)};
+}
+
+/* Something else stands where the log is to begin. */
+static void test_a_log_that_begins_with_no_checkpoint(void **state)
+{
+    (void)state;
+    static const struct th_record marks = {
+        .kind = TH_RECORD_MARKS, .incarnation = 77, .epoch = 3, .sequence = 9};
+    struct desk d;
+    struct th_error error = {0};
+    struct th_log_record record = record_at(7, &marks);
+    struct th_partition *p;
+
+    desk_init(&d, 1, code);
+    p = th_partition_new(&d.options);
+    th_partition_begin(p, 10, 7, &(struct th_watermark){.offset = 8, .floor = 7}, 0, false, d.now);
+    assert_false(th_partition_feed(p, 7, record.bytes, true, &error));
+    assert_int_equal(error.code, TH_TRUNCATED);
+    th_blob_unref(record.bytes);
+    th_partition_free(p);
+    desk_deinit(&d);
+}
+
+static void test_what_a_projection_stands_at(void **state)
+{
+    (void)state;
+    static const struct {
+        struct th_record record;
+        bool reflected;
+    } cases[] = {
+        {{.kind = TH_RECORD_MARKS, .epoch = 3, .sequence = 9}, true},
+        {{.kind = TH_RECORD_MARKS, .epoch = 3, .sequence = 8}, false}, /* one was lost before it */
+        {{.kind = TH_RECORD_MARKS, .epoch = 2, .sequence = 9}, false},
+        {{.kind = TH_RECORD_CLAIM}, false},
+    };
+    static const struct th_watermark claimed = {.offset = 7, .epoch = 7, .sequence = 4};
+    const struct th_watermark w = {.offset = 7, .epoch = 3, .sequence = 10};
+
+    for (size_t n = 0; n < TH_COUNT(cases); n++) {
+        struct th_log_record record = record_at(7, &cases[n].record);
+
+        assert_int_equal(th_partition_reflected(&record, &w), cases[n].reflected);
+        assert_int_equal(th_partition_reflected(&record, &claimed),
+                         cases[n].record.kind == TH_RECORD_CLAIM);
+        assert_int_equal(th_partition_is_claim(&record), cases[n].record.kind == TH_RECORD_CLAIM);
+        th_blob_unref(record.bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_log_that_begins_with_no_checkpoint),
+        cmocka_unit_test(test_what_a_projection_stands_at),
         cmocka_unit_test(test_a_lost_suffix_never_happened),
         cmocka_unit_test(test_consumption_above_the_position),
         cmocka_unit_test(test_duplicates_across_a_crash),

@@ -280,6 +280,21 @@ static void test_validity(void **state)
                          log[n].valid);
 }
 
+/* A log that lost its end: two claims stood at one offset, and what the first owner had under way
+ * comes after the second's. */
+static void test_two_claims_at_one_offset(void **state)
+{
+    (void)state;
+    const struct th_record claim = {.kind = TH_RECORD_CLAIM, .nonce = 2};
+    struct th_record record = {.kind = TH_RECORD_EPISODE, .epoch = 5, .nonce = 1};
+    struct th_validity v = {0};
+
+    assert_false(th_validity_feed(&v, 5, &claim, false));
+    assert_false(th_validity_feed(&v, 6, &record, false));
+    record.nonce = 2;
+    assert_true(th_validity_feed(&v, 7, &record, false));
+}
+
 static void test_a_cleaned_log_begins_with_what_it_trusts(void **state)
 {
     (void)state;
@@ -299,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_record_is_named),
         cmocka_unit_test(test_groups_must_be_whole),
         cmocka_unit_test(test_validity),
+        cmocka_unit_test(test_two_claims_at_one_offset),
         cmocka_unit_test(test_a_cleaned_log_begins_with_what_it_trusts),
     };
 
