@@ -36,6 +36,8 @@ static void draw_common(struct plan *plan, struct th_random *random)
     plan->piece_records = between(random, 1, 100);
     plan->max_rows = between(random, 1, 20);
     plan->max_unprojected = between(random, 2, 40);
+    plan->max_operations = between(random, 0, 4);
+    plan->max_entities = between(random, 0, 2);
     plan->project_interval = (th_time)between(random, 1, 40) * TH_MILLISECOND;
     plan->replay_always = th_random_below(random, 4) == 0;
     plan->lazy = up_to(random, 0.5);

@@ -171,6 +171,8 @@ static void process_open(struct run *run, struct process *p)
                                       .piece_records = run->plan.piece_records,
                                       .max_rows = run->plan.max_rows,
                                       .max_unprojected = run->plan.max_unprojected,
+                                      .max_operations = run->plan.max_operations,
+                                      .max_entities = run->plan.max_entities,
                                       .mutation = run->options->mutation};
 
     p->provider = th_sim_open(run->world, &error);
