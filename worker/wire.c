@@ -365,12 +365,11 @@ bool th_get_answer(struct th_reader *in, struct th_wire_answer *answer)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
-#define COMMAND_TEXTS(X)                                                      \
-    X(instance_id)                                                            \
-    X(name)                                                                   \
-    X(version)                                                                \
-    X(data) X(reason) X(request_id) X(trace) X(query.id_prefix) X(query.name) \
-        X(query.continuation)
+#define COMMAND_TEXTS(X) \
+    X(instance_id)       \
+    X(name)              \
+    X(version)           \
+    X(data) X(reason) X(request_id) X(trace) X(query.id_prefix) X(query.name) X(query.continuation)
 #define COMMAND_TIMES(X) \
     X(start_at) X(deadline) X(query.from) X(query.to) X(query.completed_from) X(query.completed_to)
 #define COMMAND_FLAGS(X) X(recursive) X(new_id) X(payloads) X(until_started) X(query.payloads)

@@ -110,6 +110,7 @@ enum th_begin {
 struct th_outgoing {
     struct th_message message; /* origin is filled in by the partition core */
     th_time not_before;        /* TH_TIME_NONE: at once */
+    bool refusal; /* the answer to a message that was dropped: owed whether the code runs or not */
 };
 
 /* What an episode did. Memory is the arena's, or belongs to the inputs. */

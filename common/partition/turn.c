@@ -445,6 +445,17 @@ void th_partition_function(struct th_instance *i, struct th_str *name, struct th
     *version = info.version;
 }
 
+/* What the code would have led to is said when it runs. */
+static void keep_refusals(struct th_outcome *out)
+{
+    size_t kept = 0;
+
+    for (size_t n = 0; n < out->outgoing_count; n++)
+        if (out->outgoing[n].refusal)
+            out->outgoing[kept++] = out->outgoing[n];
+    out->outgoing_count = kept;
+}
+
 void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_time now)
 {
     struct turn *t = i->turn;
@@ -454,7 +465,7 @@ void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_tim
         if (t->offers[n].verdict == TH_VERDICT_TAKEN)
             t->offers[n].verdict = TH_VERDICT_PARKED;
     }
-    t->outcome.outgoing_count = 0; /* it will say so when it runs */
+    keep_refusals(&t->outcome);
     write_nothing(p, t);
     i->unserved = true;
     end_turn(p, i, t);
