@@ -62,7 +62,8 @@ static const struct cli_command commands[] = {
      "  taskhub rewind order-17 --reason 'the printer has paper again'\n", "reason " REMOTE,
      cli_rewind},
     {"restart", "ID", 1, 1, "start an instance anew with the same input",
-     "Prints the id: a new one, or the same with --same-id (the instance must have ended).",
+     "Prints the id: a new one, or the same with --same-id (the instance must have ended). After\n"
+     "continue-as-new it is the last generation's input, as `status` shows it.",
      "  taskhub restart order-17\n"
      "  taskhub restart order-17 --same-id --wait\n",
      "same_id wait " REMOTE, cli_restart},

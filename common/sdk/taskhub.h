@@ -388,6 +388,8 @@ bool th_client_resume(struct th_client *client, const char *id, const char *reas
                       struct th_client_error *error);
 bool th_client_rewind(struct th_client *client, const char *id, const char *reason,
                       struct th_client_error *error);
+/* The same name, version and tags, and the input that its status shows: after continue-as-new that
+ * of the last generation. */
 bool th_client_restart(struct th_client *client, const char *id, bool new_id,
                        char id_out[TH_AT_LEAST(TH_ID_MAX)], struct th_client_error *error);
 /* `purged` (may be NULL) receives how many instances went. */
