@@ -26,6 +26,7 @@ struct th_instance_info {
     struct th_str name, version;
     enum th_status status;
     th_time created, updated, completed, scheduled; /* completed, scheduled: maybe none */
+    uint32_t format;                                /* what a reader has to know; 0: 1 */
     struct th_str input, output, custom_status;
     const struct th_failure *failure;
     const struct th_parent *parent;

@@ -44,7 +44,7 @@ enum part_state {
     PART_READING,  /* it stands; the log is folded */
     PART_ACTIVE,
     PART_BACKOFF, /* lost; claimed again at retry_at */
-    PART_STOPPED, /* its log lost its end: somebody has to look at it */
+    PART_STOPPED, /* its log lost its end, or is a newer program's: somebody has to look at it */
 };
 
 /* Folds a log piece by piece: see reader.c. */

@@ -89,6 +89,7 @@ struct th_partition *node_core_new(struct th_node *node, struct part *part)
         .max_payload_bytes = o->max_payload_bytes,
         .max_crashes = o->max_crashes,
         .max_operations = o->max_operations,
+        .formats = o->formats,
         .goes_out = o->hooks.goes_out ? goes_out : NULL,
         .is_alive = o->hooks.is_alive ? gone_is_alive : NULL,
         .argument = part,
@@ -232,6 +233,7 @@ struct th_node *th_node_new(const struct th_node_options *options)
 
     node->options = *options;
     defaults(&node->options);
+    node->options.formats = th_formats_or_own(options->formats);
     node->provider = options->provider;
     node->traits = node->provider->ops->traits(node->provider);
     node->part_count = node->provider->hub.partitions;

@@ -91,7 +91,8 @@ struct th_node_options {
     const char *version;
     enum th_version_match version_match;
     enum th_version_failure version_failure;
-    int mutation; /* enum th_mutation: deliberate defects, for the simulation */
+    struct th_formats formats; /* of records and messages */
+    int mutation;              /* enum th_mutation: deliberate defects, for the simulation */
 };
 
 struct th_node *th_node_new(const struct th_node_options *options);

@@ -179,7 +179,7 @@ static bool decode_past(struct th_partition *p, struct th_instance *i, struct tu
     struct th_error error = {.code = TH_OK};
 
     for (size_t n = 0; n < i->chunk_count; n++) {
-        struct th_reader reader = th_reader_of(i->chunks[n].bytes, &t->arena, &error);
+        struct th_reader reader = partition_reader(p, i->chunks[n].bytes, &t->arena, &error);
 
         if (th_decode_events(&reader, &t->past))
             continue;
