@@ -236,6 +236,8 @@ static struct th_embedded_options embedded_options(struct dev *dev)
                  .function_timeout_ms = given(options->function_timeout, timeout),
                  .episode_limit_ms = given(options->episode_limit, 0),
                  .replay_always = options->replay_always,
+                 .max_operations = (size_t)settings->entity_batch,
+                 .max_entities = (size_t)settings->max_entities,
                  .version_match = settings->version_match,
                  .version_failure = settings->version_failure,
                  .runner = dev->proc ? &dev->runner : NULL,

@@ -65,7 +65,8 @@ static const struct cli_command commands[] = {
      "  taskhub rewind order-17 --reason 'the printer has paper again'\n", "reason " REMOTE,
      cli_rewind},
     {"restart", "ID", 1, 1, "start an instance anew with the same input",
-     "Prints the id: a new one, or the same with --same-id (the instance must have ended).",
+     "Prints the id: a new one, or the same with --same-id (the instance must have ended). After\n"
+     "continue-as-new it is the last generation's input, as `status` shows it.",
      "  taskhub restart order-17\n"
      "  taskhub restart order-17 --same-id --wait\n",
      "same_id wait " REMOTE, cli_restart},
@@ -85,6 +86,18 @@ static const struct cli_command commands[] = {
      "  taskhub history order-17\n"
      "  taskhub history order-17 --json > order-17.json\n",
      REMOTE, cli_history},
+    {"entity", "signal|read|list [@NAME@KEY [OPERATION]]", 1, 3, "signal and look at entities",
+     "An entity is a small durable state with operations on it, known by its function's name and a\n"
+     "key: @counter@apples. It need not be made; its first operation does. `signal` has an operation\n"
+     "carried out, now or not before --at, and does not wait for it. `read` prints the state as JSON\n"
+     "(exit code 3: it has none). `list` shows those that have one, of one function or of all,\n"
+     "in the order in which they came into being. The signal `delete` removes a state, unless the\n"
+     "entity means something else by it.",
+     "  taskhub entity signal @counter@apples add --input 5\n"
+     "  taskhub entity read @counter@apples\n"
+     "  taskhub entity list counter --changed-from 2026-11-22 --json\n"
+     "  taskhub entity signal @counter@apples reset --at 2026-12-31T00:00:00Z\n",
+     "input at changed_from changed_to limit " REMOTE, cli_entity},
     {"hub", "create|list|delete|show [NAME]", 1, 2, "manage hubs",
      "A hub holds all that is durable of one application: instances, messages, timers. It is made\n"
      "by its first start and removed only by `hub delete`. `hub show` without a name shows the\n"

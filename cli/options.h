@@ -15,7 +15,7 @@
     X(OK, 0, "done")                                                              \
     X(ERROR, 1, "it failed; the message says why")                                \
     X(USAGE, 2, "the command line is wrong")                                      \
-    X(NOT_FOUND, 3, "no such instance, hub or function")                          \
+    X(NOT_FOUND, 3, "no such instance, entity, hub or function")                  \
     X(CONFLICT, 4, "the id is in use, or the instance's state does not allow it") \
     X(TIMEOUT, 5, "the time given with --timeout is over")                        \
     X(FAILED, 6, "the instance ended, but not as Completed")                      \
@@ -51,6 +51,9 @@ enum cli_exit {
     X(prefix, TEXT, "prefix", 'p', "TEXT", "only ids that begin so")                             \
     X(from, TEXT, "created-from", 0, "TIME", "created at or after (2026-11-22T10:00:00Z)")       \
     X(to, TEXT, "created-to", 0, "TIME", "created before")                                       \
+    X(at, TEXT, "at", 0, "TIME", "not before (2026-11-22T10:00:00Z); default: at once")          \
+    X(changed_from, TEXT, "changed-from", 0, "TIME", "last operation at or after")               \
+    X(changed_to, TEXT, "changed-to", 0, "TIME", "last operation before")                        \
     X(all, FLAG, "all", 0, NULL, "whatever ended, without a lower bound of time")                \
     X(limit, COUNT, "limit", 'n', "N", "at most so many; default 100, 0: all")                   \
     X(db, TEXT, "db", 'D', "FILE", "the hub's database; default taskhub.db")                     \

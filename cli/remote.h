@@ -17,6 +17,7 @@ int cli_restart(const struct cli_options *options);
 int cli_purge(const struct cli_options *options);
 int cli_list(const struct cli_options *options);
 int cli_history(const struct cli_options *options);
+int cli_entity(const struct cli_options *options);
 int cli_hub(const struct cli_options *options);
 int cli_lag(const struct cli_options *options);
 

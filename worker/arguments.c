@@ -102,6 +102,14 @@ static void count_threads(struct th_worker_setup *setup)
     setup->activity_threads = (unsigned)(chosen > 0 ? chosen : 1);
 }
 
+/* What the whole worker may run, shared out; none goes without. 0: the usual. */
+static size_t entities_per_thread(const struct th_worker_setup *setup)
+{
+    int64_t threads = given(setup->arguments.threads, 1);
+    int64_t all = setup->settings.max_entities;
+    return (size_t)((all + threads - 1) / (threads > 0 ? threads : 1));
+}
+
 static bool check(const struct th_worker_setup *setup, struct th_error *error)
 {
     const struct th_worker_arguments *a = &setup->arguments;
@@ -265,6 +273,8 @@ struct th_fleet_worker_options th_worker_options(struct th_worker_setup *setup,
                  .function_timeout_ms = given(a->function_timeout, timeout),
                  .episode_limit_ms = given(a->episode_limit, 0),
                  .replay_always = a->replay_always,
+                 .max_operations = (size_t)s->entity_batch,
+                 .max_entities = entities_per_thread(setup),
                  .version_match = s->version_match,
                  .version_failure = s->version_failure},
         .default_version = setup->default_version,

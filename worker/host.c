@@ -16,6 +16,8 @@
 #define DEFAULT_EPISODE_LIMIT_MS 10000
 #define DEFAULT_MAX_WARM         20000
 #define DEFAULT_MAX_CRASHES      3
+#define DEFAULT_MAX_OPERATIONS   50
+#define ENTITIES_PER_PROCESSOR   10
 #define MAX_SLEEP                (5 * TH_SECOND)      /* a wall clock that is set is noticed then */
 #define QUIET_LOOK               (2 * TH_MILLISECOND) /* while the last results become durable */
 
@@ -368,6 +370,10 @@ static void apply_defaults(struct th_host_options *options)
         options->max_warm = DEFAULT_MAX_WARM;
     if (options->max_crashes == 0)
         options->max_crashes = DEFAULT_MAX_CRASHES;
+    if (options->max_operations == 0)
+        options->max_operations = DEFAULT_MAX_OPERATIONS;
+    if (options->max_entities == 0)
+        options->max_entities = (size_t)get_nprocs() * ENTITIES_PER_PROCESSOR;
     if (options->seed == 0)
         options->seed = th_random_system();
 }
@@ -438,6 +444,8 @@ static struct th_node *node_of(struct th_host *host)
         .checkpoint_records = options->checkpoint_records,
         .max_crashes = options->max_crashes,
         .max_payload_bytes = options->max_payload_bytes,
+        .max_operations = options->max_operations,
+        .max_entities = options->max_entities,
         .version = options->version,
         .version_match = options->version_match,
         .version_failure = options->version_failure,

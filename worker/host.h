@@ -62,6 +62,8 @@ struct th_host_options {
     size_t checkpoint_records;
     uint32_t max_crashes; /* deaths in a row that one function may cost; default 3 */
     size_t max_payload_bytes;
+    size_t max_operations; /* of an entity at once; 0: 50 */
+    size_t max_entities;   /* as in node/node.h; 0: ten per processor */
 
     const char *version; /* as in node/node.h; outlives the host */
     enum th_version_match version_match;

@@ -267,8 +267,16 @@ static void dispatch(struct th_shared *shared, struct activities *part, int64_t 
     TH_ARENA arena = {0};
     TH_CONTROL_VIEW view = {0};
     struct th_message decoded;
-    struct th_reader in = th_reader_of(th_blob_view(blob), &arena, NULL);
-    if (!th_decode_message(&in, &decoded) || decoded.event.kind != TH_EVENT_TASK_SCHEDULED) {
+    struct th_error error = {.code = TH_OK};
+    struct th_reader in = th_reader_of(th_blob_view(blob), &arena, &error);
+    bool readable = th_decode_message(&in, &decoded);
+    if (error.code == TH_UNSUPPORTED) { /* not to be lost: it waits for a newer program */
+        th_log(shared->options.log, TH_LOG_ERROR, "activities", "activity message %lld: %s",
+               (long long)offset, error.message);
+        hold(shared, part, offset, arrived, TH_STR("(of a newer program)"), blob);
+        return;
+    }
+    if (!readable || decoded.event.kind != TH_EVENT_TASK_SCHEDULED) {
         skip(shared, part, offset);
         return;
     }

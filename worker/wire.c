@@ -367,10 +367,12 @@ bool th_get_answer(struct th_reader *in, struct th_wire_answer *answer)
 
 #define COMMAND_TEXTS(X) \
     X(instance_id)       \
-    X(name) X(version) X(data) X(reason) X(request_id) X(trace) X(query.id_prefix) X(query.name)
+    X(name)              \
+    X(version)           \
+    X(data) X(reason) X(request_id) X(trace) X(query.id_prefix) X(query.name) X(query.continuation)
 #define COMMAND_TIMES(X) \
     X(start_at) X(deadline) X(query.from) X(query.to) X(query.completed_from) X(query.completed_to)
-#define COMMAND_FLAGS(X) X(recursive) X(new_id) X(payloads) X(until_started)
+#define COMMAND_FLAGS(X) X(recursive) X(new_id) X(payloads) X(until_started) X(query.payloads)
 
 void th_put_command(struct th_buffer *out, uint64_t number, const struct th_command *command)
 {
@@ -387,6 +389,7 @@ void th_put_command(struct th_buffer *out, uint64_t number, const struct th_comm
 #undef X
     th_write_u64(out, command->reuse);
     th_write_u64(out, command->query.statuses);
+    th_write_u64(out, command->query.limit);
     put_tags(out, command->tags);
 }
 
@@ -395,7 +398,7 @@ bool th_get_command(struct th_reader *in, uint64_t *number, struct th_command *c
     *command = (struct th_command){.kind = TH_COMMAND_START};
     *number = th_read_u64(in);
     uint32_t kind = get_u32(in);
-    if (kind > TH_COMMAND_WAIT)
+    if (kind > TH_COMMAND_QUERY)
         th_read_fail(in, "a client makes no command of kind %u", kind);
     command->kind = (enum th_command_kind)kind;
 #define X(field) command->field = th_read_str(in);
@@ -409,7 +412,10 @@ bool th_get_command(struct th_reader *in, uint64_t *number, struct th_command *c
 #undef X
     command->reuse = get_u32(in);
     command->query.statuses = get_u32(in);
+    command->query.limit = get_u32(in);
     command->tags = get_tags(in);
+    if (kind == TH_COMMAND_QUERY && (command->query.limit < 1 || command->query.limit > 1000))
+        th_read_fail(in, "a page has 1 to 1000 rows, not %u", command->query.limit);
     return ended(in);
 }
 
@@ -423,6 +429,10 @@ void th_put_reply(struct th_buffer *out, uint64_t number, const struct th_reply 
     th_write_bool(out, reply->info != NULL);
     if (reply->info)
         th_encode_info(out, reply->info, true);
+    th_write_str(out, reply->continuation);
+    th_write_array(out, (uint32_t)reply->info_count);
+    for (size_t i = 0; i < reply->info_count; i++)
+        th_encode_info(out, &reply->infos[i], true);
 }
 
 static enum th_code get_code(struct th_reader *in)
@@ -431,6 +441,16 @@ static enum th_code get_code(struct th_reader *in)
     if (code > TH_INTERNAL)
         th_read_fail(in, "there is no error of code %u", code);
     return in->failed ? TH_INTERNAL : (enum th_code)code;
+}
+
+static void get_infos(struct th_reader *in, struct th_reply *reply)
+{
+    uint32_t count = th_read_array(in);
+    struct th_instance_info *infos = TH_ARENA_ARRAY(in->arena, struct th_instance_info, count);
+    for (uint32_t i = 0; i < count && !in->failed; i++)
+        th_decode_info(in, &infos[i]);
+    reply->infos = infos;
+    reply->info_count = in->failed ? 0 : count;
 }
 
 bool th_get_reply(struct th_reader *in, uint64_t *number, struct th_reply *reply,
@@ -446,6 +466,8 @@ bool th_get_reply(struct th_reader *in, uint64_t *number, struct th_reply *reply
     reply->count = th_read_u64(in);
     if (th_read_bool(in) && th_decode_info(in, info))
         reply->info = info;
+    reply->continuation = th_read_str(in);
+    get_infos(in, reply);
     return ended(in);
 }
 

@@ -132,11 +132,11 @@ struct th_wire_answer {
 void th_put_answer(struct th_buffer *out, const struct th_wire_answer *answer);
 bool th_get_answer(struct th_reader *in, struct th_wire_answer *answer);
 
-/* Commands that a th_client makes: no queries, no history. */
+/* Commands that a th_client makes: not that for the hub's view, and no history. */
 void th_put_command(struct th_buffer *out, uint64_t number, const struct th_command *command);
 bool th_get_command(struct th_reader *in, uint64_t *number, struct th_command *command);
 
-/* `info` is room for the reply's instance. */
+/* `info` is room for the reply's instance; a query's are put into the reader's arena. */
 void th_put_reply(struct th_buffer *out, uint64_t number, const struct th_reply *reply);
 bool th_get_reply(struct th_reader *in, uint64_t *number, struct th_reply *reply,
                   struct th_instance_info *info);

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 
 #include "api/document.h"
+#include "api/text.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/uuid.h"
 #include "model/name.h"
+#include "sdk/entity.h"
 
 /* A hub that is being taken over has no owner for a moment; that is not the caller's concern. */
 enum { TRIES = 6 };
@@ -174,6 +176,7 @@ static bool repeatable(const struct th_command *command)
 {
     switch (command->kind) {
     case TH_COMMAND_RAISE:
+    case TH_COMMAND_SIGNAL:
     case TH_COMMAND_REWIND:
     case TH_COMMAND_RESTART:
     case TH_COMMAND_PURGE:
@@ -463,6 +466,19 @@ bool th_client_purge_by(struct th_client *client, th_time from, th_time to, cons
 
 /* ---- status -------------------------------------------------------------------------------- */
 
+static json_t *parse(const struct th_buffer *text, struct th_client_error *error)
+{
+    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY;
+    json_t *document = json_loadb(text->data, text->len, flags, NULL);
+    if (!document) { /* an integer of more than 64 bits in a payload */
+        document = json_loadb(text->data, text->len, flags | JSON_DECODE_INT_AS_REAL, NULL);
+    }
+    if (!document) {
+        refuse(error, "the answer holds JSON that cannot be read");
+    }
+    return document;
+}
+
 static json_t *status_document(const struct th_kept *reply, struct th_client_error *error)
 {
     static const struct th_status_form form = {.input = true};
@@ -472,22 +488,13 @@ static json_t *status_document(const struct th_kept *reply, struct th_client_err
         return NULL;
     }
     th_document_status(&text, &reply->infos[0], &form, NULL, 0);
-    json_t *document = json_loadb(text.data, text.len, JSON_ALLOW_NUL, NULL);
-    if (!document) { /* an integer of more than 64 bits in a payload */
-        document = json_loadb(text.data, text.len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-    }
-    if (!document) {
-        refuse(error, "the status holds JSON that cannot be read");
-    }
-    return document;
+    return parse(&text, error);
 }
 
-static bool ask_status(struct call *call, const char *id, struct th_client_error *error)
+static bool ask_status(struct call *call, struct th_str id, struct th_client_error *error)
 {
-    struct th_command command = {.kind = TH_COMMAND_STATUS,
-                                 .instance_id = th_str_of(id),
-                                 .deadline = TH_TIME_NONE,
-                                 .payloads = true};
+    struct th_command command = {
+        .kind = TH_COMMAND_STATUS, .instance_id = id, .deadline = TH_TIME_NONE, .payloads = true};
     return run(call, &command, error);
 }
 
@@ -495,7 +502,7 @@ json_t *th_client_status(struct th_client *client, const char *id, struct th_cli
 {
     CALL call;
     call_init(&call, client);
-    return ask_status(&call, id, error) ? status_document(&call.reply, error) : NULL;
+    return ask_status(&call, th_str_of(id), error) ? status_document(&call.reply, error) : NULL;
 }
 
 json_t *th_client_wait(struct th_client *client, const char *id, int64_t timeout_ms,
@@ -509,7 +516,7 @@ json_t *th_client_wait(struct th_client *client, const char *id, int64_t timeout
         deadline = th_now() + timeout_ms * TH_MILLISECOND;
     }
     /* An instance that was started is known: an unknown one would be waited for in vain. */
-    if (!ask_status(&call, id, error)) {
+    if (!ask_status(&call, th_str_of(id), error)) {
         return NULL;
     }
     struct th_command command = {.kind = TH_COMMAND_WAIT,
@@ -521,4 +528,117 @@ json_t *th_client_wait(struct th_client *client, const char *id, int64_t timeout
         return NULL;
     }
     return status_document(&call.reply, error);
+}
+
+/* ---- entities ------------------------------------------------------------------------------ */
+
+static bool name_entity(struct th_arena *arena, const char *id, struct th_str *out,
+                        struct th_client_error *error)
+{
+    struct th_error wrong = {.code = TH_OK};
+    return th_entity_id_of(arena, id, out, &wrong) || report(&wrong, error);
+}
+
+bool th_client_signal_entity(struct th_client *client, const char *id, const char *operation,
+                             json_t *input, th_time when, struct th_client_error *error)
+{
+    TH_AUTOFREE char *text = NULL;
+    struct th_error wrong = {.code = TH_OK};
+    struct th_command command = {.kind = TH_COMMAND_SIGNAL,
+                                 .name = th_str_of(operation),
+                                 .start_at = when ? when : TH_TIME_NONE,
+                                 .deadline = TH_TIME_NONE};
+    CALL call;
+    TH_ARENA arena = {0};
+    call_init(&call, client);
+    if (!dump(input, &text, error) || !name_entity(&arena, id, &command.instance_id, error)) {
+        return false;
+    }
+    if (!th_function_name_check(command.name, &wrong)) {
+        return refuse(error, "the operation: %s", wrong.message);
+    }
+    command.data = th_str_of(text);
+    return run(&call, &command, error);
+}
+
+json_t *th_client_entity_state(struct th_client *client, const char *id,
+                               struct th_client_error *error)
+{
+    TH_ARENA arena = {0};
+    TH_BUFFER text = {0};
+    struct th_str name;
+    CALL call;
+    call_init(&call, client);
+    if (!name_entity(&arena, id, &name, error) || !ask_status(&call, name, error)) {
+        return NULL;
+    }
+    if (call.reply.info_count == 0 || !th_str_present(call.reply.infos[0].output)) {
+        struct th_error none;
+        th_fail(&none, TH_NOT_FOUND, "entity \"%.*s\" has no state", TH_PRI(name));
+        report(&none, error);
+        return NULL;
+    }
+    th_json_put_payload(&text, call.reply.infos[0].output);
+    return parse(&text, error);
+}
+
+enum { ENTITY_PAGE = 100 };
+
+static bool add_entities(json_t *all, const struct th_kept *reply, size_t limit,
+                         struct th_client_error *error)
+{
+    for (size_t i = 0; i < reply->info_count && (!limit || json_array_size(all) < limit); i++) {
+        TH_BUFFER text = {0};
+        if (!reply->infos[i].has_state) {
+            continue;
+        }
+        th_document_entity(&text, &reply->infos[i]);
+        if (json_array_append_new(all, parse(&text, error)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct th_command entity_command(const struct th_entity_query *query, struct th_arena *arena)
+{
+    struct th_command command = {.kind = TH_COMMAND_QUERY, .deadline = TH_TIME_NONE};
+    command.query = (struct th_query){
+        .statuses = TH_STATUS_BIT(TH_STATUS_ENTITY),
+        .from = TH_TIME_NONE,
+        .to = TH_TIME_NONE,
+        .completed_from = query->from ? query->from : TH_TIME_NONE,
+        .completed_to = query->to ? query->to : TH_TIME_NONE,
+        .payloads = query->states,
+        .limit = ENTITY_PAGE,
+    };
+    if (query->name) {
+        command.query.id_prefix = th_entity_id(arena, th_str_of(query->name), TH_STR(""));
+    }
+    return command;
+}
+
+json_t *th_client_list_entities(struct th_client *client, const struct th_entity_query *query,
+                                struct th_client_error *error)
+{
+    static const struct th_entity_query everything;
+    TH_ARENA arena = {0};
+    struct th_error wrong = {.code = TH_OK};
+    query = query ? query : &everything;
+    if (query->name && !th_entity_name_check(th_str_of(query->name), &wrong)) {
+        report(&wrong, error);
+        return NULL;
+    }
+    struct th_command command = entity_command(query, &arena);
+    json_auto_t *all = json_array();
+    do {
+        CALL call;
+        call_init(&call, client);
+        if (!run(&call, &command, error) || !add_entities(all, &call.reply, query->limit, error)) {
+            return NULL;
+        }
+        command.query.continuation = th_arena_str(&arena, call.reply.continuation);
+    } while (command.query.continuation.len &&
+             (!query->limit || json_array_size(all) < query->limit));
+    return json_incref(all);
 }

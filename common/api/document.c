@@ -112,6 +112,21 @@ void th_document_status(struct th_buffer *out, const struct th_instance_info *in
     put_end(out, '}');
 }
 
+/* ---- entities ------------------------------------------------------------------------------ */
+
+void th_document_entity(struct th_buffer *out, const struct th_instance_info *info)
+{
+    char time[40];
+    th_time_format(info->updated, 7, time);
+    th_buffer_text(out, "{\"entityId\":{\"name\":");
+    th_json_put_string(out, th_entity_name(info->instance_id));
+    th_buffer_text(out, ",\"key\":");
+    th_json_put_string(out, th_entity_key(info->instance_id));
+    th_buffer_format(out, "},\"lastOperationTime\":\"%s\",\"state\":", time);
+    th_json_put_payload(out, info->output);
+    th_buffer_text(out, "}");
+}
+
 /* ---- links --------------------------------------------------------------------------------- */
 
 static void put_parameters(struct th_buffer *out, const struct th_links *links)

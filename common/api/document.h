@@ -17,6 +17,9 @@ void th_document_status(struct th_buffer *out, const struct th_instance_info *in
                         const struct th_status_form *form, const struct th_event *history,
                         size_t history_count);
 
+/* One item of a list of entities. */
+void th_document_entity(struct th_buffer *out, const struct th_instance_info *info);
+
 /* What URLs of the management API are made of. */
 struct th_links {
     struct th_str origin; /* "http://localhost:7071" */

@@ -1,6 +1,7 @@
 /* entities: signals to entities, their states, and lists of them. */
 #include "api/entities.h"
 
+#include "api/document.h"
 #include "api/text.h"
 #include "model/name.h"
 
@@ -138,19 +139,6 @@ enum th_step th_entities_read(struct th_operation *op)
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
-static void put_entity(struct th_buffer *out, const struct th_instance_info *info)
-{
-    char time[40];
-    th_time_format(info->updated, 7, time);
-    th_buffer_text(out, "{\"entityId\":{\"name\":");
-    th_json_put_string(out, th_entity_name(info->instance_id));
-    th_buffer_text(out, ",\"key\":");
-    th_json_put_string(out, th_entity_key(info->instance_id));
-    th_buffer_format(out, "},\"lastOperationTime\":\"%s\",\"state\":", time);
-    th_json_put_payload(out, info->output);
-    th_buffer_text(out, "}");
-}
-
 static enum th_step after_list(struct th_operation *op)
 {
     size_t shown = 0;
@@ -162,7 +150,7 @@ static enum th_step after_list(struct th_operation *op)
     for (size_t i = 0; i < op->reply.info_count; i++) {
         if (op->reply.infos[i].has_state) {
             th_buffer_text(&op->x.answer, shown++ ? "," : "");
-            put_entity(&op->x.answer, &op->reply.infos[i]);
+            th_document_entity(&op->x.answer, &op->reply.infos[i]);
         }
     }
     th_buffer_text(&op->x.answer, "]");
@@ -174,6 +162,7 @@ static enum th_step after_list(struct th_operation *op)
 enum th_step th_entities_list(struct th_operation *op)
 {
     struct th_str name = th_pairs_get(&op->params, "name");
+    struct th_error error;
     op->command = (struct th_command){0};
     struct th_query *wanted = &op->command.query;
     *wanted = (struct th_query){.statuses = TH_STATUS_BIT(TH_STATUS_ENTITY),
@@ -186,6 +175,9 @@ enum th_step th_entities_list(struct th_operation *op)
         !th_operation_time(op, "lastOperationTimeTo", &wanted->completed_to) ||
         !th_operation_page(op, wanted)) {
         return TH_STEP_DONE;
+    }
+    if (name.len && !th_entity_name_check(name, &error)) {
+        return refuse_error(op, &error);
     }
     if (name.len) {
         wanted->id_prefix = th_entity_id(&op->x.arena, name, TH_STR(""));

@@ -422,7 +422,9 @@ enum th_begin th_engine_begin(const struct th_engine_in *in, struct th_offer *of
     for (size_t i = 0; i < count; i++) {
         offers[i].error = (struct th_error){.code = TH_OK};
         offers[i].not_before = TH_TIME_NONE;
+        const size_t sent = out->outgoing_count;
         offers[i].verdict = decide(&b, &offers[i]);
+        th_outcome_mark_refusals(out, sent, offers[i].verdict);
     }
     out->execution_id = b.info.execution_id;
     decided = out->fresh.count - 1;

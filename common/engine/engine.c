@@ -53,6 +53,12 @@ struct th_outgoing *th_outcome_send(struct th_outcome *out, struct th_arena *are
     return sent;
 }
 
+void th_outcome_mark_refusals(struct th_outcome *out, size_t from, enum th_verdict verdict)
+{
+    for (size_t n = from; n < out->outgoing_count; n++)
+        out->outgoing[n].refusal = verdict == TH_VERDICT_DROPPED;
+}
+
 void th_outcome_answer_parent(struct th_outcome *out, struct th_arena *arena,
                               const struct th_parent *parent, enum th_status status,
                               struct th_str output, const struct th_failure *failure, th_time now)

@@ -26,6 +26,7 @@ struct th_instance_info {
     struct th_str name, version;
     enum th_status status;
     th_time created, updated, completed, scheduled; /* completed, scheduled: maybe none */
+    uint32_t format;                                /* what a reader has to know; 0: 1 */
     struct th_str input, output, custom_status;
     const struct th_failure *failure;
     const struct th_parent *parent;
@@ -110,6 +111,7 @@ enum th_begin {
 struct th_outgoing {
     struct th_message message; /* origin is filled in by the partition core */
     th_time not_before;        /* TH_TIME_NONE: at once */
+    bool refusal; /* the answer to a message that was dropped: owed whether the code runs or not */
 };
 
 /* What an episode did. Memory is the arena's, or belongs to the inputs. */

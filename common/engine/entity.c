@@ -237,7 +237,9 @@ enum th_begin th_engine_entity_begin(const struct th_engine_in *in, struct th_of
     for (size_t i = 0; i < count; i++) {
         offers[i].error = (struct th_error){.code = TH_OK};
         offers[i].not_before = TH_TIME_NONE;
+        const size_t sent = out->outgoing_count;
         offers[i].verdict = decide(&b, &offers[i]);
+        th_outcome_mark_refusals(out, sent, offers[i].verdict);
     }
     if (b.purge)
         return out->begin = TH_BEGIN_PURGE;

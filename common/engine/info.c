@@ -142,7 +142,7 @@ struct th_instance_info th_info_pending(const struct th_message *start)
     X(23, voided)
 
 enum { INFO_STATUS = 15, INFO_GENERATION, INFO_EVENT_COUNT, INFO_STARTING, INFO_NESTED };
-enum { INFO_UNLOCKED = 24, INFO_HAS_STATE };
+enum { INFO_UNLOCKED = 24, INFO_HAS_STATE, INFO_FORMAT };
 
 struct th_instance_info th_info_copy(struct th_arena *arena, const struct th_instance_info *info)
 {
@@ -182,7 +182,7 @@ static uint32_t count_fields(const struct th_instance_info *info, bool payloads)
 #define X(number, field) n += info->field.count > 0;
     INFO_LISTS(X)
 #undef X
-    return n + (info->unlocked != 0) + info->has_state;
+    return n + (info->unlocked != 0) + info->has_state + (info->format > 1);
 }
 
 void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, bool payloads)
@@ -190,6 +190,10 @@ void th_encode_info(struct th_buffer *out, const struct th_instance_info *info, 
     struct th_event nested = th_event_of(TH_EVENT_GENERIC, 0);
 
     th_write_map(out, count_fields(info, payloads));
+    if (info->format > 1) { /* before anything that an older reader could stumble over */
+        th_write_u64(out, INFO_FORMAT);
+        th_write_u64(out, info->format);
+    }
 #define X(number, field)                \
     if (th_str_present(info->field)) {  \
         th_write_u64(out, number);      \
@@ -273,6 +277,9 @@ static void decode_field(struct th_reader *in, uint64_t number, struct th_instan
         break;
         INFO_LISTS(X)
 #undef X
+    case INFO_FORMAT:
+        out->format = th_read_format(in, "an instance");
+        break;
     case INFO_UNLOCKED:
         out->unlocked = th_read_u64(in);
         break;

@@ -6,6 +6,8 @@
 /* Adds an outgoing message and returns it; zeroed but for its target. */
 struct th_outgoing *th_outcome_send(struct th_outcome *out, struct th_arena *arena,
                                     struct th_str instance_id);
+/* What was sent, from this message on, came of an offer with this verdict. */
+void th_outcome_mark_refusals(struct th_outcome *out, size_t from, enum th_verdict verdict);
 
 /* Tells a waiting parent how its sub-orchestration ended; nothing when there is no parent. */
 void th_outcome_answer_parent(struct th_outcome *out, struct th_arena *arena,

@@ -1,7 +1,8 @@
 /*
  * An event is a map; key 0 is its kind, the other keys are the numbers of TH_EVENT_FIELDS. A
- * message is a map; key 0 is its event. A field that holds its default (id -1, no time, absent
- * string, false, status Running) is not written, and is the default when read. Nested values:
+ * message is a map; key 0 is its event, and key 11, in front of all others, its format. A field
+ * that holds its default (id -1, no time, absent string, false, status Running) is not written, and
+ * is the default when read. Nested values:
  *
  *     failure  map: 1 type, 2 message, 3 stack, 4 non-retriable, 5 inner failure
  *     parent   map: 1 instance id, 2 execution id, 3 name, 4 version, 5 task id
@@ -345,7 +346,7 @@ struct th_strs th_read_strs(struct th_reader *in)
 
 /* ---- event ---- */
 
-enum { EVENT_KIND = 0, MESSAGE_EVENT = 0 };
+enum { EVENT_KIND = 0, MESSAGE_EVENT = 0, MESSAGE_FORMAT = 11 };
 
 void th_encode_event(struct th_buffer *out, const struct th_event *event)
 {
@@ -422,7 +423,12 @@ void th_encode_message(struct th_buffer *out, const struct th_message *message)
 #define X(number, field, type) COUNT_FIELD(message->field, type);
     TH_MESSAGE_FIELDS(X)
 #undef X
+    pairs += message->format > 1;
     pack_map(out, pairs);
+    if (message->format > 1) { /* before anything that an older reader could stumble over */
+        pack_uint64(out, MESSAGE_FORMAT);
+        pack_uint64(out, message->format);
+    }
 #define X(number, field, type) WRITE_FIELD(number, message->field, type)
     TH_MESSAGE_FIELDS(X)
 #undef X
@@ -436,6 +442,9 @@ static bool read_message_field(struct th_reader *in, struct th_message *message,
 #define X(number, field, type) READ_FIELD(number, message->field, type, "message", #field)
         TH_MESSAGE_FIELDS(X)
 #undef X
+    case MESSAGE_FORMAT:
+        message->format = th_read_format(in, "a message");
+        break;
     case MESSAGE_EVENT:
         *has_event = true;
         return th_decode_event(in, &message->event);

@@ -3,12 +3,30 @@
  * numbers of the tables in event.h and message.h to the fields that are present, so that an older
  * reader skips what a newer writer adds. Decoding never trusts its input: any bytes give either a
  * value or an error that names what is wrong; strings of the result point into the input.
+ *
+ * What an older reader must not skip, since it would misread the rest, raises the format of the
+ * value that holds it. Records, messages and rows say theirs first, unless it is 1, and a program
+ * that does not know it refuses the value (UNSUPPORTED). docs/operations.md, "Upgrading".
  */
 #pragma once
 
 #include "base/buffer.h"
 #include "base/error.h"
 #include "model/message.h"
+
+/* The format that this program writes, and the newest that it reads. */
+#define TH_FORMAT 1
+
+/* The same of a program: in products these, in tests of upgrades those of other releases. */
+struct th_formats {
+    uint32_t writes, reads; /* 0: TH_FORMAT */
+};
+
+static inline struct th_formats th_formats_or_own(struct th_formats formats)
+{
+    return (struct th_formats){.writes = formats.writes ? formats.writes : TH_FORMAT,
+                               .reads = formats.reads ? formats.reads : TH_FORMAT};
+}
 
 /* A cursor over encoded bytes. */
 struct th_reader {
@@ -17,6 +35,7 @@ struct th_reader {
     struct th_arena *arena; /* for nested values */
     struct th_error *error; /* first failure; may be NULL */
     bool failed;
+    uint32_t format; /* the newest that is read */
 };
 
 void th_encode_event(struct th_buffer *out, const struct th_event *event);
@@ -52,3 +71,5 @@ struct th_strs th_read_strs(struct th_reader *in); /* in the reader's arena */
 void th_read_skip(struct th_reader *in);           /* any one value, nested at most 64 deep */
 bool th_read_fail(struct th_reader *in, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The format of a value, which is refused when it is newer than the reader's; `what` holds it. */
+uint32_t th_read_format(struct th_reader *in, const char *what);

@@ -39,7 +39,7 @@ typedef uint32_t th_reuse;
     X(7, origin_index, U32)     \
     X(8, reuse, U32)            \
     X(9, fresh, BOOL)           \
-    X(10, scheduled, U64)
+    X(10, scheduled, U64) /* 11: the format, see codec.c */
 
 struct th_message {
     struct th_str instance_id;
@@ -51,5 +51,6 @@ struct th_message {
                            0: whichever is open */
     th_reuse reuse;     /* EXECUTION_STARTED only */
     bool fresh;         /* EXECUTION_STARTED only: the id was just generated, nothing can exist */
+    uint32_t format;    /* what a reader has to know; 0: 1 */
     struct th_event event;
 };

@@ -18,6 +18,7 @@ struct th_reader th_reader_of(struct th_str bytes, struct th_arena *arena, struc
         .end = start + bytes.len,
         .arena = arena,
         .error = error,
+        .format = TH_FORMAT,
     };
 }
 
@@ -33,6 +34,20 @@ bool th_read_fail(struct th_reader *in, const char *format, ...)
     in->failed = true;
     in->at = in->end;
     return false;
+}
+
+uint32_t th_read_format(struct th_reader *in, const char *what)
+{
+    uint64_t format = th_read_u64(in);
+    if (in->failed || format <= in->format) {
+        return (uint32_t)format;
+    }
+    th_read_fail(in, "%s of format %llu, which is newer than this program knows (%u): upgrade it",
+                 what, (unsigned long long)format, in->format);
+    if (in->error) {
+        in->error->code = TH_UNSUPPORTED;
+    }
+    return 0;
 }
 
 static size_t left(const struct th_reader *in)

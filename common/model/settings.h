@@ -73,9 +73,10 @@ enum th_log_level { TH_LOG_LEVELS(X) };
     X(max_orchestrators, INT, TH_DURABLE "maxConcurrentOrchestratorFunctions", 0, 0, 100000,       \
       "orchestrations that run at a time in one worker; 0: ten per processor")                     \
     X(max_entities, INT, TH_DURABLE "maxConcurrentEntityFunctions", 0, 0, 100000,                  \
-      "entities that run at a time in one worker; 0: ten per processor")                           \
+      "entities that run at a time in programs that a worker serves; 0: ten per "                  \
+      "processor")                                                                                 \
     X(entity_batch, INT, TH_DURABLE "maxEntityOperationBatchSize", 50, 1, 100000,                  \
-      "operations of an entity taken at once")                                                     \
+      "operations of an entity that its code is given, and that are committed, at once")           \
     X(entity_reorder_minutes, INT, TH_DURABLE "entityMessageReorderWindowInMinutes", 30, 0,        \
       1000000, "how long an entity remembers operations to drop repeated ones")                    \
     X(max_actions, INT, TH_DURABLE "maxOrchestrationActions", 100000, 1, 10000000,                 \

@@ -1,7 +1,8 @@
 /*
  * away: episodes that run outside of this thread, in a program of their own. The instance waits;
  * everything else goes on. What comes back is taken if it is still wanted: the partition is ours,
- * and nothing has ended the episode meanwhile.
+ * and nothing has ended the episode meanwhile. Entities beyond the limit wait here, in the order in
+ * which their turns came.
  */
 #include "node/internal.h"
 
@@ -10,15 +11,73 @@ struct away {
     uint64_t number;
     struct part *part;
     struct th_instance *instance;
+    bool entity;
+    bool waits; /* it has not begun */
 };
+
+static void add(struct th_node *node, struct part *part, struct th_instance *instance,
+                uint64_t number, bool waits)
+{
+    struct away *a = TH_NEW(struct away);
+
+    *a = (struct away){.number = number,
+                       .part = part,
+                       .instance = instance,
+                       .entity = th_is_entity(th_partition_instance_id(instance)),
+                       .waits = waits};
+    node->entities_away += a->entity && !waits;
+    node->entities_waiting += waits;
+    HASH_ADD(hh, node->away, number, sizeof(a->number), a);
+}
+
+static void away_free(struct th_node *node, struct away *a)
+{
+    node->entities_away -= a->entity && !a->waits;
+    node->entities_waiting -= a->waits;
+    HASH_DELETE(hh, node->away, a);
+    free(a);
+}
 
 void away_add(struct th_node *node, struct part *part, struct th_instance *instance,
               uint64_t number)
 {
-    struct away *a = TH_NEW(struct away);
+    add(node, part, instance, number, false);
+}
 
-    *a = (struct away){.number = number, .part = part, .instance = instance};
-    HASH_ADD(hh, node->away, number, sizeof(a->number), a);
+static bool is_full(const struct th_node *node)
+{
+    const size_t most = node->options.max_entities;
+
+    return most > 0 && node->entities_away >= most;
+}
+
+bool away_must_wait(struct th_node *node, struct part *part, struct th_instance *instance)
+{
+    if (!is_full(node) || !th_is_entity(th_partition_instance_id(instance)))
+        return false;
+    add(node, part, instance, ++node->next_episode, true);
+    return true;
+}
+
+static struct away *first_waiting(struct th_node *node)
+{
+    struct away *a = node->away;
+
+    while (a && !a->waits)
+        a = a->hh.next;
+    return a;
+}
+
+bool away_take_waiting(struct th_node *node, struct part **part, struct th_instance **instance)
+{
+    struct away *a = node->entities_waiting > 0 && !is_full(node) ? first_waiting(node) : NULL;
+
+    if (!a)
+        return false;
+    *part = a->part;
+    *instance = a->instance;
+    away_free(node, a);
+    return true;
 }
 
 static struct away *find(struct th_node *node, uint64_t number)
@@ -26,20 +85,14 @@ static struct away *find(struct th_node *node, uint64_t number)
     struct away *a;
 
     HASH_FIND(hh, node->away, &number, sizeof(number), a);
-    return a;
-}
-
-static void away_free(struct th_node *node, struct away *a)
-{
-    HASH_DELETE(hh, node->away, a);
-    free(a);
+    return a && !a->waits ? a : NULL;
 }
 
 static void cancel(struct th_node *node, struct away *a)
 {
     const struct th_node_hooks *h = &node->options.hooks;
 
-    if (h->episode_canceled)
+    if (h->episode_canceled && !a->waits)
         h->episode_canceled(h->argument, a->number);
     away_free(node, a);
 }

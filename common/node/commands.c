@@ -181,6 +181,7 @@ static void send_message(struct th_node *node, struct ticket *t, bool fresh)
     struct th_blob *blob;
 
     m.fresh = fresh;
+    m.format = node->options.formats.writes;
     if (!needs_no_owner(t))
         m.reply_to =
             th_arena_format(&t->arena, "%s %016llx:%llu", node->provider->address,

@@ -93,14 +93,14 @@ static bool may_run(struct th_node *node, struct part *part, struct th_instance 
     return false;
 }
 
-static void effect_run(struct th_node *node, struct part *part, struct th_instance *instance)
+static void run_episode(struct th_node *node, struct part *part, struct th_instance *instance)
 {
     struct th_arena *arena = th_partition_arena(instance);
     struct th_actions actions = {0};
     struct th_episode episode;
     enum th_executor_result result;
 
-    if (!may_run(node, part, instance))
+    if (!may_run(node, part, instance) || away_must_wait(node, part, instance))
         return;
     th_partition_episode(part->core, instance, false, &episode);
     episode.number = ++node->next_episode;
@@ -124,6 +124,15 @@ static void effect_run(struct th_node *node, struct part *part, struct th_instan
     }
     node->stats.episodes++;
     th_partition_ran(part->core, instance, &actions, node->now);
+}
+
+void effects_run_waiting(struct th_node *node)
+{
+    struct part *part;
+    struct th_instance *instance;
+
+    while (!node->held && away_take_waiting(node, &part, &instance))
+        run_episode(node, part, instance);
 }
 
 static void effect_activity(struct th_node *node, struct part *part, uint64_t token)
@@ -189,7 +198,7 @@ static void carry_out(struct th_node *node, struct part *part, struct th_effect 
         look_changed(node, th_str_of(e->id));
         break;
     case TH_EFFECT_RUN:
-        effect_run(node, part, e->instance);
+        run_episode(node, part, e->instance);
         break;
     case TH_EFFECT_INTERRUPT:
         away_interrupt(node, part, th_str_of(e->id), e->tag);

@@ -44,7 +44,7 @@ enum part_state {
     PART_READING,  /* it stands; the log is folded */
     PART_ACTIVE,
     PART_BACKOFF, /* lost; claimed again at retry_at */
-    PART_STOPPED, /* its log lost its end: somebody has to look at it */
+    PART_STOPPED, /* its log lost its end, or is a newer program's: somebody has to look at it */
 };
 
 /* Folds a log piece by piece: see reader.c. */
@@ -236,6 +236,7 @@ struct th_node {
     struct handed *handed;
     struct th_node_stats stats;
     struct away *away;
+    size_t entities_away, entities_waiting; /* of those: that run, that wait to */
     uint64_t next_episode;
     th_time waited; /* when an instance was last said to wait for a function */
 };
@@ -300,6 +301,8 @@ void ops_free(struct th_node *node);
 
 /* ---- effects.c ---- */
 bool effects_carry_out(struct th_node *node, struct part *part);
+/* Entities that waited for others to come back (away.c). */
+void effects_run_waiting(struct th_node *node);
 void effects_read_gap(struct th_node *node, struct part *part, int64_t from);
 
 /* ---- version.c ---- */
@@ -383,6 +386,10 @@ void job_free(struct ticket *t);
 /* ---- away.c ---- */
 void away_add(struct th_node *node, struct part *part, struct th_instance *instance,
               uint64_t number);
+/* Whether as many entities as may be are away; then this one waits with them. */
+bool away_must_wait(struct th_node *node, struct part *part, struct th_instance *instance);
+/* The next of these that may begin. False: none. */
+bool away_take_waiting(struct th_node *node, struct part **part, struct th_instance **instance);
 /* All of a partition, which is being given up. */
 void away_drop(struct th_node *node, const struct part *part);
 /* That of an instance, which is told something that cannot wait. */

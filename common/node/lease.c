@@ -1,7 +1,8 @@
 /*
  * lease: one partition's way from a claim to work, and how it is lost: to another owner, to a
  * storage that fails, or because it is given up. Lost leases are claimed again after a back-off;
- * one whose log lost its end is not, since what was acknowledged is gone and somebody has to know.
+ * one whose log lost its end is not, since what was acknowledged is gone and somebody has to know;
+ * neither is one that holds what only a newer program knows.
  */
 #include <stdio.h>
 
@@ -72,9 +73,15 @@ void part_trouble(struct part *part, const char *what)
     snprintf(part->trouble, sizeof(part->trouble), "%.*s", (int)sizeof(part->trouble) - 1, what);
 }
 
+/* Another attempt would end in the same way. */
+static bool is_final(enum th_code code)
+{
+    return code == TH_TRUNCATED || code == TH_UNSUPPORTED;
+}
+
 static void note_trouble(struct th_node *node, struct part *part, const struct th_error *error)
 {
-    const bool stopped = error->code == TH_TRUNCATED;
+    const bool stopped = is_final(error->code);
 
     part_trouble(part, error->message);
     node_say(node, stopped ? TH_LOG_ERROR : TH_LOG_WARN, "partition %u%s: %s", part->index,
@@ -94,7 +101,7 @@ void part_lose(struct th_node *node, struct part *part, const struct th_error *e
     note_trouble(node, part, &why);
     if (given_up)
         return;
-    part->state = why.code == TH_TRUNCATED ? PART_STOPPED : PART_BACKOFF;
+    part->state = is_final(why.code) ? PART_STOPPED : PART_BACKOFF;
     part->losses++;
     part->retry_at = node->now + backoff(node, part->losses);
 }

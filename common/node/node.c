@@ -88,6 +88,8 @@ struct th_partition *node_core_new(struct th_node *node, struct part *part)
         .max_rows = o->max_rows,
         .max_payload_bytes = o->max_payload_bytes,
         .max_crashes = o->max_crashes,
+        .max_operations = o->max_operations,
+        .formats = o->formats,
         .goes_out = o->hooks.goes_out ? goes_out : NULL,
         .is_alive = o->hooks.is_alive ? gone_is_alive : NULL,
         .argument = part,
@@ -173,6 +175,7 @@ th_time th_node_step(struct th_node *node, th_time now)
     next = more ? node->now : earlier(node->next_deadline, node->next_patience);
     next = earlier(next, later_step(node));
     next = earlier(next, results_step(node));
+    effects_run_waiting(node);
     for (uint32_t n = 0; n < node->part_count; n++)
         next = earlier(next, step_part(node, &node->parts[n]));
     if (node->looking)
@@ -230,6 +233,7 @@ struct th_node *th_node_new(const struct th_node_options *options)
 
     node->options = *options;
     defaults(&node->options);
+    node->options.formats = th_formats_or_own(options->formats);
     node->provider = options->provider;
     node->traits = node->provider->ops->traits(node->provider);
     node->part_count = node->provider->hub.partitions;

@@ -84,12 +84,16 @@ struct th_node_options {
                                   wait, too; default 100,000 */
     uint32_t max_crashes;      /* attempts that may take the process down; default 3 */
     size_t max_payload_bytes;  /* default 16 MiB */
+    size_t max_operations; /* of an entity that its code is given at once; default: any number */
+    size_t max_entities;   /* that run elsewhere (TH_EXECUTOR_LATER) at a time; others wait for
+                              their turn; default: any number */
     /* The application's version: given to instances started without one, and held against those
      * of instances (host.json versionMatchStrategy). NULL: no version, no check. */
     const char *version;
     enum th_version_match version_match;
     enum th_version_failure version_failure;
-    int mutation; /* enum th_mutation: deliberate defects, for the simulation */
+    struct th_formats formats; /* of records and messages */
+    int mutation;              /* enum th_mutation: deliberate defects, for the simulation */
 };
 
 struct th_node *th_node_new(const struct th_node_options *options);

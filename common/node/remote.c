@@ -105,6 +105,7 @@ static void answer_pending(struct th_node *node, struct ticket *t, const struct 
     struct th_instance_info info;
     struct th_message start;
 
+    in.format = node->options.formats.reads;
     if (!th_decode_message(&in, &start)) {
         ticket_absent(node, t);
         return;
@@ -386,6 +387,7 @@ void remote_peek(struct th_node *node, struct part *part, struct th_completion *
     struct th_message m;
     struct peek *peek;
 
+    in.format = node->options.formats.reads;
     if (!part->outlook.peeking)
         return;
     part->outlook.peeked = c->offset + 1;

@@ -41,6 +41,7 @@ static struct th_blob *encode(struct th_node *node, const struct th_shared_resul
                            .origin = {.partition = TH_FROM_CLIENT}};
     TH_BUFFER bytes = {0};
 
+    m.format = node->options.formats.writes;
     m.event = th_event_of(failed ? TH_EVENT_TASK_FAILED : TH_EVENT_TASK_COMPLETED, node->now);
     m.event.related_id = result->task_id;
     m.event.data = failed ? TH_STR_ABSENT : result->data;

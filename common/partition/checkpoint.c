@@ -242,6 +242,7 @@ static void get_locals(struct th_partition *p, struct th_reader *in, struct th_b
 {
     for (uint32_t n = th_read_groups(in, 5); n > 0 && !in->failed; n--) {
         struct letter *l = letter_new(p, LETTER_LOCAL);
+        struct th_error why = {.code = TH_OK};
         uint64_t parking;
         th_time not_before;
 
@@ -249,9 +250,11 @@ static void get_locals(struct th_partition *p, struct th_reader *in, struct th_b
         l->local.index = th_read_u64(in);
         parking = th_read_u64(in);
         not_before = th_read_i64(in);
-        if (!letter_decode(l, blob, th_read_str(in), in->error)) {
+        if (!letter_decode(p, l, blob, th_read_str(in), &why)) {
             letter_discard(p, l);
-            th_read_fail(in, "a local message that cannot be read");
+            th_read_fail(in, "a local message: %s", why.message);
+            if (in->error && why.code == TH_UNSUPPORTED)
+                in->error->code = why.code;
             return;
         }
         HASH_ADD(hh, p->locals, local, sizeof(l->local), l);
@@ -297,7 +300,7 @@ static void get_pending(struct th_partition *p, struct th_reader *in, struct th_
     const struct th_str reason = th_read_str(in);
     const struct th_str worker = th_read_str(in);
     const uint64_t stamp = th_read_u64(in);
-    struct th_reader nested = th_reader_of(th_read_str(in), &p->fold_arena, in->error);
+    struct th_reader nested = partition_reader(p, th_read_str(in), &p->fold_arena, in->error);
     struct th_event event;
     struct pending *d;
 
@@ -370,7 +373,7 @@ static void get_cleaning(struct th_partition *p, struct th_reader *in)
 void checkpoint_starting(struct th_partition *p, struct th_str body,
                          void (*visit)(struct th_partition *p, struct th_str instance_id))
 {
-    struct th_reader in = th_reader_of(body, &p->load_arena, NULL);
+    struct th_reader in = partition_reader(p, body, &p->load_arena, NULL);
 
     for (uint32_t n = th_read_array(&in); n > 0 && !in.failed; n--)
         visit(p, th_read_str(&in));
@@ -379,7 +382,7 @@ void checkpoint_starting(struct th_partition *p, struct th_str body,
 bool checkpoint_fold(struct th_partition *p, struct th_str body, struct th_blob *blob,
                      struct th_error *error)
 {
-    struct th_reader in = th_reader_of(body, &p->fold_arena, error);
+    struct th_reader in = partition_reader(p, body, &p->fold_arena, error);
 
     for (uint32_t n = th_read_array(&in); n > 0 && !in.failed; n--)
         th_read_str(&in); /* those that start: known from their rows */

@@ -92,7 +92,7 @@ static bool copy_forward(struct th_partition *p, const struct th_row *row)
     if (!fits(i, row))
         return true;
     if (!i->known && !th_partition_base(p, row->instance_id, row, &error)) {
-        fence(p, TH_CORRUPT, "the row of instance \"%.*s\": %s", TH_PRI(row->instance_id),
+        fence(p, error.code, "the row of instance \"%.*s\": %s", TH_PRI(row->instance_id),
               error.message);
         return false;
     }

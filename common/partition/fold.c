@@ -124,9 +124,13 @@ static void fold_local(struct fold *f, uint32_t index)
 {
     const struct th_record_message *m = &f->r->messages[index];
     struct letter *l = letter_new(f->p, LETTER_LOCAL);
+    struct th_error error = {.code = TH_OK};
 
     l->local = (struct th_local_ref){.sequence = f->r->sequence, .index = index};
-    if (!letter_decode(l, f->blob, m->bytes, NULL)) {
+    if (!letter_decode(f->p, l, f->blob, m->bytes, &error)) {
+        if (error.code == TH_UNSUPPORTED)
+            fence(f->p, error.code, "a message in the log of partition %u: %s", f->p->options.index,
+                  error.message);
         letter_discard(f->p, l); /* a record of ours that decodes but holds no message */
         return;
     }
@@ -177,6 +181,7 @@ static void send_out(struct fold *f, const struct pending *d)
 
     work.event = pending_event(d);
     work.event.timestamp = f->r->time;
+    work.format = f->p->options.formats.writes;
     th_encode_message(&bytes, &work);
     outbox_add(f->p, f->r->sequence, (uint32_t)d->event_id, TH_SEND_ACTIVITIES,
                th_buffer_view(&bytes));
@@ -306,10 +311,15 @@ static void fold_history(struct fold *f, struct th_instance *i, const struct th_
 static void fold_continued(struct fold *f, struct th_instance *i)
 {
     struct th_instance_info next;
-    struct th_reader reader = th_reader_of(f->r->next, &f->p->fold_arena, NULL);
+    struct th_error error = {.code = TH_OK};
+    struct th_reader reader = partition_reader(f->p, f->r->next, &f->p->fold_arena, &error);
 
-    if (!th_decode_info(&reader, &next))
+    if (!th_decode_info(&reader, &next)) {
+        if (error.code == TH_UNSUPPORTED)
+            fence(f->p, error.code, "an instance in the log of partition %u: %s",
+                  f->p->options.index, error.message);
         return;
+    }
     instance_drop_chunks(i);
     i->whole = true;
     i->replace_stored = true;
@@ -360,7 +370,7 @@ static void fold_episode(struct fold *f)
     const bool existed = th_info_exists(&i->info);
     const enum th_status was = existed ? i->info.status : TH_STATUS_PENDING;
     struct th_events events = {0};
-    struct th_reader reader = th_reader_of(f->r->events, &f->p->fold_arena, NULL);
+    struct th_reader reader = partition_reader(f->p, f->r->events, &f->p->fold_arena, NULL);
 
     if (th_str_present(f->r->events))
         th_decode_events(&reader, &events);

@@ -371,8 +371,12 @@ void instance_unpark(struct th_instance *i);
 void instance_unpark_due(struct letter *l); /* this one's time has come */
 
 struct letter *letter_new(struct th_partition *p, enum letter_from from);
-bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
-                   struct th_error *error);
+/* Of the formats that this program knows. */
+struct th_reader partition_reader(const struct th_partition *p, struct th_str bytes,
+                                  struct th_arena *arena, struct th_error *error);
+/* UNSUPPORTED: a newer program's, not to be lost. */
+bool letter_decode(struct th_partition *p, struct letter *l, struct th_blob *blob,
+                   struct th_str bytes, struct th_error *error);
 void letter_deliver(struct letter *l, struct th_instance *i);
 void letter_park(struct letter *l, th_time not_before);
 void letter_free(struct letter *l);

@@ -8,6 +8,7 @@ struct th_partition *th_partition_new(const struct th_partition_options *options
     struct th_partition *p = TH_NEW(struct th_partition);
 
     p->options = *options;
+    p->options.formats = th_formats_or_own(options->formats);
     th_random_seed(&p->random, options->seed);
     p->runnable_last = &p->runnable;
     p->vector_read = th_alloc(options->count * sizeof(*p->vector_read));
@@ -148,6 +149,16 @@ static bool consumed_before(struct th_partition *p, int64_t offset)
     return found;
 }
 
+/* Whoever knows it has to be the owner. */
+static void refuse_newer(struct th_partition *p, struct letter *l, const struct th_error *why)
+{
+    const int64_t offset = l->offset;
+
+    letter_discard(p, l);
+    fence(p, TH_UNSUPPORTED, "message %lld of the inbox of partition %u: %s", (long long)offset,
+          p->options.index, why->message);
+}
+
 /* A message nobody can read is consumed, so that it blocks nothing. */
 static void consume_unreadable(struct th_partition *p, struct slot *s, struct letter *l)
 {
@@ -158,6 +169,7 @@ static void consume_unreadable(struct th_partition *p, struct slot *s, struct le
 void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob *message,
                           th_time now)
 {
+    struct th_error error = {.code = TH_OK};
     struct slot *s;
     struct letter *l;
     bool consumed;
@@ -174,7 +186,11 @@ void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob
     l = letter_new(p, LETTER_INBOX);
     l->offset = offset;
     p->stats.messages++;
-    if (!letter_decode(l, message, th_blob_view(message), NULL)) {
+    if (!letter_decode(p, l, message, th_blob_view(message), &error)) {
+        if (error.code == TH_UNSUPPORTED) {
+            refuse_newer(p, l, &error);
+            return;
+        }
         consume_unreadable(p, s, l);
     } else {
         s->origin = l->message.origin;
@@ -251,7 +267,7 @@ void th_partition_loaded(struct th_partition *p, struct th_str id, const struct 
     if (!i || !i->loading || !p->active || p->rebuilding || !usable(p, i, row))
         return;
     if (!i->known && !th_partition_base(p, id, row, &error)) {
-        fence(p, TH_CORRUPT, "the row of instance \"%.*s\": %s", TH_PRI(id), error.message);
+        fence(p, error.code, "the row of instance \"%.*s\": %s", TH_PRI(id), error.message);
         return;
     }
     if (row && !i->whole)

@@ -69,7 +69,8 @@ struct th_partition_options {
     size_t max_rows;         /* of one batch for the projection */
     size_t max_payload_bytes;
     uint32_t max_crashes;
-    size_t max_operations; /* of an entity in one episode; 0: any number */
+    size_t max_operations;     /* of an entity in one episode; 0: any number */
+    struct th_formats formats; /* of records and messages */
     /* Whether an activity goes out to all processes (TH_SEND_ACTIVITIES) instead of running beside
      * this partition; NULL: never. Asked once per activity, before its record is written. */
     bool (*goes_out)(void *argument, struct th_str name, struct th_str version);

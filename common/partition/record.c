@@ -158,7 +158,7 @@ void th_encode_record(struct th_buffer *out, const struct th_record *r)
 {
     struct pairs p = pairs_begin(out);
 
-    put_u64(&p, F_FORMAT, TH_RECORD_FORMAT);
+    put_u64(&p, F_FORMAT, r->kind == TH_RECORD_CLAIM ? 1 : r->format ? r->format : TH_FORMAT);
     put_u64(&p, F_KIND, r->kind);
     put_u64(&p, F_INCARNATION, r->incarnation);
     put_u64(&p, F_EPOCH, r->epoch);
@@ -299,15 +299,6 @@ static void get_shared(struct th_reader *in, struct th_record *r)
     r->shared_tasks = tasks;
 }
 
-static void get_format(struct th_reader *in)
-{
-    const uint64_t format = th_read_u64(in);
-
-    if (format > TH_RECORD_FORMAT)
-        th_read_fail(in, "record format %llu is newer than this program knows (%d): upgrade it",
-                     (unsigned long long)format, TH_RECORD_FORMAT);
-}
-
 static void get_kind(struct th_reader *in, struct th_record *r)
 {
     const uint32_t kind = th_read_u32(in);
@@ -321,7 +312,7 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
 {
     switch ((enum field)field) {
     case F_FORMAT:
-        get_format(in);
+        r->format = th_read_format(in, "a record");
         break;
     case F_KIND:
         get_kind(in, r);

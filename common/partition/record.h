@@ -12,7 +12,7 @@
 
 #include "model/codec.h"
 
-#define TH_RECORD_FORMAT 1
+#define TH_RECORD_FORMAT TH_FORMAT
 
 /* Offsets stay far below this, so that adding to one cannot overflow. */
 #define TH_POSITION_MAX (INT64_MAX / 4)
@@ -56,6 +56,7 @@ struct th_task_ref {
 };
 
 struct th_record {
+    uint32_t format; /* 0: TH_RECORD_FORMAT. Of a CLAIM always 1: every program has to see it */
     enum th_record_kind kind;
     uint64_t incarnation, epoch, sequence;
     th_time time;

@@ -103,7 +103,7 @@ struct th_str th_partition_wanted(const struct th_partition *p, size_t index)
 static void want_parked_starts(struct th_partition *p, const struct th_record *r)
 {
     for (uint32_t n = 0; n < r->message_count; n++) {
-        struct th_reader in = th_reader_of(r->messages[n].bytes, &p->load_arena, NULL);
+        struct th_reader in = partition_reader(p, r->messages[n].bytes, &p->load_arena, NULL);
         struct th_message message;
 
         if (r->messages[n].parked && th_decode_message(&in, &message))
@@ -129,11 +129,11 @@ static bool decode(struct th_partition *p, int64_t offset, struct th_str bytes,
                    struct th_record *out, struct th_error *error)
 {
     struct th_error why = {.code = TH_OK};
-    struct th_reader reader = th_reader_of(bytes, &p->load_arena, &why);
+    struct th_reader reader = partition_reader(p, bytes, &p->load_arena, &why);
 
     if (th_decode_record(&reader, out))
         return true;
-    return th_fail(error, TH_CORRUPT, "record %lld of partition %u: %s", (long long)offset,
+    return th_fail(error, why.code, "record %lld of partition %u: %s", (long long)offset,
                    p->options.index, why.message);
 }
 
@@ -210,7 +210,7 @@ bool th_partition_base(struct th_partition *p, struct th_str id, const struct th
     i->known = true;
     if (!row)
         return true;
-    reader = th_reader_of(th_blob_view(row->info), &arena, error);
+    reader = partition_reader(p, th_blob_view(row->info), &arena, error);
     if (!th_decode_info(&reader, &info))
         return false;
     info.input = th_blob_view(row->input);
@@ -230,7 +230,7 @@ static void fold_checkpoint(struct th_partition *p, const struct loaded_record *
     struct th_error error = {.code = TH_OK};
 
     if (!p->folded && !checkpoint_fold(p, l->record.body, l->blob, &error))
-        fence(p, TH_CORRUPT, "the checkpoint at %lld of partition %u: %s", (long long)l->offset,
+        fence(p, error.code, "the checkpoint at %lld of partition %u: %s", (long long)l->offset,
               p->options.index, error.message);
     checkpoint_found(p, l->record.sequence + 1, l->offset);
 }

@@ -314,7 +314,7 @@ void th_partition_append_failed(struct th_partition *p, const struct th_error *e
 static void check_foreign(struct th_partition *p, const struct th_log_record *r, int64_t expected)
 {
     struct th_error error = {.code = TH_OK};
-    struct th_reader reader = th_reader_of(th_blob_view(r->bytes), &p->fold_arena, &error);
+    struct th_reader reader = partition_reader(p, th_blob_view(r->bytes), &p->fold_arena, &error);
     struct th_record record;
 
     if (r->offset != expected)
@@ -322,7 +322,7 @@ static void check_foreign(struct th_partition *p, const struct th_log_record *r,
               "the log of partition %u was trimmed by another owner up to offset %lld",
               p->options.index, (long long)r->offset);
     else if (!th_decode_record(&reader, &record))
-        fence(p, TH_CORRUPT, "record %lld of partition %u: %s", (long long)r->offset,
+        fence(p, error.code, "record %lld of partition %u: %s", (long long)r->offset,
               p->options.index, error.message);
     else if (record.kind == TH_RECORD_CLAIM)
         fence(p, TH_FENCED, "worker \"%.*s\" claimed partition %u at offset %lld",
@@ -373,7 +373,7 @@ void th_partition_doubt(struct th_partition *p)
 /* Whether this is the last record that was acknowledged to this object, or its claim. */
 static bool is_own(struct th_partition *p, const struct th_log_record *r)
 {
-    struct th_reader reader = th_reader_of(th_blob_view(r->bytes), &p->fold_arena, NULL);
+    struct th_reader reader = partition_reader(p, th_blob_view(r->bytes), &p->fold_arena, NULL);
     struct th_record record;
     bool own;
 

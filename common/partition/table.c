@@ -273,10 +273,19 @@ struct letter *letter_new(struct th_partition *p, enum letter_from from)
     return l;
 }
 
-bool letter_decode(struct letter *l, struct th_blob *blob, struct th_str bytes,
-                   struct th_error *error)
+struct th_reader partition_reader(const struct th_partition *p, struct th_str bytes,
+                                  struct th_arena *arena, struct th_error *error)
 {
-    struct th_reader reader = th_reader_of(bytes, &l->nested, error);
+    struct th_reader reader = th_reader_of(bytes, arena, error);
+
+    reader.format = p->options.formats.reads;
+    return reader;
+}
+
+bool letter_decode(struct th_partition *p, struct letter *l, struct th_blob *blob,
+                   struct th_str bytes, struct th_error *error)
+{
+    struct th_reader reader = partition_reader(p, bytes, &l->nested, error);
 
     l->blob = th_blob_ref(blob);
     return th_decode_message(&reader, &l->message) && l->message.instance_id.len > 0 &&

@@ -179,7 +179,7 @@ static bool decode_past(struct th_partition *p, struct th_instance *i, struct tu
     struct th_error error = {.code = TH_OK};
 
     for (size_t n = 0; n < i->chunk_count; n++) {
-        struct th_reader reader = th_reader_of(i->chunks[n].bytes, &t->arena, &error);
+        struct th_reader reader = partition_reader(p, i->chunks[n].bytes, &t->arena, &error);
 
         if (th_decode_events(&reader, &t->past))
             continue;
@@ -447,6 +447,17 @@ void th_partition_function(struct th_instance *i, struct th_str *name, struct th
     *version = info.version;
 }
 
+/* What the code would have led to is said when it runs. */
+static void keep_refusals(struct th_outcome *out)
+{
+    size_t kept = 0;
+
+    for (size_t n = 0; n < out->outgoing_count; n++)
+        if (out->outgoing[n].refusal)
+            out->outgoing[kept++] = out->outgoing[n];
+    out->outgoing_count = kept;
+}
+
 void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_time now)
 {
     struct turn *t = i->turn;
@@ -456,7 +467,7 @@ void th_partition_put_back(struct th_partition *p, struct th_instance *i, th_tim
         if (t->offers[n].verdict == TH_VERDICT_TAKEN)
             t->offers[n].verdict = TH_VERDICT_PARKED;
     }
-    t->outcome.outgoing_count = 0; /* it will say so when it runs */
+    keep_refusals(&t->outcome);
     write_nothing(p, t);
     i->unserved = true;
     end_turn(p, i, t);

@@ -94,11 +94,16 @@ static void add_reply(struct marks *m, const struct th_offer *offer)
         e->error = th_memdup(&offer->error, sizeof(offer->error));
 }
 
+/* What came in a newer format stays in it. */
 static void encode_message(struct th_partition *p, const struct th_message *message,
                            struct th_record_message *out)
 {
+    struct th_message stamped = *message;
+
+    if (stamped.format < p->options.formats.writes)
+        stamped.format = p->options.formats.writes;
     p->scratch.len = 0;
-    th_encode_message(&p->scratch, message);
+    th_encode_message(&p->scratch, &stamped);
     out->bytes = th_arena_str(&p->marks.arena, th_buffer_view(&p->scratch));
 }
 
@@ -318,7 +323,8 @@ static struct th_blob *submit_parts(struct th_partition *p, struct th_record *r,
     for (uint32_t n = 0; n < parts; n++) {
         const size_t from = n * room < whole->len ? n * room : whole->len;
         const size_t len = whole->len - from < room ? whole->len - from : room;
-        const struct th_record part = {.kind = TH_RECORD_PART,
+        const struct th_record part = {.format = r->format,
+                                       .kind = TH_RECORD_PART,
                                        .incarnation = p->options.incarnation,
                                        .epoch = p->epoch,
                                        .nonce = p->claim_nonce,
@@ -375,12 +381,13 @@ static void write_record(struct th_partition *p, struct th_record *r)
     struct th_reader reader;
     struct th_blob *blob;
 
+    r->format = p->options.formats.writes;
     r->incarnation = p->options.incarnation;
     r->epoch = p->epoch;
     r->nonce = p->claim_nonce;
     r->time = p->now;
     blob = submit_whole(p, r);
-    reader = th_reader_of(th_blob_view(blob), &p->fold_arena, NULL);
+    reader = partition_reader(p, th_blob_view(blob), &p->fold_arena, NULL);
     if (th_decode_record(&reader, &decoded))
         fold_record(p, &decoded, blob, true);
     th_blob_unref(blob);

@@ -388,6 +388,8 @@ bool th_client_resume(struct th_client *client, const char *id, const char *reas
                       struct th_client_error *error);
 bool th_client_rewind(struct th_client *client, const char *id, const char *reason,
                       struct th_client_error *error);
+/* The same name, version and tags, and the input that its status shows: after continue-as-new that
+ * of the last generation. */
 bool th_client_restart(struct th_client *client, const char *id, bool new_id,
                        char id_out[TH_AT_LEAST(TH_ID_MAX)], struct th_client_error *error);
 /* `purged` (may be NULL) receives how many instances went. */
@@ -404,6 +406,29 @@ json_t *th_client_status(struct th_client *client, const char *id, struct th_cli
  * On time-out: NULL, status 504. */
 json_t *th_client_wait(struct th_client *client, const char *id, int64_t timeout_ms,
                        struct th_client_error *error);
+
+/* Entities, by their ids ("@counter@apples", see th_make_entity_id). A signal has been sent when it
+ * is durable: the entity need not exist, and what becomes of the operation is not told. `when`: not
+ * carried out before; 0 or past: at once. */
+bool th_client_signal_entity(struct th_client *client, const char *id, const char *operation,
+                             json_t *input, th_time when, struct th_client_error *error);
+/* The state as it is now, a new reference; a state that is no JSON is a string. NULL: it has none,
+ * status 404, or failed. */
+json_t *th_client_entity_state(struct th_client *client, const char *id,
+                               struct th_client_error *error);
+
+struct th_entity_query {
+    const char *name; /* entities of this function; NULL: all */
+    th_time from, to; /* the last operation was at or after `from`, before `to`; 0: open */
+    bool states;      /* with their states, else these are JSON null */
+    size_t limit;     /* at most so many; 0: all */
+};
+
+/* An array of the HTTP API's documents {"entityId": {"name", "key"}, "lastOperationTime",
+ * "state"} of entities with a state, in the order in which they came into being. Reads page after
+ * page, so that it is no view of one moment. NULL `query`: all. NULL: failed. */
+json_t *th_client_list_entities(struct th_client *client, const struct th_entity_query *query,
+                                struct th_client_error *error);
 
 /* ---- client functions: HTTP routes and cron timers ------------------------------------------ */
 

@@ -199,12 +199,77 @@ class Commands(HubTest):
         self.assertIn(self.running.port, same_port.stderr)
 
 
+class Entities(HubTest):
+    def setUp(self):
+        super().setUp()
+        self.running = self.hub(app("counter"), fresh=True)
+
+    def entity(self, *args, code=OK, stdin=None):
+        result = self.running.cli("entity", *args, stdin=stdin)
+        self.assertExit(result, code)
+        return result
+
+    def reads(self, key, state):
+        def same():
+            result = self.running.cli("entity", "read", f"@counter@{key}")
+            return result.returncode == OK and json.loads(result.stdout) == state
+        until(same, f"{key} to be {state}")
+
+    def test_signal_and_read(self):
+        nothing = self.entity("read", "@counter@a", code=NOT_FOUND)
+        self.assertIn("there is no entity @counter@a with a state", nothing.stderr)
+        self.assertEqual(self.entity("signal", "@counter@a", "add", "--input", "5").stdout,
+                         "@counter@a: signaled add\n")
+        said = self.entity("signal", "@Counter@a", "ADD", "--input", "-", "--json", stdin="2")
+        self.assertEqual(json.loads(said.stdout), {"entityId": "@Counter@a", "signaled": "ADD"})
+        self.reads("a", 7)
+        self.entity("signal", "@counter@", "add", "--input", "1")  # the empty key
+        self.reads("", 1)
+        self.entity("signal", "@counter@a/b c?@", "add", "--input", "3")
+        self.reads("a/b c?@", 3)
+        self.entity("signal", "@counter@a", "delete")
+        until(lambda: self.running.cli("entity", "read", "@counter@a").returncode == NOT_FOUND, "gone")
+
+    def test_later(self):
+        self.entity("signal", "@counter@l", "add", "--input", "1", "--at", "2999-01-01T00:00:00Z")
+        self.entity("signal", "@counter@l", "add", "--input", "2", "--at", "2001-01-01")
+        self.reads("l", 2)
+
+    def test_list(self):
+        for key in ("x", "y", "z"):
+            self.entity("signal", f"@counter@{key}", "add", "--input", "4")
+            self.reads(key, 4)
+        def rows(*args):
+            return [row["entityId"]["key"] for row in
+                    json.loads(self.entity("list", *args, "--json").stdout)]
+        until(lambda: rows() == ["x", "y", "z"], "all are listed")
+        self.assertEqual(rows("Counter", "--limit", "2"), ["x", "y"])
+        self.assertEqual(rows("nothing"), [])
+        self.assertEqual(rows("--changed-from", "2999-01-01"), [])
+        self.assertEqual(rows("--changed-to", "2999-01-01"), ["x", "y", "z"])
+        table = self.entity("list", "--limit", "1")
+        self.assertRegex(table.stdout, r"^ENTITY +LAST OPERATION +STATE\n@counter@x +\S+Z +4\n$")
+        self.assertIn("There are more", table.stderr)
+
+    def test_what_is_wrong(self):
+        self.assertIn("@NAME@KEY", self.entity("signal", "counter", "add", code=USAGE).stderr)
+        self.assertIn("signal @NAME@KEY OPERATION",
+                      self.entity("signal", "@counter@a", code=USAGE).stderr)
+        self.assertIn("none of signal, read, list", self.entity("frob", code=USAGE).stderr)
+        self.entity("read", code=USAGE)
+        self.entity("read", "@counter@" + 100 * "k", code=USAGE)
+        self.entity("signal", "@counter@a", "add", "--input", "no json", code=USAGE)
+        self.entity("signal", "@counter@a", "add", "--at", "soon", code=USAGE)
+        self.entity("list", "--changed-from", "soon", code=USAGE)
+        self.entity("list", "@counter@a", code=ERROR)
+
+
 class WithoutAHub(HubTest):
     def test_help(self):
         shown = run("--help")
         self.assertExit(shown, OK)
         commands = ["dev", "start", "status", "wait", "raise-event", "terminate", "suspend", "resume",
-                    "rewind", "restart", "purge", "list", "history", "hub", "lag", "invoke", "replay",
+                    "rewind", "restart", "purge", "list", "history", "entity", "hub", "lag", "invoke", "replay",
                     "bench"]
         for command in commands:
             self.assertIn(command, shown.stdout)
@@ -218,7 +283,8 @@ class WithoutAHub(HubTest):
         self.assertExit(run("--version"), OK)
 
     def test_nobody_answers(self):
-        for command in (["list"], ["status", "x"], ["start", "x"], ["wait", "x"], ["hub", "show"]):
+        for command in (["list"], ["status", "x"], ["start", "x"], ["wait", "x"], ["hub", "show"],
+                        ["entity", "list"], ["entity", "read", "@x@y"]):
             result = run(*command, "--url", "http://127.0.0.1:9")
             self.assertExit(result, UNAVAILABLE)
             self.assertIn("127.0.0.1:9", result.stderr)

@@ -107,6 +107,101 @@ class ExamplesTest(HubTest):
         self.assertEqual(hub.status("b1-door")["runtimeStatus"], "Completed")
         self.assertEqual(hub.status("b1-broken")["runtimeStatus"], "Failed")
 
+    def entity(self, hub, name, key):
+        """The state; None: it has none."""
+        code, _, state = hub.http("GET", f"{API}/entities/{name}/{key}")
+        return state if code == 200 else None
+
+    def reaches(self, hub, name, key, state):
+        until(lambda: self.entity(hub, name, key) == state, f"{name} {key} to be {state}")
+
+    def both_ways(self, name, check):
+        """With the application in the hub's process, and in one of its own."""
+        for args in ((), ("--isolate",)):
+            with self.subTest(args=args):
+                hub = self.hub(app(name), *args, database=f"{len(args)}.db", fresh=True)
+                check(hub)
+                hub.stop()
+
+    def test_counter(self):
+        def check(hub):
+            for _ in range(20):
+                code, _, answer = hub.http("POST", "/api/counters/apples/5")
+                self.assertEqual(code, 202, answer)
+            self.assertExit(hub.cli("entity", "signal", "@counter@pears", "add", "--input", "2"), 0)
+            self.reaches(hub, "counter", "apples", 100)
+            self.reaches(hub, "counter", "pears", 2)
+            self.assertEqual(self.end_of(hub, "double_it", "apples")["output"], 200)
+            self.assertEqual(hub.http("GET", "/api/counters/apples")[2], 200)
+            self.assertEqual(hub.http("GET", "/api/counters/plums")[0], 404)
+            until(lambda: [row["state"] for row in hub.http("GET", "/api/counters")[2]] == [200, 2],
+                  "the list of counters")
+            hub.cli("entity", "signal", "@counter@apples", "add", "--input", '"many"')
+            hub.cli("entity", "signal", "@counter@apples", "reset")
+            self.reaches(hub, "counter", "apples", 0)
+            hub.cli("entity", "signal", "@counter@apples", "delete")
+            self.reaches(hub, "counter", "apples", None)
+        self.both_ways("counter", check)
+
+    def test_aggregator(self):
+        def check(hub):
+            def measure(value, **more):
+                code, _, answer = hub.http(
+                    "POST", f"{API}/entities/device/oven?op=measured", {"value": value, **more})
+                self.assertEqual(code, 202, answer)
+            for value in (70, 75, 90, 95, 99):
+                measure(value)
+            until(lambda: (self.entity(hub, "device", "oven") or {}).get("count") == 5, "five values")
+            state = self.entity(hub, "device", "oven")
+            self.assertEqual((state["least"], state["most"], state["alarmed"]), (70, 99, True))
+            alarms = until(lambda: hub.http("GET", f"{API}/instances?name=alarm")[2], "the alarm")
+            self.assertEqual(len(alarms), 1)
+            self.assertEqual(hub.wait(alarms[0]["instanceId"])["runtimeStatus"], "Completed")
+            measure(71, idle_ms=100)  # hands over when nothing comes any more
+            self.reaches(hub, "device", "oven", None)
+            self.reaches(hub, "fleet", "all", {"oven": {"count": 6, "sum": 500}})
+        self.both_ways("aggregator", check)
+
+    def test_bank(self):
+        def check(hub):
+            people = ["anna", "ben", "cleo"]
+            for person in people:
+                hub.http("POST", f"{API}/entities/account/{person}?op=deposit", 100)
+            for person in people:
+                self.reaches(hub, "account", person, 100)
+            done = self.end_of(hub, "transfer", {"from": "anna", "to": "ben", "amount": 30})
+            self.assertEqual(done["output"], {"left": 70})
+            refused = self.end_of(hub, "transfer", {"from": "anna", "to": "ben", "amount": 71})
+            self.assertEqual(refused["failureDetails"]["ErrorType"], "Overdrawn")
+            same = self.end_of(hub, "transfer", {"from": "anna", "to": "anna", "amount": 1})
+            self.assertEqual(same["failureDetails"]["ErrorType"], "BadTransfer")
+            # In a circle, and in both directions: nobody waits for ever, and the sum never changes.
+            pairs = [(a, b) for a in people for b in people if a != b]
+            moving = [hub.start_instance("transfer", {"from": a, "to": b, "amount": 1 + n % 5})
+                      for n, (a, b) in enumerate(pairs * 5)]
+            looking = [hub.start_instance("audit", people) for _ in range(5)]
+            for instance in looking:
+                self.assertEqual(hub.wait(instance)["output"], 300)
+            for instance in moving:
+                self.assertIn(hub.wait(instance)["runtimeStatus"], ("Completed", "Failed"))
+            states = [self.entity(hub, "account", person) for person in people]
+            self.assertEqual(sum(states), 300)
+            self.assertEqual(self.end_of(hub, "audit", people)["output"], 300)
+        self.both_ways("bank", check)
+
+    def test_bank_over_a_crash(self):
+        hub = self.hub(app("bank"))
+        for person in ("anna", "ben"):
+            hub.http("POST", f"{API}/entities/account/{person}?op=deposit", 1000)
+        moving = [hub.start_instance("transfer", {"from": "anna", "to": "ben", "amount": 1})
+                  for _ in range(50)]
+        hub.kill()
+        hub.start()
+        for instance in moving:
+            self.assertEqual(hub.wait(instance)["runtimeStatus"], "Completed")
+        self.reaches(hub, "account", "anna", 950)
+        self.reaches(hub, "account", "ben", 1050)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

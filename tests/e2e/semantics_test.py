@@ -228,6 +228,13 @@ class Steering(OneHub):
         other = self.post(f"instances/{waiting}/restart?restartWithNewInstanceId=true")["id"]
         self.assertEqual(self.hub_.status(other)["name"], "approval")
 
+    def test_restart_of_generations(self):
+        """The input is the one the status shows: that of the last generation."""
+        first = self.run_one("working_generations", 4)
+        self.assertEqual((first["input"], first["output"]), (1, 1))
+        again = self.ends(self.post(f"instances/{first['instanceId']}/restart")["id"])
+        self.assertEqual((again["input"], again["output"]), (1, 1))
+
     def test_purge(self):
         for i in range(3):
             self.ends(self.hub_.start_instance("nap", 1, f"p{i}"))

@@ -26,12 +26,36 @@ static void away_free(struct run *run, struct away *a)
     free(a);
 }
 
+/* Of one process. */
+static size_t entities(const struct run *run, const struct process *p)
+{
+    const struct away *a;
+    size_t count = 0;
+
+    DL_FOREACH(run->away, a)
+        count += a->process == p && a->instance_id[0] == '@';
+    return count;
+}
+
+static void check_limits(struct run *run, const struct process *p, const struct th_episode *e)
+{
+    if (!e->entity)
+        return;
+    if (run->plan.max_operations > 0 && e->fresh_count > run->plan.max_operations)
+        run_fail(run, "an entity is given %zu operations at once, not %zu", e->fresh_count,
+                 run->plan.max_operations);
+    if (run->plan.max_entities > 0 && entities(run, p) >= run->plan.max_entities)
+        run_fail(run, "more than %zu entities are away from process %u", run->plan.max_entities,
+                 p->number);
+}
+
 enum th_executor_result away_run(struct process *p, const struct th_episode *episode,
                                  struct th_arena *arena, struct th_actions *out, away_code *code)
 {
     struct run *run = p->run;
     struct away *a;
 
+    check_limits(run, p, episode);
     if (!run_chance(run, run->plan.away))
         return code(p, episode, arena, out);
     a = TH_NEW(struct away);

@@ -113,7 +113,7 @@ static void check_stored_history(struct run *run, const struct fact *f, const st
     size_t same = 0;
 
     for (size_t n = 0; n < row->history_count; n++) {
-        struct th_reader in = th_reader_of(th_blob_view(row->history[n]), &arena, NULL);
+        struct th_reader in = sim_reader(th_blob_view(row->history[n]), &arena, NULL);
 
         if (!th_decode_events(&in, &events))
             run_fail(run, "the stored history of \"%s\" cannot be read", f->id);

@@ -74,7 +74,7 @@ bool log_is_owner(struct run *run, uint64_t life, uint32_t partition)
 
     for (size_t n = log.count; n > 0; n--) {
         TH_ARENA arena = {0};
-        struct th_reader in = th_reader_of(th_blob_view(log.records[n - 1].bytes), &arena, NULL);
+        struct th_reader in = sim_reader(th_blob_view(log.records[n - 1].bytes), &arena, NULL);
         struct th_record record;
 
         if (th_decode_record(&in, &record) && record.kind == TH_RECORD_CLAIM)
@@ -131,7 +131,7 @@ static void read_inbox(struct reading *r)
     for (size_t n = 0; n < inbox.count; n++) {
         struct arrival *a = &r->inbox[inbox.records[n].offset];
         struct th_reader in =
-            th_reader_of(th_blob_view(inbox.records[n].bytes), &r->facts->arena, NULL);
+            sim_reader(th_blob_view(inbox.records[n].bytes), &r->facts->arena, NULL);
         struct th_message m;
 
         a->readable = th_decode_message(&in, &m);
@@ -225,7 +225,7 @@ static void fold_episode(struct reading *r, const struct th_record *record, int6
 {
     struct fact *f = fact_of(r, record->instance_id);
     struct th_events events = {0};
-    struct th_reader in = th_reader_of(record->events, &r->facts->arena, NULL);
+    struct th_reader in = sim_reader(record->events, &r->facts->arena, NULL);
 
     if (th_str_present(record->events) && !th_decode_events(&in, &events))
         run_fail(r->run, "record %lld of partition %u: its events cannot be read",
@@ -237,7 +237,7 @@ static void fold_episode(struct reading *r, const struct th_record *record, int6
         if (events.items[n].kind == TH_EVENT_TASK_SCHEDULED)
             note_task(r, record, &events.items[n], offset);
     if (th_str_present(record->next)) {
-        in = th_reader_of(record->next, &r->facts->arena, NULL);
+        in = sim_reader(record->next, &r->facts->arena, NULL);
         th_decode_info(&in, &f->info);
         f->history.count = 0;
     } else {
@@ -273,7 +273,7 @@ static void check_snapshot(struct reading *r, const struct th_record *record, in
 {
     struct fact *f = fact_of(r, record->instance_id);
     struct th_events events = {0};
-    struct th_reader in = th_reader_of(record->events, &r->facts->arena, NULL);
+    struct th_reader in = sim_reader(record->events, &r->facts->arena, NULL);
     TH_BUFFER info = {0};
     size_t same = 0;
 
@@ -300,7 +300,7 @@ static void check_snapshot(struct reading *r, const struct th_record *record, in
 static void show_entity(struct th_buffer *line, const struct th_record *record)
 {
     TH_ARENA arena = {0};
-    struct th_reader in = th_reader_of(record->next, &arena, NULL);
+    struct th_reader in = sim_reader(record->next, &arena, NULL);
     struct th_instance_info info;
 
     if (!th_str_present(record->next) || !th_decode_info(&in, &info) ||
@@ -317,7 +317,7 @@ static void show(const struct reading *r, const struct th_record *record, int64_
     TH_BUFFER line = {0};
     TH_ARENA arena = {0};
     struct th_events events = {0};
-    struct th_reader in = th_reader_of(record->events, &arena, NULL);
+    struct th_reader in = sim_reader(record->events, &arena, NULL);
 
     th_buffer_format(&line, "record p%u @%lld s%llu %s \"%.*s\"%s position %lld, consumes",
                      r->partition, (long long)offset, (unsigned long long)record->sequence,
@@ -368,7 +368,7 @@ static void fold_message(struct reading *r, const struct th_record *record, uint
     const struct th_record_message *sent = &record->messages[index];
     const struct place local = {
         .partition = r->partition, .sequence = record->sequence, .index = index};
-    struct th_reader in = th_reader_of(sent->bytes, &r->facts->arena, NULL);
+    struct th_reader in = sim_reader(sent->bytes, &r->facts->arena, NULL);
     struct th_message m;
 
     if (!th_decode_message(&in, &m)) {
@@ -469,7 +469,7 @@ static void fold(struct reading *r, const struct th_record *record, int64_t offs
 static bool decode(struct reading *r, struct th_str bytes, int64_t offset, struct th_record *out)
 {
     struct th_error error = {.code = TH_OK};
-    struct th_reader in = th_reader_of(bytes, &r->facts->arena, &error);
+    struct th_reader in = sim_reader(bytes, &r->facts->arena, &error);
 
     if (th_decode_record(&in, out))
         return true;

@@ -292,7 +292,7 @@ static void take_posts(struct pool *pool)
 static void start(struct pool *pool, struct posted *posted, struct process *p)
 {
     TH_ARENA arena = {0};
-    struct th_reader in = th_reader_of(th_blob_view(posted->blob), &arena, NULL);
+    struct th_reader in = sim_reader(th_blob_view(posted->blob), &arena, NULL);
     struct th_message m;
     struct th_activity_work work;
 
@@ -334,7 +334,7 @@ static void answer_posted(struct pool *pool, const struct work *w)
     TH_ARENA arena = {0};
     const struct th_failure failure = {.type = th_str_of(w->failed),
                                        .message = TH_STR("it was to fail")};
-    struct th_reader in = th_reader_of(th_blob_view(w->posted->blob), &arena, NULL);
+    struct th_reader in = sim_reader(th_blob_view(w->posted->blob), &arena, NULL);
     struct th_message m;
     struct th_shared_result result;
 

@@ -36,6 +36,8 @@ static void draw_common(struct plan *plan, struct th_random *random)
     plan->piece_records = between(random, 1, 100);
     plan->max_rows = between(random, 1, 20);
     plan->max_unprojected = between(random, 2, 40);
+    plan->max_operations = between(random, 0, 4);
+    plan->max_entities = between(random, 0, 2);
     plan->project_interval = (th_time)between(random, 1, 40) * TH_MILLISECOND;
     plan->replay_always = th_random_below(random, 4) == 0;
     plan->lazy = up_to(random, 0.5);
@@ -140,6 +142,23 @@ static void draw_calm(struct plan *plan, struct th_random *random)
     plan->processes = plan->world.ordered ? 1 : (unsigned)between(random, 1, MAX_PROCESSES);
 }
 
+/* Programs of several releases take over from each other. */
+static void draw_upgrade(struct plan *plan, struct th_random *random)
+{
+    if (th_random_below(random, 3) == 0)
+        draw_embedded(plan, random);
+    else
+        draw_wiped(plan, random);
+    plan->kill += 0.003;
+    plan->upgrade = true;
+}
+
+static void draw_upgrade_any(struct plan *plan, struct th_random *random)
+{
+    draw_upgrade(plan, random);
+    plan->any_order = true;
+}
+
 /* One instance that goes on as new, thousands of times: everything stays bounded. */
 static void draw_endless(struct plan *plan, struct th_random *random)
 {
@@ -158,6 +177,9 @@ static const struct profile profiles[] = {
     {"truncated", "as cluster, with a log that loses its end", draw_truncated},
     {"calm", "nothing goes wrong", draw_calm},
     {"endless", "one instance goes on as new, thousands of times", draw_endless},
+    {"upgrade", "programs of three releases, two at a time", draw_upgrade},
+    {"upgrade-any", "as upgrade, in any order: the oldest refuses what it does not know",
+     draw_upgrade_any},
 };
 
 const struct profile *profile_at(size_t index)

@@ -171,6 +171,8 @@ static void process_open(struct run *run, struct process *p)
                                       .piece_records = run->plan.piece_records,
                                       .max_rows = run->plan.max_rows,
                                       .max_unprojected = run->plan.max_unprojected,
+                                      .max_operations = run->plan.max_operations,
+                                      .max_entities = run->plan.max_entities,
                                       .mutation = run->options->mutation};
 
     p->provider = th_sim_open(run->world, &error);
@@ -181,6 +183,8 @@ static void process_open(struct run *run, struct process *p)
     p->life = ++run->lives;
     snprintf(p->name, sizeof(p->name), "process%u.%llu", p->number, (unsigned long long)p->life);
     p->skew = (th_time)run_below(run, 2 * (uint64_t)run->plan.skew + 1) - run->plan.skew;
+    p->release = release_draw(run);
+    options.formats = release_formats(p->release);
     options.provider = p->provider;
     options.seed = th_random_next(&run->random);
     options.hooks.argument = p;
@@ -199,7 +203,8 @@ static void process_open(struct run *run, struct process *p)
     p->executor = executor_new(run);
     p->next = run_now(run);
     th_node_set_executor(p->node, p->executor);
-    run_trace(run, "process %u lives (%llu)", p->number, (unsigned long long)p->life);
+    run_trace(run, "process %u lives (%llu), release %u", p->number, (unsigned long long)p->life,
+              p->release);
     for (uint32_t n = 0; n < run->plan.world.partitions; n++)
         if (run->owner[n] == p->number)
             take(run, p, n);
@@ -255,6 +260,13 @@ static void process_kill(struct run *run, struct process *p)
     process_close(run, p);
     process_open(run, p);
     blame(run, p);
+}
+
+static void replace_old(struct run *run)
+{
+    for (unsigned n = 0; n < run->plan.processes; n++)
+        if (release_is_over(run, &run->processes[n]))
+            process_kill(run, &run->processes[n]);
 }
 
 /* A process is asked to end: it finishes what is under way, then it goes. */
@@ -398,6 +410,7 @@ static void disasters(struct run *run)
     struct process *p = &run->processes[run_below(run, plan->processes)];
     const uint32_t partition = (uint32_t)run_below(run, plan->world.partitions);
 
+    replace_old(run);
     if (run_chance(run, plan->kill))
         process_kill(run, p);
     if (run_chance(run, plan->stop))
@@ -461,6 +474,7 @@ static void calm_down(struct run *run)
     run->plan.astray = run->plan.impatient = 0;
     for (unsigned n = 0; n < run->plan.processes; n++)
         resume_process(run, &run->processes[n]);
+    replace_old(run);
     for (uint32_t n = 0; n < run->plan.world.partitions; n++)
         release_former(run, n);
     for (uint32_t n = 0; n < run->plan.world.partitions && run->plan.wipe > 0; n++)

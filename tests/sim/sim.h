@@ -50,6 +50,7 @@ struct plan {
     unsigned processes;
     size_t max_instances, max_warm, checkpoint_records, checkpoint_bytes;
     size_t clean_bytes, piece_records, max_rows, max_unprojected;
+    size_t max_operations, max_entities; /* of entities; 0: any number */
     th_time project_interval;
     th_time skew; /* clocks are wrong by up to this much, either way */
     unsigned sessions;
@@ -64,6 +65,8 @@ struct plan {
     double impatient; /* a client gives up and asks again */
     bool truncate;    /* once, a log loses its end */
     bool endless;     /* one instance that goes on as new for ever, instead of sessions */
+    bool upgrade;     /* processes are programs of several releases, see release.c … */
+    bool any_order;   /* … and all of them from the start */
 };
 
 struct profile {
@@ -73,6 +76,19 @@ struct profile {
 
 const struct profile *profile_find(const char *name); /* NULL: none */
 const struct profile *profile_at(size_t index);       /* NULL: no more */
+
+/* ---- release.c ------------------------------------------------------------------------------ */
+
+struct process;
+struct run;
+
+/* Which program a process runs in its next life, and the formats of that one. */
+unsigned release_draw(struct run *run);
+struct th_formats release_formats(unsigned release);
+/* Half-way: what is older than the last release's predecessor has to be gone. */
+bool release_is_over(const struct run *run, const struct process *p);
+/* Reads what any release has written. */
+struct th_reader sim_reader(struct th_str bytes, struct th_arena *arena, struct th_error *error);
 
 /* ---- run.c ---------------------------------------------------------------------------------- */
 
@@ -111,6 +127,7 @@ struct process {
     th_time resume_at, next;
     th_time served_at; /* until then it serves nothing; NONE: it does */
     bool taken[MAX_PARTITIONS];
+    unsigned release; /* of its program, in this life */
 };
 
 struct run {

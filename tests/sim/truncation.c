@@ -8,7 +8,7 @@
 static bool is_claim(struct th_blob *bytes)
 {
     TH_ARENA arena = {0};
-    struct th_reader in = th_reader_of(th_blob_view(bytes), &arena, NULL);
+    struct th_reader in = sim_reader(th_blob_view(bytes), &arena, NULL);
     struct th_record record;
 
     return th_decode_record(&in, &record) && record.kind == TH_RECORD_CLAIM;

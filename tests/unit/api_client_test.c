@@ -178,6 +178,76 @@ static void test_purge(void **state)
     assert_non_null(strstr(error.message, "Odd"));
 }
 
+/* ---- entities ------------------------------------------------------------------------------- */
+
+static void test_signal(void **state)
+{
+    struct fixture *f = *state;
+    struct th_client_error error = {0};
+    json_auto_t *none = th_client_entity_state(f->client, "@counter@a", &error);
+    assert_null(none);
+    assert_int_equal(error.status, 404);
+    assert_true(
+        th_client_signal_entity(f->client, "@Counter@a", "set", json_pack("[i]", 7), 0, NULL));
+    json_auto_t *made = th_client_entity_state(f->client, "@COUNTER@a", &error);
+    assert_int_equal(json_integer_value(json_array_get(made, 0)), 7);
+    fake_set(f->fake, "@counter@a", TH_STATUS_ENTITY, TH_STR("no json"));
+    json_auto_t *text = th_client_entity_state(f->client, "@counter@a", &error);
+    assert_string_equal(json_string_value(text), "no json");
+    assert_true(th_client_signal_entity(f->client, "@counter@b", "lock", NULL, 0, NULL));
+    assert_null(th_client_entity_state(f->client, "@counter@b", &error));
+    assert_int_equal(error.status, 404);
+}
+
+static void test_bad_signals(void **state)
+{
+    struct fixture *f = *state;
+    struct th_client_error error = {0};
+    assert_false(th_client_signal_entity(f->client, "counter", "set", json_true(), 0, &error));
+    assert_int_equal(error.status, 400);
+    assert_non_null(strstr(error.message, "@name@key"));
+    assert_false(th_client_signal_entity(f->client, "@c@k", "", NULL, 0, &error));
+    assert_int_equal(error.status, 400);
+    assert_null(th_client_entity_state(f->client, NULL, &error));
+    assert_int_equal(error.status, 400);
+    /* A signal must not arrive twice, so it is sent once. */
+    fake_fail(f->fake, 100, TH_UNAVAILABLE);
+    size_t before = fake_submitted(f->fake);
+    assert_false(th_client_signal_entity(f->client, "@c@k", "set", NULL, 0, &error));
+    assert_int_equal(error.status, 503);
+    assert_int_equal(fake_submitted(f->fake), before + 1);
+}
+
+static const char *key_at(const json_t *list, size_t index)
+{
+    const json_t *id = json_object_get(json_array_get(list, index), "entityId");
+    return json_string_value(json_object_get(id, "key"));
+}
+
+static void test_list(void **state)
+{
+    struct fixture *f = *state;
+    struct th_client_error error = {0};
+    for (int i = 0; i < 230; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "@counter@%03d", i);
+        assert_true(th_client_signal_entity(f->client, id, i == 5 ? "lock" : "set", json_integer(i),
+                                            0, NULL));
+    }
+    start(f, "job", "i1", NULL);
+    json_auto_t *all = th_client_list_entities(f->client, NULL, &error);
+    assert_int_equal(json_array_size(all), 229); /* over several pages; one has no state */
+    assert_string_equal(key_at(all, 5), "006");
+    assert_true(json_is_null(json_object_get(json_array_get(all, 0), "state")));
+    const struct th_entity_query few = {.name = "Counter", .states = true, .limit = 3};
+    json_auto_t *three = th_client_list_entities(f->client, &few, &error);
+    assert_int_equal(json_array_size(three), 3);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(three, 2), "state")), 2);
+    const struct th_entity_query bad = {.name = "a@b"};
+    assert_null(th_client_list_entities(f->client, &bad, &error));
+    assert_int_equal(error.status, 400);
+}
+
 /* ---- waiting -------------------------------------------------------------------------------- */
 
 static void *finish_later(void *argument)
@@ -294,7 +364,8 @@ int main(void)
         TEST(test_start),          TEST(test_reuse),        TEST(test_status),
         TEST(test_messages),       TEST(test_restart),      TEST(test_purge),
         TEST(test_wait),           TEST(test_stop),         TEST(test_retries),
-        TEST(test_threads),        TEST_INSIDE(test_start), TEST_INSIDE(test_wait),
+        TEST(test_threads),        TEST(test_signal),       TEST(test_bad_signals),
+        TEST(test_list),           TEST_INSIDE(test_start), TEST_INSIDE(test_wait),
         TEST_INSIDE(test_threads),
     };
     return cmocka_run_group_tests_name("api client", tests, NULL, NULL);

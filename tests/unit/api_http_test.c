@@ -216,6 +216,7 @@ static const struct row rows[] = {
     {"GET", M "/instances/@counter@k", NULL, 404, ""},
     {"GET", M "/entities?lastOperationTimeFrom=x", NULL, 400, "lastOperationTimeFrom"},
     {"GET", M "/instances?instanceIdPrefix=@", NULL, 200, "[]"},
+    {"GET", M "/entities/coun%40ter", NULL, 400, "must not hold '@'"},
     {"POST", M "/entities/counter/k", "1", 400, "?op="},
     {"POST", M "/entities/counter/k?op=set", "{", 400, "Invalid JSON"},
     {"POST", M "/entities/coun@ter/k?op=set", "1", 400, "must not hold '@'"},

@@ -194,6 +194,24 @@ static void test_unknown_fields_are_skipped(void **state)
     assert_int_equal(back.completed, TH_TIME_NONE);
 }
 
+static void test_a_newer_format_is_refused(void **state)
+{
+    (void)state;
+    TH_ARENA arena = {0};
+    TH_BUFFER bytes = {0};
+    struct th_error error = {.code = TH_OK};
+    struct th_instance_info info = {.format = 2, .name = TH_STR("N")}, back;
+
+    th_encode_info(&bytes, &info, true);
+    struct th_reader old = th_reader_of(th_buffer_view(&bytes), &arena, &error);
+    assert_false(th_decode_info(&old, &back));
+    assert_int_equal(error.code, TH_UNSUPPORTED);
+    struct th_reader new = th_reader_of(th_buffer_view(&bytes), &arena, &error);
+    new.format = 2;
+    assert_true(th_decode_info(&new, &back));
+    assert_int_equal(back.format, 2); /* and is kept when it is written again */
+}
+
 /* ---- the fold ---- */
 
 static void apply(struct th_instance_info *info, enum th_event_kind kind, th_time when)
@@ -257,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_cut_bytes_are_refused),
         cmocka_unit_test(test_numbers_out_of_range_are_refused),
         cmocka_unit_test(test_unknown_fields_are_skipped),
+        cmocka_unit_test(test_a_newer_format_is_refused),
         cmocka_unit_test(test_the_fold),
         cmocka_unit_test(test_a_generation_keeps_its_age),
     };

@@ -326,6 +326,35 @@ static void unknown_fields_are_skipped(void **state)
     }
 }
 
+/* What an older program would misread it refuses, whatever else it meets behind that. */
+static void newer_messages_are_refused(void **state)
+{
+    TH_ARENA arena = {0};
+    TH_BUFFER out = {0};
+    struct th_error error = {0};
+    struct th_message message = {.format = 2, .instance_id = TH_STR("i"), .origin.partition = -1};
+    struct th_message back;
+    message.event = th_event_of((enum th_event_kind)99, 0); /* one of format 2 */
+    th_encode_message(&out, &message);
+    struct th_reader in = th_reader_of(bytes_of(&out), &arena, &error);
+    assert_false(th_decode_message(&in, &back));
+    assert_int_equal(error.code, TH_UNSUPPORTED);
+    assert_string_equal(error.message, "a message of format 2, which is newer than this program "
+                                       "knows (1): upgrade it");
+    out.len = 0;
+    message.event.kind = TH_EVENT_EVENT_RAISED;
+    th_encode_message(&out, &message);
+    in = th_reader_of(bytes_of(&out), &arena, &error);
+    in.format = 2;
+    assert_true(th_decode_message(&in, &back));
+    assert_int_equal(back.format, 2);
+    size_t len = out.len;
+    out.len = 0;
+    message.format = 1; /* is not written */
+    th_encode_message(&out, &message);
+    assert_int_equal(out.len, len - 2);
+}
+
 /* ---- bytes from outside ---- */
 
 #define BYTES(literal) TH_STR(literal)
@@ -512,6 +541,7 @@ int main(void)
         cmocka_unit_test(msgpack_c_reads_what_we_write),
         cmocka_unit_test(any_value_of_msgpack_is_skipped),
         cmocka_unit_test(unknown_fields_are_skipped),
+        cmocka_unit_test(newer_messages_are_refused),
         cmocka_unit_test(errors_name_field_and_cause),
         cmocka_unit_test(announced_counts_are_bounded_by_the_bytes),
         cmocka_unit_test(nesting_is_bounded),

@@ -105,9 +105,8 @@ static bool believed(const struct desk *d)
            (w->floor >= 0 ? w->floor >= log_start(d) : log_start(d) == 0);
 }
 
-void desk_bases(struct desk *d, struct th_partition *p, bool none)
+static bool give_bases(struct desk *d, struct th_partition *p, bool none, struct th_error *error)
 {
-    struct th_error error = {0};
     struct th_str id;
 
     for (size_t n = 0; th_str_present(id = th_partition_wanted(p, n)); n++) {
@@ -115,32 +114,61 @@ void desk_bases(struct desk *d, struct th_partition *p, bool none)
         const struct desk_row *r = none ? NULL : desk_row(d, text);
         struct th_row row = r ? r->row : (struct th_row){0};
 
-        assert_true(th_partition_base(p, id, r ? &row : NULL, &error));
+        if (!th_partition_base(p, id, r ? &row : NULL, error))
+            return false;
     }
+    return true;
 }
 
-static void recover(struct desk *d, struct th_partition *p, int64_t epoch, size_t records)
+void desk_bases(struct desk *d, struct th_partition *p, bool none)
+{
+    struct th_error error = {0};
+
+    if (!give_bases(d, p, none, &error))
+        fail_msg("base: %s", error.message);
+}
+
+static bool folds(struct th_partition *p, struct th_error *error)
+{
+    struct th_effect e;
+
+    if (th_partition_fold(p))
+        return true;
+    while (th_partition_effect(p, &e)) {
+        if (e.kind == TH_EFFECT_FENCED)
+            *error = *e.error;
+        th_effect_deinit(&e);
+    }
+    return false;
+}
+
+/* Takes `p` over. False: it refuses what it reads. */
+static bool recover(struct desk *d, struct th_partition *p, int64_t epoch, size_t records,
+                    struct th_error *error)
 {
     const bool rebuild = !believed(d);
     const int64_t from = rebuild ? 0 : d->watermark.floor;
-    struct th_error error = {0};
-    bool first = true;
+    bool first = true, good = true;
 
     th_partition_begin(p, epoch, log_start(d), &d->watermark, 0, rebuild, d->now);
-    for (size_t n = 0; n < records; n++) {
+    for (size_t n = 0; n < records && good; n++) {
         if (d->log[n].offset < from)
             continue;
-        if (!th_partition_feed(p, d->log[n].offset, d->log[n].bytes, first && d->log[n].offset > 0,
-                               &error))
-            fail_msg("feed: %s", error.message);
+        good = th_partition_feed(p, d->log[n].offset, d->log[n].bytes,
+                                 first && d->log[n].offset > 0, error);
         first = false;
     }
-    desk_bases(d, p, rebuild);
-    th_partition_activate(p, d->now);
-    d->p = p;
+    if (good && give_bases(d, p, rebuild, error) && (!d->may_refuse || folds(p, error))) {
+        th_partition_activate(p, d->now);
+        d->p = p;
+        return true;
+    }
+    th_partition_free(p);
+    d->p = NULL;
+    return false;
 }
 
-void desk_open(struct desk *d)
+bool desk_try_open(struct desk *d, struct th_error *error)
 {
     struct th_partition *p = th_partition_new(&d->options);
     struct th_blob *claim = th_partition_claim(p, d->now);
@@ -150,11 +178,21 @@ void desk_open(struct desk *d)
 
     th_blob_unref(claim);
     d->options.seed++;
-    recover(d, p, epoch, records);
+    if (!recover(d, p, epoch, records, error))
+        return false;
     th_partition_get_stats(d->p, &stats);
     for (size_t n = (size_t)stats.position; n < d->inbox_count; n++)
         if ((int64_t)n >= d->inbox_start)
             th_partition_deliver(d->p, (int64_t)n, d->inbox[n], d->now);
+    return true;
+}
+
+void desk_open(struct desk *d)
+{
+    struct th_error error = {0};
+
+    if (!desk_try_open(d, &error))
+        fail_msg("open: %s", error.message);
 }
 
 /* ---- the trace ---- */
@@ -189,6 +227,7 @@ static void say_append(struct desk *d, const struct th_effect *e)
     struct th_reader reader = th_reader_of(th_blob_view(e->blob), &arena, NULL);
     struct th_record r;
 
+    reader.format = UINT32_MAX;
     assert_true(th_decode_record(&reader, &r));
     assert_int_equal(r.sequence, e->tag);
     SAY(d, "append %llu %s", (unsigned long long)e->tag, kinds[r.kind]);
@@ -203,6 +242,7 @@ static void say_send(struct desk *d, const struct th_effect *e)
     struct th_reader reader = th_reader_of(th_blob_view(e->blob), &arena, NULL);
     struct th_message m;
 
+    reader.format = UINT32_MAX;
     assert_true(th_decode_message(&reader, &m));
     SAY(d, "send to %u, %llu.%u: %s for %.*s\n", e->destination,
         (unsigned long long)m.origin.sequence, m.origin.index, th_event_kind_text(m.event.kind),
@@ -766,6 +806,7 @@ const struct th_instance_info *desk_info(struct desk *d, const char *id)
         return NULL;
     th_arena_deinit(&arena);
     reader = th_reader_of(th_blob_view(r->row.info), &arena, NULL);
+    reader.format = UINT32_MAX;
     assert_true(th_decode_info(&reader, &stored));
     stored = th_info_copy(&arena, &stored);
     stored.input = th_arena_str(&arena, th_blob_view(r->row.input));
@@ -906,10 +947,12 @@ void desk_expect_recovery(struct desk *d)
 {
     TH_AUTOFREE char *live = NULL, *recovered = NULL;
     struct th_partition *p = d->p;
+    struct th_error error = {0};
 
     assert_int_equal(d->append_count, 0);
     live = desk_dump(d);
-    recover(d, th_partition_new(&d->options), d->log_end, d->log_count);
+    if (!recover(d, th_partition_new(&d->options), d->log_end, d->log_count, &error))
+        fail_msg("recovery: %s", error.message);
     recovered = desk_dump(d);
     th_partition_free(d->p);
     d->p = p;

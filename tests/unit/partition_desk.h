@@ -81,8 +81,9 @@ struct desk {
     bool hold_loads; /* LOAD waits for desk_load */
     struct th_instance **runs;
     size_t run_count, run_capacity;
-    bool hold_runs; /* RUN waits for desk_run */
-    bool warm;      /* the code is not given the past */
+    bool hold_runs;  /* RUN waits for desk_run */
+    bool may_refuse; /* desk_try_open says whether what is read can be folded */
+    bool warm;       /* the code is not given the past */
 
     int64_t read_from, read_to; /* -1: no gap is being read */
     int64_t verify;             /* the record to read back; -1: none */
@@ -97,6 +98,8 @@ void desk_init(struct desk *d, uint32_t count, desk_code *code);
 void desk_deinit(struct desk *d);
 
 void desk_open(struct desk *d);
+/* False: the core refuses what log or rows hold; its claim stands in the log all the same. */
+bool desk_try_open(struct desk *d, struct th_error *error);
 void desk_crash(struct desk *d);
 
 /* ---- inputs ---- */

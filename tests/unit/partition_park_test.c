@@ -419,6 +419,56 @@ static void test_served_again_in_order(void **state)
     desk_deinit(&d);
 }
 
+/* What was refused is refused, whatever becomes of the rest. */
+static void test_a_refused_child_of_an_unserved_one(void **state)
+{
+    (void)state;
+    struct desk d;
+    struct th_message child = desk_start("a", "Collect"), sent;
+    struct th_parent parent = {.execution_id = TH_STR("e1"), .name = TH_STR("P"), .task_id = 7};
+    char id[40];
+    TH_ARENA arena = {0};
+
+    desk_init(&d, 2, code);
+    desk_open(&d);
+    parent.instance_id = th_str_of(desk_id(&d, "parent", 1, id));
+    child.instance_id = th_str_of(desk_id(&d, "a", 0, (char[40]){0}));
+    const char *held = th_arena_str(&arena, child.instance_id).data;
+    child.instance_id = th_str_of(held);
+    desk_deliver(&d, desk_start(held, "Collect"));
+    desk_settle(&d);
+    d.hold_runs = true;
+    child.event.parent = &parent;
+    desk_deliver(&d, desk_raise(held, "one", NULL));
+    desk_deliver(&d, child);
+    desk_work(&d);
+    assert_int_equal(d.run_count, 1);
+    th_partition_put_back(d.p, d.runs[0], d.now);
+    d.run_count = 0;
+    desk_work(&d);
+    desk_ack(&d, d.append_count);
+    desk_pull(&d);
+    assert_int_equal(d.send_count, 1);
+    assert_int_equal(d.sends[0].destination, 1);
+    struct th_reader in = th_reader_of(th_blob_view(d.sends[0].blob), &arena, NULL);
+    assert_true(th_decode_message(&in, &sent));
+    assert_str(sent.instance_id, id);
+    assert_int_equal(sent.event.kind, TH_EVENT_CHILD_FAILED);
+    assert_int_equal(sent.event.related_id, 7);
+    assert_str(sent.event.failure->type, "InstanceExists");
+    desk_settle(&d);
+    d.hold_runs = false; /* and it is told once only */
+    th_partition_serve_again(d.p, d.now);
+    desk_deliver(&d, desk_raise(held, "end", NULL));
+    desk_work(&d);
+    desk_ack(&d, d.append_count);
+    desk_pull(&d);
+    assert_int_equal(d.send_count, 0);
+    desk_settle(&d);
+    assert_str(desk_info(&d, held)->output, "one end ");
+    desk_deinit(&d);
+}
+
 /* A message finds out that there is somebody, before anybody has said so. */
 static void test_found_served(void **state)
 {
@@ -486,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_put_back_until_the_partition_is_taken_up_again),
         cmocka_unit_test(test_unserved_and_terminated),
         cmocka_unit_test(test_served_again_in_order),
+        cmocka_unit_test(test_a_refused_child_of_an_unserved_one),
         cmocka_unit_test(test_found_served),
         cmocka_unit_test(test_terminated_while_away),
     };

@@ -216,7 +216,8 @@ static void expect_refused(uint64_t field, uint64_t value, const char *words)
 static void test_what_is_no_record_is_named(void **state)
 {
     (void)state;
-    expect_refused(1, 2, "record format 2 is newer than this program knows (1): upgrade it");
+    expect_refused(1, 2,
+                   "a record of format 2, which is newer than this program knows (1): upgrade it");
     expect_refused(2, 9, "unknown record kind 9");
     expect_refused(2, 0, "unknown record kind 0");
     expect_refused(2, (UINT64_C(1) << 32) + 2, "4294967298 does not fit 32 bits");
@@ -224,6 +225,67 @@ static void test_what_is_no_record_is_named(void **state)
     expect_refused(900, 1, "a record without a kind");
     expect_refused(2, 4, "a record of kind 4 names no instance");
     expect_refused(9, INT64_MAX, "9223372036854775807 is no position");
+}
+
+/* The bytes of a map with a pair more, that no program knows, in front of all others. */
+static void put_in_front(struct th_buffer *out, struct th_str map16)
+{
+    const unsigned pairs = (unsigned)(uint8_t)map16.data[1] << 8 | (uint8_t)map16.data[2];
+
+    assert_int_equal((uint8_t)map16.data[0], 0xde);
+    th_buffer_add(out, (char[]){(char)0xde, (char)((pairs + 1) >> 8), (char)(pairs + 1)}, 3);
+    th_write_u64(out, 900);
+    th_write_map(out, 1);
+    th_write_u64(out, 7);
+    th_write_array(out, 2);
+    th_write_str(out, TH_STR("what a later program adds"));
+    th_write_nil(out);
+    th_buffer_add(out, map16.data + 3, map16.len - 3);
+}
+
+/* What may be skipped needs no newer format. */
+static void test_what_a_later_program_adds_is_skipped(void **state)
+{
+    (void)state;
+    TH_ARENA arena = {0};
+    TH_BUFFER bytes = {0};
+    TH_BUFFER later = {0};
+    const struct th_record record = {.kind = TH_RECORD_PURGE,
+                                     .incarnation = 1,
+                                     .epoch = 2,
+                                     .sequence = 3,
+                                     .position = 4,
+                                     .instance_id = TH_STR("i")};
+    struct th_record back;
+
+    th_encode_record(&bytes, &record);
+    put_in_front(&later, th_buffer_view(&bytes));
+    struct th_reader reader = th_reader_of(th_buffer_view(&later), &arena, NULL);
+    assert_true(th_decode_record(&reader, &back));
+    expect_same(&record, &back);
+}
+
+/* Every program must see who owns the partition, and must not believe what it cannot read. */
+static void test_formats(void **state)
+{
+    (void)state;
+    for (int kind = TH_RECORD_CLAIM; kind <= TH_RECORD_PART; kind++) {
+        TH_ARENA arena = {0};
+        TH_BUFFER bytes = {0};
+        struct th_error error = {.code = TH_OK};
+        const struct th_record record = {
+            .format = 2, .kind = (enum th_record_kind)kind, .instance_id = TH_STR("i")};
+        struct th_record back;
+
+        th_encode_record(&bytes, &record);
+        struct th_reader old = th_reader_of(th_buffer_view(&bytes), &arena, &error);
+        assert_int_equal(th_decode_record(&old, &back), kind == TH_RECORD_CLAIM);
+        assert_int_equal(error.code, kind == TH_RECORD_CLAIM ? TH_OK : TH_UNSUPPORTED);
+        struct th_reader new = th_reader_of(th_buffer_view(&bytes), &arena, &error);
+        new.format = 2;
+        assert_true(th_decode_record(&new, &back));
+        assert_int_equal(back.format, kind == TH_RECORD_CLAIM ? 1 : 2);
+    }
 }
 
 static void test_groups_must_be_whole(void **state)
@@ -312,6 +374,8 @@ int main(void)
         cmocka_unit_test(test_records_come_back),
         cmocka_unit_test(test_cut_records_are_refused),
         cmocka_unit_test(test_what_is_no_record_is_named),
+        cmocka_unit_test(test_what_a_later_program_adds_is_skipped),
+        cmocka_unit_test(test_formats),
         cmocka_unit_test(test_groups_must_be_whole),
         cmocka_unit_test(test_validity),
         cmocka_unit_test(test_two_claims_at_one_offset),

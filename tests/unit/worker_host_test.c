@@ -33,8 +33,16 @@ static int approval(struct th_context *ctx)
     return answer ? th_return(ctx, answer) : TH_FAILED;
 }
 
+/* A number that grows by one with each operation. */
+static int tally(struct th_entity *entity)
+{
+    json_auto_t *before = th_entity_state_or(entity, json_integer(0));
+    return th_entity_set_state(entity, json_integer(json_integer_value(before) + 1));
+}
+
 static void registration(struct th_app *app)
 {
+    th_entity(app, "tally", tally);
     th_activity(app, "greet", greet);
     th_orchestrator(app, "greeting", greeting);
     th_orchestrator(app, "approval", approval);
@@ -48,15 +56,22 @@ struct fixture {
     struct th_gateway *gateway;
 };
 
-static void open_hub(struct fixture *f)
+static void open_hub_with(struct fixture *f, size_t max_operations)
 {
     struct th_error error = {.code = TH_OK};
     struct th_embedded_options options = {
-        .database = f->database, .hub = "Test", .host = {.app = f->app, .activity_threads = 4}};
+        .database = f->database,
+        .hub = "Test",
+        .host = {.app = f->app, .activity_threads = 4, .max_operations = max_operations}};
     f->hub = th_embedded_start(&options, &error);
     if (!f->hub)
         fail_msg("%s", error.message);
     f->gateway = th_embedded_gateway(f->hub);
+}
+
+static void open_hub(struct fixture *f)
+{
+    open_hub_with(f, 0);
 }
 
 static int setup(void **state)
@@ -278,6 +293,40 @@ static void goes_on_after_a_stop(void **state)
     json_decref(status);
 }
 
+/* ---- entities -------------------------------------------------------------------------------- */
+
+static int64_t tallied(struct th_client *client)
+{
+    json_auto_t *state = th_client_entity_state(client, "@tally@t", NULL);
+    return json_integer_value(state);
+}
+
+/* All at one moment; gives the episodes that they took. */
+static uint64_t tally_at_once(struct fixture *f, int count, th_time delay)
+{
+    struct th_client *client = th_embedded_client(f->hub);
+    struct th_node_stats before, after;
+    th_time when = th_now() + delay, deadline = th_monotonic() + PATIENCE;
+    int64_t first = tallied(client);
+    th_host_stats(th_embedded_host(f->hub), &before);
+    for (int i = 0; i < count; i++)
+        assert_true(th_client_signal_entity(client, "@tally@t", "add", NULL, when, NULL));
+    while (tallied(client) < first + count)
+        assert_true(th_monotonic() < deadline);
+    th_host_stats(th_embedded_host(f->hub), &after);
+    assert_int_equal(tallied(client), first + count);
+    return after.episodes - before.episodes;
+}
+
+static void operations_are_taken_in_batches(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(tally_at_once(f, 101, TH_SECOND) >= 3); /* fifty at a time, if nothing is said */
+    assert_true(th_embedded_stop(f->hub, 10000));
+    open_hub_with(f, 4);
+    assert_true(tally_at_once(f, 13, TH_SECOND) >= 4);
+}
+
 static void refuses_a_second_owner(void **state)
 {
     struct fixture *f = *state;
@@ -322,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(callbacks_may_call, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stop_answers_what_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(goes_on_after_a_stop, setup, teardown),
+        cmocka_unit_test_setup_teardown(operations_are_taken_in_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_a_second_owner, setup, teardown),
         cmocka_unit_test_setup_teardown(public_hub, setup, teardown),
     };

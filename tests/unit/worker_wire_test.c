@@ -304,7 +304,7 @@ static void commands_come_back(void **state)
         TH_ARENA arena = {0};
         TH_BUFFER out = {0};
         struct th_event event = sample_event(&random, &arena);
-        struct th_command command = {.kind = (enum th_command_kind)(i % (TH_COMMAND_WAIT + 1)),
+        struct th_command command = {.kind = (enum th_command_kind)(i % (TH_COMMAND_QUERY + 1)),
                                      .instance_id = event.instance_id,
                                      .name = event.name,
                                      .data = event.data,
@@ -316,7 +316,12 @@ static void commands_come_back(void **state)
                                      .reuse = TH_REUSE_ANY,
                                      .recursive = i % 2,
                                      .payloads = i % 3 == 0,
-                                     .query = {.statuses = 7, .from = 1, .to = 2}};
+                                     .query = {.statuses = 7,
+                                               .from = 1,
+                                               .to = 2,
+                                               .limit = 3,
+                                               .payloads = i % 5 == 0,
+                                               .continuation = event.data}};
         struct th_command back;
         uint64_t number = 0;
         size_t begin = th_wire_begin(&out, TH_FRAME_COMMAND);
@@ -335,7 +340,9 @@ static void commands_come_back(void **state)
         assert_true(back.start_at == command.start_at && back.deadline == command.deadline);
         assert_true(back.reuse == command.reuse && back.recursive == command.recursive);
         assert_true(back.payloads == command.payloads && back.query.statuses == 7);
-        assert_true(back.query.from == 1 && back.query.to == 2);
+        assert_true(back.query.from == 1 && back.query.to == 2 && back.query.limit == 3);
+        assert_int_equal(back.query.payloads, command.query.payloads);
+        SAME(back.query.continuation, command.query.continuation);
         assert_int_equal(back.tags.count, command.tags.count);
     }
 }
@@ -369,6 +376,30 @@ static void replies_come_back(void **state)
     SAME(back.info->input, info.input);
     SAME(back.info->output, info.output);
     assert_int_equal(back.info->status, TH_STATUS_FAILED);
+}
+
+static void pages_come_back(void **state)
+{
+    TH_ARENA arena = {0};
+    TH_BUFFER out = {0};
+    struct th_instance_info infos[2] = {
+        {.instance_id = TH_STR("@a@1"), .status = TH_STATUS_ENTITY, .has_state = true},
+        {.instance_id = TH_STR("@a@2"), .status = TH_STATUS_ENTITY, .output = TH_STR("2")}};
+    struct th_instance_info room;
+    struct th_reply reply = {.infos = infos, .info_count = 2, .continuation = TH_STR("more")}, back;
+    uint64_t number = 0;
+    size_t begin = th_wire_begin(&out, TH_FRAME_REPLY);
+    th_put_reply(&out, 3, &reply);
+    assert_true(th_wire_end(&out, begin));
+    struct th_reader in = open_frame(&out, &arena, TH_FRAME_REPLY);
+    assert_true(th_get_reply(&in, &number, &back, &room));
+    assert_null(back.info);
+    assert_int_equal(back.info_count, 2);
+    SAME(back.infos[1].instance_id, infos[1].instance_id);
+    SAME(back.infos[1].output, infos[1].output);
+    assert_true(back.infos[0].has_state && !back.infos[1].has_state);
+    assert_false(th_str_present(back.infos[0].output));
+    SAME(back.continuation, reply.continuation);
 }
 
 static void requests_and_answers_come_back(void **state)
@@ -545,6 +576,14 @@ static void unknown_kinds_and_values_are_refused(void **state)
     in = th_reader_of(th_buffer_view(&out), &arena, NULL);
     assert_false(th_get_command(&in, &number, &command));
 
+    for (uint32_t limit = 0; limit <= 1001; limit += 1001) { /* pages are bounded */
+        out.len = 0;
+        th_put_command(&out, 1,
+                       &(struct th_command){.kind = TH_COMMAND_QUERY, .query = {.limit = limit}});
+        in = th_reader_of(th_buffer_view(&out), &arena, NULL);
+        assert_false(th_get_command(&in, &number, &command));
+    }
+
     out.len = 0;
     th_put_answer(&out, &(struct th_wire_answer){.status = 100});
     in = th_reader_of(th_buffer_view(&out), &arena, NULL);
@@ -574,6 +613,7 @@ int main(void)
         cmocka_unit_test(episodes_come_back),
         cmocka_unit_test(names_come_back),
         cmocka_unit_test(commands_come_back),
+        cmocka_unit_test(pages_come_back),
         cmocka_unit_test(replies_come_back),
         cmocka_unit_test(requests_and_answers_come_back),
         cmocka_unit_test(frames_survive_any_cut),
