@@ -134,5 +134,5 @@ bool th_coordinator_options_of(const struct th_coordinator_program *program,
                  .api_key = own->key,
                  .trust_forwarded = settings->forwarded_host},
     };
-    return purge_policy_of(program, &out->purge, error);
+    return th_http_check(&out->http, error) && purge_policy_of(program, &out->purge, error);
 }
