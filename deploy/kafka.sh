@@ -17,7 +17,8 @@
 #                      (default: free ones)
 #   --property K=V     more of a broker's settings, as often as needed
 #   --secure HUB       of up and redis, the first time: TLS, and a user `taskhub` with a password, whose
-#                      rights in Redis are those that a hub of this name needs; `env` tells all of it
+#                      rights are those that a hub of this name needs (in Kafka: of version 3); `env`
+#                      tells all of it
 #   --node N           which broker, from 1
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -133,8 +134,8 @@ make_secrets() {
     mv "$secrets.new" "$secrets"
 }
 
-# The listener for everybody else wants TLS and a password; brokers talk to each other on one of their
-# own.
+# The listener for everybody else wants TLS and a password; brokers and the administrator talk on one of
+# their own. The tool that grants rights is not among the jars of Kafka 4.
 secure_properties() {
     cat <<PROPERTIES
 listeners=SASL_SSL://127.0.0.1:$1,INTERNAL://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
@@ -146,6 +147,33 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.se
 ssl.keystore.type=PEM
 ssl.keystore.location=$folder/secrets/broker.pem
 PROPERTIES
+    [[ $version != 3.* ]] || cat <<PROPERTIES
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+PROPERTIES
+}
+
+# allow <option> <hub> <operation>...: for all topics, or groups, of the hub.
+allow() {
+    local option=$1 hub=$2 operation operations=()
+    shift 2
+    for operation in "$@"; do
+        operations+=(--operation "$operation")
+    done
+    java_run -XX:TieredStopAtLevel=1 -Dlog4j.configuration="file:$(home 1)/log4j.properties" \
+        kafka.admin.AclCommand --bootstrap-server "$(sed -n 's,^advertised.*INTERNAL://,,p' \
+        "$(home 1)/server.properties")" --add --allow-principal User:taskhub \
+        --resource-pattern-type prefixed "$option" "$hub." "${operations[@]}" \
+        >>"$folder/secrets/granted.log" 2>&1 ||
+        die "rights could not be granted, see $folder/secrets/granted.log"
+}
+
+# Those that docs/operations.md lists.
+grant() {
+    [[ $version == 3.* && ! -f $folder/secrets/granted ]] || return 0
+    allow --topic "$1" Create Delete Describe DescribeConfigs Read Write
+    allow --group "$1" Delete Describe Read
+    touch "$folder/secrets/granted"
 }
 
 # ---- brokers ----
@@ -294,6 +322,7 @@ up() {
     for ((i = 1; i <= nodes; i++)); do
         await "$i"
     done
+    [[ -z $secure ]] || grant "$secure"
     echo "Kafka $version: $(addresses)"
 }
 

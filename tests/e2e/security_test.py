@@ -20,24 +20,24 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 def setUpModule():
     global storage
-    storage = Storage()
+    storage = Storage(unittest.addModuleCleanup, HUB, "up", "redis")
 
 
 class Storage:
-    """A broker and a Redis with TLS and one user."""
+    """A broker and a Redis with TLS and one user; or a Redis alone."""
 
-    def __init__(self):
+    def __init__(self, clean_up, hub, *parts):
         self.folder = tempfile.mkdtemp(prefix="taskhub-secure-", dir=os.environ.get("TMPDIR", "/var/tmp"))
-        unittest.addModuleCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        unittest.addModuleCleanup(self.down)
-        self.script("up", "--secure", HUB)
-        self.script("redis", "--secure", HUB)
+        clean_up(shutil.rmtree, self.folder, ignore_errors=True)
+        clean_up(self.script, "down")
+        for part in parts:
+            self.script(part, "--secure", hub)
         self.environment = {}
         for line in self.script("env").splitlines():
             name, _, value = shlex.split(line)[1].partition("=")
             self.environment[name] = value
         self.redis = self.environment["TASKHUB_REDIS"]
-        self.properties = self.environment["TASKHUB_KAFKA_PROPERTIES"]
+        self.properties = self.environment.get("TASKHUB_KAFKA_PROPERTIES")
 
     def script(self, command, *options):
         result = subprocess.run([os.path.join(SOURCE, "deploy", "kafka.sh"), command, "--folder", self.folder,
@@ -45,9 +45,6 @@ class Storage:
         if result.returncode != 0:
             raise AssertionError(f"kafka.sh {command}: {result.stdout}{result.stderr}")
         return result.stdout
-
-    def down(self):
-        self.script("down")
 
     def secret(self, name):
         return os.path.join(self.folder, "secrets", name)
@@ -112,9 +109,11 @@ class SecurityTest(unittest.TestCase):
 
 
 class Right(SecurityTest):
-    def test_fleet_works(self):
+    """The rights that docs/operations.md lists do for all of a hub's life."""
+
+    def test_life(self):
         coordinator = self.program(TASKHUB_COORDINATOR).listen()
-        self.program(TASKHUB_WORKER, "--create")
+        worker = self.program(TASKHUB_WORKER).listen()
         instance = coordinator.start_instance("hello_cities")
         self.assertEqual(coordinator.wait(instance)["output"], GREETINGS)
         until(lambda: coordinator.http("GET", f"{API}/instances/{instance}")[2]["runtimeStatus"] == "Completed",
@@ -123,12 +122,16 @@ class Right(SecurityTest):
                   env=storage.environment)
         self.assertEqual(lag.returncode, OK, lag.stderr)
         self.assertNotIn("warn  redis", coordinator.stderr())
+        self.assertEqual((worker.stop(), coordinator.stop()), (0, 0))
+        deleted = run("hub", "delete", HUB, "--kafka", storage.environment["TASKHUB_KAFKA"],
+                      env=storage.environment)
+        self.assertEqual(deleted.returncode, OK, deleted.stderr)
 
 
 class WrongForKafka(SecurityTest):
-    def check(self, words, properties, times=1):
-        """Both programs name the reason, keep trying and stay calm."""
-        for which in (TASKHUB_COORDINATOR, TASKHUB_WORKER):
+    def check(self, words, properties, programs=(TASKHUB_WORKER,), times=1):
+        """They name the reason, keep trying and stay calm."""
+        for which in programs:
             with self.subTest(program=os.path.basename(which)):
                 began = time.monotonic()
                 program = self.program(which, TASKHUB_KAFKA_PROPERTIES=properties)
@@ -143,7 +146,8 @@ class WrongForKafka(SecurityTest):
 
     def test_password(self):
         self.check("SASL authentication error: Authentication failed",
-                   storage.properties.replace("sasl.password=", "sasl.password=not-"), times=4)
+                   storage.properties.replace("sasl.password=", "sasl.password=not-"),
+                   (TASKHUB_COORDINATOR, TASKHUB_WORKER), times=4)
 
     def test_authority(self):
         subprocess.run([os.path.join(SOURCE, "deploy", "certificates.sh"), self.directory + "/other"], check=True)
@@ -160,6 +164,11 @@ class WrongForKafka(SecurityTest):
         self.assertEqual(lag.returncode, UNAVAILABLE, lag.stderr)
         self.assertIn("Authentication failed", lag.stderr)
         self.assertNotIn("not-", lag.stderr)
+
+    def test_rights(self):
+        coordinator = self.program(TASKHUB_COORDINATOR, TASKHUB_HUB="Stranger")
+        coordinator.says("topic Stranger.instances cannot be created: Authorization failed")
+        self.assertIsNone(coordinator.process.poll())
 
     def test_property(self):
         for which in (TASKHUB_COORDINATOR, TASKHUB_WORKER):
@@ -193,8 +202,8 @@ class WrongForRedis(SecurityTest):
         self.assertGreater(time.monotonic() - began, 1.5)
 
     def test_rights(self):
-        coordinator = self.program(TASKHUB_COORDINATOR, TASKHUB_HUB="Stranger")
-        coordinator.says("does not give the URL's user the right")
+        other = Storage(self.addCleanup, "Stranger", "redis")
+        self.says("does not give the URL's user the right", other.redis)
 
     def test_authority(self):
         self.says("is not accepted: self-signed certificate in certificate chain",
