@@ -49,8 +49,9 @@ class Docker:
         log_path = os.path.join(self.folder, "log")
         with open(log_path, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                ["dockerd", "--host", address, "--data-root", os.path.join(CACHE, "docker"),
-                 "--exec-root", os.path.join(self.folder, "exec"),
+                # It ends with the test, whatever ends the test; and its containers with it.
+                ["setpriv", "--pdeathsig", "TERM", "dockerd", "--host", address,
+                 "--data-root", os.path.join(CACHE, "docker"), "--exec-root", os.path.join(self.folder, "exec"),
                  "--pidfile", os.path.join(self.folder, "pid")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + START_PATIENCE
@@ -61,6 +62,19 @@ class Docker:
                 self.stop()
                 raise CouldNotRun(f"dockerd does not start:\n{reason}")
             time.sleep(0.1)
+        self.tidy()
+
+    def tidy(self):
+        """What a test that was killed has left, and images that nothing was made of for a week."""
+        def docker(*arguments):
+            return subprocess.run(["docker", *arguments], env=self.environment, capture_output=True, text=True,
+                                  check=True).stdout
+        left = docker("ps", "-aq").split()
+        if left:
+            docker("rm", "-f", "-v", *left)
+        docker("volume", "prune", "-f")
+        docker("network", "prune", "-f")
+        docker("image", "prune", "-f", "--filter", "until=168h")
 
     def stop(self):
         if not self.process:
