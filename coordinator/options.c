@@ -142,5 +142,5 @@ bool th_coordinator_options_of(const struct th_coordinator_program *program,
                 .client_ca = own->rpc_client_ca,
                 .message_bytes = (size_t)settings->max_rpc_message},
     };
-    return purge_policy_of(program, &out->purge, error);
+    return th_http_check(&out->http, error) && purge_policy_of(program, &out->purge, error);
 }

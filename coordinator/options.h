@@ -56,6 +56,6 @@ enum th_told th_coordinator_read(struct th_coordinator_program *program, int arg
                                  struct th_error *error);
 void th_coordinator_program_deinit(struct th_coordinator_program *program);
 
-/* Borrows the program. INVALID: a status that is none. */
+/* Borrows the program. INVALID: a status that is none, an address that is none or needs a key. */
 bool th_coordinator_options_of(const struct th_coordinator_program *program,
                                struct th_coordinator_options *out, struct th_error *error);

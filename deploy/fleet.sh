@@ -15,6 +15,7 @@
 #   --hub NAME         default: $TASKHUB_HUB, else TestHubName
 #   --port P           of the coordinator's API (default: 7071, when it is free)
 #   --version V        of Kafka
+#   --secure yes       Kafka and Redis ask for TLS and a password (the first time: it is kept)
 #   --worker "OPTIONS" more of taskhub-worker's options, for each of them
 #
 # The programs are those of build/bin, or of $TASKHUB_BIN.
@@ -28,6 +29,7 @@ app=$apps/bench.so
 hub=${TASKHUB_HUB:-TestHubName}
 port=
 version=()
+secure=no
 worker_options=
 
 die() {
@@ -76,11 +78,12 @@ kafka() {
 
 # On their usual ports where these are free, so that nothing has to be told where they are.
 up_storage() {
-    local first=()
-    [[ -f $folder/version ]] || first=(--port "$(free_port 9092)")
+    local first=() guarded=()
+    [[ $secure != yes ]] || guarded=(--secure "$hub")
+    [[ -f $folder/version ]] || first=(--port "$(free_port 9092)" "${guarded[@]}")
     kafka up "${first[@]}" "${version[@]}"
     first=()
-    [[ -s $folder/redis/port ]] || first=(--port "$(free_port 6379)")
+    [[ -s $folder/redis/port ]] || first=(--port "$(free_port 6379)" "${guarded[@]}")
     kafka redis "${first[@]}"
     eval "$(kafka env)"
 }
@@ -96,6 +99,7 @@ write_start() {
         echo "# Starts $(basename "$2"), in a process group of its own."
         printf 'export TASKHUB_KAFKA=%q TASKHUB_REDIS=%q TASKHUB_HUB=%q TASKHUB_STATE=%q\n' \
             "$TASKHUB_KAFKA" "$TASKHUB_REDIS" "$hub" "$home"
+        printf 'export TASKHUB_KAFKA_PROPERTIES=%q\n' "${TASKHUB_KAFKA_PROPERTIES:-}"
         printf 'setsid'
         printf ' %q' "${@:2}"
         printf ' </dev/null >>%q 2>&1 &\n' "$home/out.log"
@@ -187,7 +191,8 @@ status() {
     row PROCESS PID ADDRESS STATE
     for home in "$folder"/kafka-*; do
         [[ -d $home ]] || continue
-        address=$(sed -n 's,^advertised.listeners=PLAINTEXT://,,p' "$home/server.properties")
+        address=$(sed -n 's,^advertised.listeners=[A-Z_]*://\([^,]*\).*,\1,p' "$home/server.properties" |
+            tail -n 1)
         row "$(basename "$home")" "$(pid_of "$home")" "$address" \
             "$(alive "$home" && echo running || echo "not running")"
     done
@@ -258,6 +263,7 @@ while (($# > 0)); do
         --hub) hub=$2 ;;
         --port) port=$2 ;;
         --version) version=(--version "$2") ;;
+        --secure) secure=$2 ;;
         --worker) worker_options=$2 ;;
         *) usage ;;
     esac

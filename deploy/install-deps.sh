@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and does nothing when none is.
-#   deploy/install-deps.sh build    what programs and applications need
+#   deploy/install-deps.sh run      what built programs and the example applications link
+#   deploy/install-deps.sh build    what making them needs
 #   deploy/install-deps.sh demo     that, and what the demonstration needs
 #   deploy/install-deps.sh check    that, and what the tests need
 set -euo pipefail
 
+# Of Debian 12: libraries have their version in their name.
+run=(
+    ca-certificates
+    libcurl4 libhiredis0.14 libjansson4 liblapacke libmicrohttpd12 libmimalloc2.0 libnghttp2-14
+    librdkafka1 libsqlite3-0 libssl3
+)
 build=(
     build-essential cmake ninja-build pkg-config
     libmsgpack-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
@@ -19,7 +26,7 @@ demo=(
 check=(
     "${demo[@]}"
     libcmocka-dev clang-14 libclang-rt-14-dev llvm-14 clang-format-14
-    python3-venv redis-server protobuf-compiler
+    python3-venv redis-server protobuf-compiler debootstrap openssl
 )
 # Existing clients are tested as their registries publish them. A Node.js that is there, from
 # wherever, is not replaced.
@@ -29,6 +36,9 @@ command -v java >/dev/null || check+=(default-jre-headless)
 command -v mvn >/dev/null || check+=(maven)
 # Workers in Java are compiled. Node.js and Go come from registries where the machine's are too old.
 command -v javac >/dev/null || check+=(default-jdk-headless)
+# And for what runs containers.
+command -v dockerd >/dev/null || check+=(docker.io iptables)
+command -v docker-compose >/dev/null || check+=(docker-compose)
 
 die() {
     echo "install-deps: $*" >&2
@@ -36,10 +46,11 @@ die() {
 }
 
 case "${1:-}" in
+    run) wanted=("${run[@]}") ;;
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${demo[@]}") ;;
     check) wanted=("${check[@]}") ;;
-    *) die "usage: $0 build|demo|check" ;;
+    *) die "usage: $0 run|build|demo|check" ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -16,6 +16,9 @@
 #   --port P           of the first broker, the next ones take the ports behind it; or of the Redis
 #                      (default: free ones)
 #   --property K=V     more of a broker's settings, as often as needed
+#   --secure HUB       of up and redis, the first time: TLS, and a user `taskhub` with a password, whose
+#                      rights are those that a hub of this name needs (in Kafka: of version 3); `env`
+#                      tells all of it
 #   --node N           which broker, from 1
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,6 +29,7 @@ nodes=1
 node=1
 port=
 properties=()
+secure=
 
 die() {
     echo "kafka: $*" >&2
@@ -117,6 +121,61 @@ fetch() {
     rm -rf "$work"
 }
 
+# ---- TLS and passwords ----
+
+# One user and one password for both; certificates.sh makes the rest.
+make_secrets() {
+    local secrets=$folder/secrets
+    [[ ! -d $secrets ]] || return 0
+    deploy/certificates.sh "$secrets.new" || exit
+    # Kafka wants the key and what was signed for it in one file.
+    cat "$secrets.new/server.key" "$secrets.new/server.pem" >"$secrets.new/broker.pem"
+    head -c 18 /dev/urandom | base64 | tr '+/' 'Aa' >"$secrets.new/password"
+    mv "$secrets.new" "$secrets"
+}
+
+# The listener for everybody else wants TLS and a password; brokers and the administrator talk on one of
+# their own. The tool that grants rights is not among the jars of Kafka 4.
+secure_properties() {
+    cat <<PROPERTIES
+listeners=SASL_SSL://127.0.0.1:$1,INTERNAL://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
+advertised.listeners=SASL_SSL://127.0.0.1:$1,INTERNAL://127.0.0.1:$2
+listener.security.protocol.map=SASL_SSL:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=INTERNAL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location=$folder/secrets/broker.pem
+PROPERTIES
+    [[ $version != 3.* ]] || cat <<PROPERTIES
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+PROPERTIES
+}
+
+# allow <option> <hub> <operation>...: for all topics, or groups, of the hub.
+allow() {
+    local option=$1 hub=$2 operation operations=()
+    shift 2
+    for operation in "$@"; do
+        operations+=(--operation "$operation")
+    done
+    java_run -XX:TieredStopAtLevel=1 -Dlog4j.configuration="file:$(home 1)/log4j.properties" \
+        kafka.admin.AclCommand --bootstrap-server "$(sed -n 's,^advertised.*INTERNAL://,,p' \
+        "$(home 1)/server.properties")" --add --allow-principal User:taskhub \
+        --resource-pattern-type prefixed "$option" "$hub." "${operations[@]}" \
+        >>"$folder/secrets/granted.log" 2>&1 ||
+        die "rights could not be granted, see $folder/secrets/granted.log"
+}
+
+# Those that docs/operations.md lists.
+grant() {
+    [[ $version == 3.* && ! -f $folder/secrets/granted ]] || return 0
+    allow --topic "$1" Create Delete Describe DescribeConfigs Read Write
+    allow --group "$1" Delete Describe Read
+    touch "$folder/secrets/granted"
+}
+
 # ---- brokers ----
 
 home() {
@@ -176,6 +235,9 @@ transaction.state.log.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 PROPERTIES
+    [[ -z $secure ]] ||
+        secure_properties $((first + i - 1)) $((first + 2 * nodes + i - 1)) $((first + nodes + i - 1)) \
+            >>"$(home "$i")/server.properties"
     ((${#properties[@]} == 0)) ||
         printf '%s\n' "${properties[@]}" >>"$(home "$i")/server.properties"
 }
@@ -187,7 +249,11 @@ java_run() {
 
 # format_all <first port>: homes and storage of all brokers, as one cluster.
 format_all() {
-    local i cluster
+    local i cluster users=()
+    if [[ -n $secure ]]; then
+        make_secrets
+        users=(--add-scram "SCRAM-SHA-512=[name=taskhub,password=$(<"$folder/secrets/password")]")
+    fi
     cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Aa' | tr -d '=')
     for ((i = 1; i <= nodes; i++)); do
         mkdir -p "$(home "$i")"
@@ -196,7 +262,7 @@ format_all() {
         java_run -XX:TieredStopAtLevel=1 \
             -Dlog4j.configuration="file:$(home "$i")/log4j.properties" \
             -Dlog4j2.configurationFile="$(home "$i")/log4j2.properties" \
-            kafka.tools.StorageTool format -t "$cluster" -c "$(home "$i")/server.properties" \
+            kafka.tools.StorageTool format -t "$cluster" -c "$(home "$i")/server.properties" "${users[@]}" \
             >"$(home "$i")/format.log" 2>&1 ||
             die "the storage of broker $i could not be formatted, see $(home "$i")/format.log"
     done
@@ -234,15 +300,18 @@ await() {
 }
 
 addresses() {
-    sed -n 's,^advertised.listeners=PLAINTEXT://,,p' "$folder"/kafka-*/server.properties 2>/dev/null |
-        paste -s -d ,
+    local file
+    for file in "$folder"/kafka-*/server.properties; do
+        # The last line wins, as it does for the broker; its first listener is everybody's.
+        [[ ! -f $file ]] || sed -n 's,^advertised.listeners=[A-Z_]*://\([^,]*\).*,\1,p' "$file" | tail -n 1
+    done | paste -s -d ,
 }
 
 up() {
     local i first
     fetch
     if [[ ! -f $folder/version ]]; then
-        first=${port:-$(free_ports $((2 * nodes)))}
+        first=${port:-$(free_ports $((3 * nodes)))}
         format_all "$first"
     fi
     version=$(<"$folder/version")
@@ -253,6 +322,7 @@ up() {
     for ((i = 1; i <= nodes; i++)); do
         await "$i"
     done
+    [[ -z $secure ]] || grant "$secure"
     echo "Kafka $version: $(addresses)"
 }
 
@@ -281,16 +351,36 @@ end() {
 # ---- Redis ----
 
 redis_answers_or_died() {
-    redis-cli -h 127.0.0.1 -p "$(<"$1/port")" ping 2>/dev/null | grep -qx PONG || ! alive "$1/pid"
+    local options=()
+    [[ ! -f $1/acl ]] || options=(--tls --cacert "$folder/secrets/ca.pem" --user taskhub
+        --pass "$(<"$folder/secrets/password")" --no-auth-warning)
+    redis-cli -h 127.0.0.1 -p "$(<"$1/port")" "${options[@]}" ping 2>/dev/null | grep -qx PONG ||
+        ! alive "$1/pid"
+}
+
+# redis_rights <hub>: those that docs/operations.md lists.
+redis_rights() {
+    cat <<ACL
+user default off
+user taskhub on >$(<"$folder/secrets/password") resetkeys ~{$1:* resetchannels &{$1:* -@all +fcall +function|load +info +select +ping +hget +hmget +hset +hdel +hlen +zadd +zrem +zcard +zrangebylex +unlink +publish +subscribe +unsubscribe
+ACL
 }
 
 redis() {
-    local home=$folder/redis
+    local home=$folder/redis listen
     command -v redis-server >/dev/null || die "there is no redis-server; run deploy/install-deps.sh check"
     mkdir -p "$home"
     [[ -s $home/port ]] || echo "${port:-$(free_ports 1)}" >"$home/port"
+    if [[ -n $secure ]]; then
+        make_secrets
+        redis_rights "$secure" >"$home/acl"
+    fi
+    listen=(--port "$(<"$home/port")")
+    [[ ! -f $home/acl ]] || listen=(--port 0 --tls-port "$(<"$home/port")" --tls-auth-clients no
+        --tls-ca-cert-file "$folder/secrets/ca.pem" --tls-cert-file "$folder/secrets/server.pem"
+        --tls-key-file "$folder/secrets/server.key" --aclfile "$home/acl")
     if ! alive "$home/pid"; then
-        setsid redis-server --bind 127.0.0.1 --port "$(<"$home/port")" --dir "$home" --save '' \
+        setsid redis-server --bind 127.0.0.1 "${listen[@]}" --dir "$home" --save '' \
             --daemonize no </dev/null >>"$home/out.log" 2>&1 &
         echo $! >"$home/pid"
     fi
@@ -304,10 +394,20 @@ redis() {
 # ---- all of it ----
 
 show_env() {
-    local kafka
+    local kafka secrets=$folder/secrets
     kafka=$(addresses)
     [[ -z $kafka ]] || echo "export TASKHUB_KAFKA=$kafka"
-    [[ ! -s $folder/redis/port ]] || echo "export TASKHUB_REDIS=127.0.0.1:$(<"$folder/redis/port")"
+    if grep -qs '^sasl.enabled' "$folder"/kafka-1/server.properties; then
+        printf 'export TASKHUB_KAFKA_PROPERTIES=%q\n' "security.protocol=sasl_ssl;$(
+        )sasl.mechanism=SCRAM-SHA-512;sasl.username=taskhub;sasl.password=$(<"$secrets/password");$(
+        )ssl.ca.location=$secrets/ca.pem"
+    fi
+    if [[ -f $folder/redis/acl ]]; then
+        printf 'export TASKHUB_REDIS=%q\n' \
+            "rediss://taskhub:$(<"$secrets/password")@127.0.0.1:$(<"$folder/redis/port")?ca=$secrets/ca.pem"
+    elif [[ -s $folder/redis/port ]]; then
+        echo "export TASKHUB_REDIS=127.0.0.1:$(<"$folder/redis/port")"
+    fi
 }
 
 # A controller waits for a quorum when it ends in good order, so the last ones would wait for ever:
@@ -341,6 +441,7 @@ while (($# > 0)); do
         --node) node=$2 ;;
         --port) port=$2 ;;
         --property) properties+=("$2") ;;
+        --secure) secure=$2 ;;
         *) usage ;;
     esac
     shift 2

@@ -122,6 +122,13 @@ static bool check(const struct th_worker_setup *setup, struct th_error *error)
     return true;
 }
 
+/* Before anybody is waited for. */
+static bool check_http(struct th_worker_setup *setup, struct th_error *error)
+{
+    const struct th_fleet_worker_options options = th_worker_options(setup, NULL);
+    return th_http_check(&options.http, error);
+}
+
 static bool make_sense(struct th_worker_setup *setup, struct th_error *error)
 {
     if (!check(setup, error) || !load_settings(setup, error))
@@ -130,7 +137,8 @@ static bool make_sense(struct th_worker_setup *setup, struct th_error *error)
     count_threads(setup);
     return choose_placement(setup, error) &&
            th_fleet_log(&setup->arguments.fleet, &setup->log, error) &&
-           th_fleet_place(&setup->arguments.fleet, &setup->log, &setup->place, error);
+           th_fleet_place(&setup->arguments.fleet, &setup->log, &setup->place, error) &&
+           check_http(setup, error);
 }
 
 /* ---- the state folder ------------------------------------------------------------------------ */

@@ -76,7 +76,8 @@ enum th_setup_result { TH_SETUP_DONE, TH_SETUP_HELP, TH_SETUP_USAGE, TH_SETUP_FA
 enum th_setup_result th_worker_setup(struct th_worker_setup *setup, int argc, char **argv);
 void th_worker_setup_deinit(struct th_worker_setup *setup);
 
-/* Of a worker for this hub; what knows the application is left to the caller. */
+/* Of a worker for this hub (NULL: not known yet); what knows the application is left to the caller.
+ */
 struct th_fleet_worker_options th_worker_options(struct th_worker_setup *setup,
                                                  const struct th_kafka_hub *hub);
 struct th_kafka_hub_options th_worker_hub_options(const struct th_worker_setup *setup);

@@ -91,6 +91,10 @@ struct th_http_options {
  * address (INVALID), or one in use (UNAVAILABLE). Any thread. */
 struct th_http *th_http_start(const struct th_http_options *options, struct th_error *error);
 
+/* Whether th_http_start will take address, port and key; INVALID otherwise. Opens nothing, so a
+ * program can say what is wrong before it waits for anybody. Any thread. */
+bool th_http_check(const struct th_http_options *options, struct th_error *error);
+
 int th_http_port(const struct th_http *http); /* TH_HTTP_CLOSED: none */
 
 /* "http://127.0.0.1:7071", without a slash at the end; lives as long as the server. NULL:

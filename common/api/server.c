@@ -40,10 +40,11 @@ enum {
     IDLE_SECONDS = 30,
     HEADER_BYTES = 32 * 1024, /* request line and headers of one connection */
 };
-#define BODY_BYTES     ((size_t)16 * 1024 * 1024 + 64 * 1024)
-#define DRAIN_FACTOR   2 /* of an oversized body this much is read so that the answer arrives */
-#define WATCH_INTERVAL (2 * TH_SECOND)
-#define STOP_PATIENCE  (5 * TH_SECOND) /* for answers that are still being taken */
+#define DEFAULT_ADDRESS "127.0.0.1"
+#define BODY_BYTES      ((size_t)16 * 1024 * 1024 + 64 * 1024)
+#define DRAIN_FACTOR    2 /* of an oversized body this much is read so that the answer arrives */
+#define WATCH_INTERVAL  (2 * TH_SECOND)
+#define STOP_PATIENCE   (5 * TH_SECOND) /* for answers that are still being taken */
 
 /* A request on its way. Guarded by http->mutex: what the lists and flags of waiting say. */
 struct ask {
@@ -569,7 +570,7 @@ static void make_api(struct th_http *http, const struct th_http_options *options
         version = th_app_get_version(options->app);
     }
     api->options = *options;
-    api->options.address = copy_text(options->address, "127.0.0.1");
+    api->options.address = copy_text(options->address, DEFAULT_ADDRESS);
     api->options.api_key = copy_text(options->api_key, NULL);
     api->options.route_prefix = trimmed_prefix(options->route_prefix);
     api->options.default_version = copy_text(version, NULL);
@@ -615,16 +616,27 @@ static void free_http(struct th_http *http)
     free(http);
 }
 
-static bool check_key(const struct th_http *http, struct th_error *error)
+/* `address`: where the options say to listen. */
+static bool check(const struct th_http_options *options, struct address *address,
+                  struct th_error *error)
 {
-    const struct th_http_options *options = &http->api.options;
-    if (options->api_key || th_is_loopback(options->address)) {
+    const char *text = options->address && *options->address ? options->address : DEFAULT_ADDRESS;
+    if (!parse_address(text, options->port, address, error)) {
+        return false;
+    }
+    if ((options->api_key && *options->api_key) || th_is_loopback(text)) {
         return true;
     }
     return th_fail(error, TH_INVALID,
                    "listening on %s lets other machines in, so an API key must be set; without one "
                    "only loopback addresses such as 127.0.0.1 are allowed",
-                   options->address);
+                   text);
+}
+
+bool th_http_check(const struct th_http_options *options, struct th_error *error)
+{
+    struct address address;
+    return options->port == TH_HTTP_CLOSED || check(options, &address, error);
 }
 
 static bool open_server(struct th_http *http, struct th_error *error)
@@ -635,8 +647,7 @@ static bool open_server(struct th_http *http, struct th_error *error)
     if (http->port == TH_HTTP_CLOSED) {
         return true;
     }
-    if (!parse_address(options->address, options->port, &address, error) ||
-        !check_key(http, error)) {
+    if (!check(options, &address, error)) {
         return false;
     }
     int listener = listen_on(&address, options->address, &http->port, error);

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "provider/redis/redis.h"
 
 const struct th_argument th_fleet_arguments[] = {
 #define X(...) TH_ARGUMENT_ROW(struct th_fleet_options, __VA_ARGS__)
@@ -60,7 +61,7 @@ bool th_fleet_place(const struct th_fleet_options *options, const struct th_log 
         .property_count = options->properties.count,
         .log = log,
     };
-    return th_kafka_check_properties(&out->cluster, error);
+    return th_kafka_check_properties(&out->cluster, error) && th_redis_check_url(out->redis, error);
 }
 
 void th_fleet_place_deinit(struct th_fleet_place *place)

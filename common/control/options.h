@@ -8,17 +8,17 @@
 #include "base/log.h"
 #include "provider/kafka/kafka.h"
 
-#define TH_FLEET_ARGUMENTS(X)                                                                 \
-    X(hub, TEXT, "hub", 0, "NAME", "TASKHUB_HUB", 0,                                          \
-      "name of the hub; default host.json's, else TestHubName")                               \
-    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...", "TASKHUB_KAFKA", 0,                           \
-      "the Kafka brokers, one or several; default 127.0.0.1:9092")                            \
-    X(redis, TEXT, "redis", 0, "URL", "TASKHUB_REDIS", 0,                                     \
-      "redis://[user:password@]host[:port][/database], or host:port; default 127.0.0.1:6379") \
-    X(properties, LIST, "kafka-property", 'X', "NAME=VALUE", "TASKHUB_KAFKA_PROPERTIES", 0,   \
-      "a property of librdkafka, as security.protocol=ssl; as often as needed")               \
-    X(log_level, TEXT, "log-level", 'l', "LEVEL", "TASKHUB_LOG", 0,                           \
-      "error, warn, info or debug; default info")                                             \
+#define TH_FLEET_ARGUMENTS(X)                                                                    \
+    X(hub, TEXT, "hub", 0, "NAME", "TASKHUB_HUB", 0,                                             \
+      "name of the hub; default host.json's, else TestHubName")                                  \
+    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...", "TASKHUB_KAFKA", 0,                              \
+      "the Kafka brokers, one or several; default 127.0.0.1:9092")                               \
+    X(redis, TEXT, "redis", 0, "URL", "TASKHUB_REDIS", 0,                                        \
+      "redis[s]://[user:password@]host[:port][/database], or host:port; default 127.0.0.1:6379") \
+    X(properties, LIST, "kafka-property", 'X', "NAME=VALUE", "TASKHUB_KAFKA_PROPERTIES", 0,      \
+      "a property of librdkafka, as security.protocol=ssl; as often as needed")                  \
+    X(log_level, TEXT, "log-level", 'l', "LEVEL", "TASKHUB_LOG", 0,                              \
+      "error, warn, info or debug; default info")                                                \
     X(log_json, FLAG, "log-json", 0, NULL, "TASKHUB_LOG_JSON", 0, "log lines as JSON")
 
 /* Of those that programs with a Durable Task SDK connect to. `port_words`: the default. */
@@ -50,7 +50,8 @@ struct th_fleet_place {
     char *texts; /* of the properties */
 };
 
-/* INVALID: a property without "=", or one that the protocol forbids. */
+/* INVALID: a property without "=", one that the protocol forbids, a bad URL. Reads the certificates
+ * that a URL names. */
 bool th_fleet_place(const struct th_fleet_options *options, const struct th_log *log,
                     struct th_fleet_place *out, struct th_error *error);
 void th_fleet_place_deinit(struct th_fleet_place *place);

@@ -24,9 +24,10 @@ enum { PATIENCE_SECONDS = 30, MOST_ARGUMENTS = 64, ATTEMPTS = 10 };
 
 struct redis_server {
     pid_t pid;
-    unsigned port;
+    unsigned port, tls_port;  /* the latter: 0, none */
+    const char *certificates; /* a folder that deploy/certificates.sh made; NULL: no TLS */
     char folder[128], log[160];
-    char url[256];
+    char url[1024];
 };
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...)
@@ -117,6 +118,17 @@ static bool launch(struct redis_server *s, const char *const *options)
     const char *arguments[MOST_ARGUMENTS] = {"redis-server", "--bind",  "127.0.0.1", "--port", port,
                                              "--dir",        s->folder, "--save",    ""};
     size_t count = 9;
+    char tls_port[16], ca[256], cert[256], key[256];
+    if (s->certificates) {
+        snprintf(tls_port, sizeof(tls_port), "%u", s->tls_port);
+        snprintf(ca, sizeof(ca), "%s/ca.pem", s->certificates);
+        snprintf(cert, sizeof(cert), "%s/server.pem", s->certificates);
+        snprintf(key, sizeof(key), "%s/server.key", s->certificates);
+        const char *const tls[] = {"--tls-port",      tls_port, "--tls-ca-cert-file", ca,
+                                   "--tls-cert-file", cert,     "--tls-key-file",     key};
+        memcpy(arguments + count, tls, sizeof(tls));
+        count += TH_COUNT(tls);
+    }
     for (size_t i = 0; options && options[i] && count < MOST_ARGUMENTS - 1; i++) {
         arguments[count++] = options[i];
     }
@@ -148,8 +160,10 @@ struct redis_server *redis_server_start(const char *const *options)
         die("no folder %s: %s", s->folder, strerror(errno));
     }
     snprintf(s->log, sizeof(s->log), "%s/log", s->folder);
+    s->certificates = getenv("TASKHUB_CERTIFICATES");
     for (int i = 0; i < ATTEMPTS; i++) { /* somebody else may take the port in between */
         s->port = free_port();
+        s->tls_port = s->certificates ? free_port() : 0;
         if (launch(s, options)) {
             return s;
         }
@@ -200,13 +214,21 @@ void redis_server_resume(struct redis_server *s)
 
 unsigned redis_server_port(const struct redis_server *s)
 {
-    return s->port;
+    return s->certificates ? s->tls_port : s->port;
 }
 
 const char *redis_server_url(struct redis_server *s, const char *user)
 {
-    snprintf(s->url, sizeof(s->url), "redis://%s%s127.0.0.1:%u", user ? user : "", user ? "@" : "",
-             s->port);
+    const char *sign = user ? "@" : "";
+    user = user ? user : "";
+    if (s->certificates) {
+        const char *folder = s->certificates;
+        snprintf(s->url, sizeof(s->url),
+                 "rediss://%s%s127.0.0.1:%u?ca=%s/ca.pem&cert=%s/client.pem&key=%s/client.key",
+                 user, sign, s->tls_port, folder, folder, folder);
+    } else {
+        snprintf(s->url, sizeof(s->url), "redis://%s%s127.0.0.1:%u", user, sign, s->port);
+    }
     return s->url;
 }
 

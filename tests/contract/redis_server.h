@@ -2,6 +2,9 @@
  * redis_server: a Redis of a test's own: Debian's redis-server on a free port of 127.0.0.1, with
  * its files in a temporary folder. It dies with the test. What goes wrong ends the test with the
  * reason.
+ *
+ * With TASKHUB_CERTIFICATES, a folder that deploy/certificates.sh made, it also serves TLS to
+ * whoever has a certificate, and its URL says so.
  */
 #pragma once
 
@@ -14,10 +17,11 @@ struct redis_server;
 struct redis_server *redis_server_start(const char *const *options);
 void redis_server_stop(struct redis_server *server); /* kill -9; removes its folder */
 
-/* "redis://127.0.0.1:port", until the next call for this server; `user`: "name:password", or NULL.
+/* "redis://127.0.0.1:port", or one with rediss://, until the next call for this server; `user`:
+ * "name:password", or NULL.
  */
 const char *redis_server_url(struct redis_server *server, const char *user);
-unsigned redis_server_port(const struct redis_server *server);
+unsigned redis_server_port(const struct redis_server *server); /* of its URL */
 
 void redis_server_kill(struct redis_server *server); /* -9, and it is gone when this returns */
 /* The same port and folder; `options` as for start. */

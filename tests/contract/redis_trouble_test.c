@@ -430,8 +430,10 @@ static void case_too_old(struct fixture *f)
 
 static void case_host_names(struct fixture *f)
 {
-    struct th_provider *named =
-        open_at(f, text_of(f, "redis://localhost:%u", redis_server_port(server_of(f))));
+    const char *url = redis_server_url(server_of(f), NULL);
+    const char *rest = strstr(url, "127.0.0.1") + strlen("127.0.0.1");
+    const char *scheme = strncmp(url, "rediss", 6) == 0 ? "rediss" : "redis";
+    struct th_provider *named = open_at(f, text_of(f, "%s://localhost%s", scheme, rest));
     struct th_completion done = state_of(named);
     named->ops->close(named);
     EXPECT(f, done.error.code == TH_OK);

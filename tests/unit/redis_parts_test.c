@@ -17,6 +17,8 @@ static void urls(void **state)
     static const struct {
         const char *text, *host, *name, *user, *password;
         unsigned port, database;
+        bool tls;
+        const char *ca, *cert, *key;
     } good[] = {
         {"redis://localhost", "localhost", "localhost:6379", NULL, NULL, 6379, 0},
         {"redis://10.0.0.1:7000/3", "10.0.0.1", "10.0.0.1:7000", NULL, NULL, 7000, 3},
@@ -28,6 +30,10 @@ static void urls(void **state)
         {"redis://me:a@b@h", "h", "h:6379", "me", "a@b", 6379, 0},
         {"redis://[::1]", "::1", "[::1]:6379", NULL, NULL, 6379, 0},
         {"redis://[fe80::2]:80/1", "fe80::2", "[fe80::2]:80", NULL, NULL, 80, 1},
+        {"rediss://me:secret@h/2", "h", "h:6379", "me", "secret", 6379, 2, true},
+        {"rediss://h:1?ca=/a%26b.pem", "h", "h:1", NULL, NULL, 1, 0, true, "/a&b.pem"},
+        {"rediss://:p?@h/1?key=k&ca=a&cert=c", "h", "h:6379", NULL, "p?", 6379, 1, true, "a", "c",
+         "k"},
     };
     for (size_t i = 0; i < TH_COUNT(good); i++) {
         struct th_redis_url url;
@@ -39,6 +45,10 @@ static void urls(void **state)
         assert_true(th_str_eq(th_str_of(url.password), th_str_of(good[i].password)));
         assert_int_equal(url.port, good[i].port);
         assert_int_equal(url.database, good[i].database);
+        assert_int_equal(url.tls, good[i].tls);
+        assert_true(th_str_eq(th_str_of(url.ca), th_str_of(good[i].ca)));
+        assert_true(th_str_eq(th_str_of(url.cert), th_str_of(good[i].cert)));
+        assert_true(th_str_eq(th_str_of(url.key), th_str_of(good[i].key)));
         th_redis_url_deinit(&url);
     }
 }
@@ -66,7 +76,15 @@ static void bad_urls(void **state)
         {"redis://me:secret%2@h", TH_INVALID},
         {"redis://me:secret%zz@h", TH_INVALID},
         {"redis://me:secret%00@h", TH_INVALID},
-        {"rediss://me:secret@h", TH_UNSUPPORTED},
+        {"rediss://me:secret@", TH_INVALID},
+        {"rediss://me:secret@h?cas=a", TH_INVALID},
+        {"rediss://me:secret@h?ca", TH_INVALID},
+        {"rediss://me:secret@h?ca=", TH_INVALID},
+        {"rediss://me:secret@h?ca=a&&key=k&cert=c", TH_INVALID},
+        {"rediss://me:secret@h?ca=%zz", TH_INVALID},
+        {"rediss://me:secret@h?cert=c", TH_INVALID},
+        {"rediss://me:secret@h?key=k", TH_INVALID},
+        {"redis://me:secret@h?ca=a", TH_INVALID},
     };
     for (size_t i = 0; i < TH_COUNT(bad); i++) {
         struct th_redis_url url;

@@ -1,9 +1,9 @@
 /*
  * connection: one connection to Redis, which is hiredis' context for a socket that does not block:
- * its buffers, its parser and, where it has one, its TLS. Not its asynchronous layer: that takes a
- * request into one buffer whole and moves what is left of it to the front after each write, so
- * 64 MiB would be copied twice and then moved some twenty times. Here what is sent is given to the
- * buffer a slice at a time, from where it stands.
+ * its buffers and its parser; with TLS, that of tls.c in between. Not its asynchronous layer: that
+ * takes a request into one buffer whole and moves what is left of it to the front after each write,
+ * so 64 MiB would be copied twice and then moved some twenty times. Here what is sent is given to
+ * the buffer a slice at a time, from where it stands.
  */
 #include <errno.h>
 #include <hiredis/sds.h>
@@ -14,6 +14,7 @@
 
 /* Bytes handed to hiredis at once; and how many times before others have their turn. */
 enum { SLICE = 64 << 10, SLICES = 64 };
+enum { RECORD = 16 << 10 }; /* what TLS decrypts at once */
 
 /* ---- lists ---- */
 
@@ -54,9 +55,11 @@ struct th_link *th_redis_list_take(struct th_redis_list *list)
 
 /* ---- opening and closing ---- */
 
-void th_redis_connection_init(struct th_redis_connection *c, const char *server)
+void th_redis_connection_init(struct th_redis_connection *c, const char *server,
+                              const struct th_redis_tls *tls)
 {
     c->server = server;
+    c->tls = tls;
     th_redis_list_init(&c->requests);
 }
 
@@ -83,6 +86,8 @@ void th_redis_connection_close(struct th_redis_connection *c, const struct th_er
 {
     struct th_redis_list requests;
     struct th_link *link;
+    th_redis_channel_free(c->channel);
+    c->channel = NULL;
     if (c->context) {
         redisFree(c->context);
     }
@@ -102,9 +107,24 @@ static bool connected(struct th_redis_connection *c, struct th_error *error)
     if (getsockopt(c->context->fd, SOL_SOCKET, SO_ERROR, &problem, &len) != 0) {
         problem = errno;
     }
+    if (problem != 0) {
+        return th_fail(error, TH_UNAVAILABLE, "cannot connect to Redis at %s: %s", c->server,
+                       strerror(problem));
+    }
+    if (c->tls) {
+        c->channel = th_redis_channel_new(c->tls, c->context->fd, c->server);
+        return c->channel || broken(c, "cannot begin TLS with", error);
+    }
     c->connecting = false;
-    return problem == 0 || th_fail(error, TH_UNAVAILABLE, "cannot connect to Redis at %s: %s",
-                                   c->server, strerror(problem));
+    return true;
+}
+
+static bool shake_hands(struct th_redis_connection *c, struct th_error *error)
+{
+    bool done;
+    bool good = th_redis_channel_shake(c->channel, &done, error);
+    c->connecting = !done;
+    return good;
 }
 
 /* ---- writing ---- */
@@ -142,6 +162,24 @@ static void fill(struct th_redis_connection *c)
     }
 }
 
+/* Some of what is in hiredis' buffer; `drained`: the socket takes no more for now, or all is sent.
+ */
+static bool write_out(struct th_redis_connection *c, int *drained, struct th_error *error)
+{
+    size_t count;
+    if (!c->channel) {
+        return redisBufferWrite(c->context, drained) == REDIS_OK ||
+               broken(c, "lost the connection to", error);
+    }
+    size_t len = sdslen(c->context->obuf);
+    if (!th_redis_channel_write(c->channel, th_str_n(c->context->obuf, len), &count, error)) {
+        return false;
+    }
+    sdsrange(c->context->obuf, (int)count, -1);
+    *drained = count == len;
+    return true;
+}
+
 /* As long as the oldest request is still being sent, sending is what brings it nearer. */
 static bool write_some(struct th_redis_connection *c, struct th_error *error)
 {
@@ -152,8 +190,8 @@ static bool write_some(struct th_redis_connection *c, struct th_error *error)
         if (sdslen(c->context->obuf) == 0) {
             return true;
         }
-        if (redisBufferWrite(c->context, &drained) != REDIS_OK) {
-            return broken(c, "lost the connection to", error);
+        if (!write_out(c, &drained, error)) {
+            return false;
         }
         if (oldest) {
             c->progress = th_monotonic();
@@ -199,10 +237,27 @@ static bool take_reply(struct th_redis_connection *c, const redisReply *reply,
     return true;
 }
 
+/* One record of TLS is at most RECORD long, so OpenSSL keeps nothing back that poll would not show.
+ */
+static bool read_in(struct th_redis_connection *c, struct th_error *error)
+{
+    char bytes[RECORD];
+    size_t count;
+    if (!c->channel) {
+        return redisBufferRead(c->context) == REDIS_OK ||
+               broken(c, "lost the connection to", error);
+    }
+    if (!th_redis_channel_read(c->channel, bytes, sizeof(bytes), &count, error)) {
+        return false;
+    }
+    return redisReaderFeed(c->context->reader, bytes, count) == REDIS_OK ||
+           broken(c, "cannot understand", error);
+}
+
 static bool read_some(struct th_redis_connection *c, struct th_error *error)
 {
-    if (redisBufferRead(c->context) != REDIS_OK) {
-        return broken(c, "lost the connection to", error);
+    if (!read_in(c, error)) {
+        return false;
     }
     c->progress = th_monotonic();
     for (;;) {
@@ -225,12 +280,18 @@ static bool read_some(struct th_redis_connection *c, struct th_error *error)
 
 short th_redis_connection_events(const struct th_redis_connection *c)
 {
+    if (c->connecting && c->channel) {
+        return th_redis_channel_wants(c->channel);
+    }
     bool to_write = c->connecting || c->writing || sdslen(c->context->obuf) > 0;
     return (short)(POLLIN | (to_write ? POLLOUT : 0));
 }
 
 bool th_redis_connection_ready(struct th_redis_connection *c, short events, struct th_error *error)
 {
+    if (c->connecting && c->channel) {
+        return shake_hands(c, error);
+    }
     if (c->connecting) {
         return !(events & (POLLOUT | POLLERR | POLLHUP)) || connected(c, error);
     }

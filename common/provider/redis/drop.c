@@ -1,82 +1,142 @@
 /* drop: the end of a hub: a few keys for each partition, whatever they hold. Redis frees what it
- * was that they held later, on a thread of its own. */
+ * was that they held later, on a thread of its own. One connection, driven by the caller's thread.
+ */
+#include <errno.h>
+#include <poll.h>
+
 #include "base/memory.h"
 #include "provider/redis/internal.h"
 
-static bool ask(redisContext *context, const struct th_redis_url *url, int count,
-                const char *const *words, struct th_error *error)
+struct talk {
+    struct th_redis_connection connection;
+    const struct th_redis_url *url;
+    th_time timeout;
+};
+
+/* A request on the caller's stack. */
+struct question {
+    struct th_redis_request request;
+    bool answered;
+    struct th_error error;
+};
+
+static void answered(struct th_redis_request *request, const redisReply *reply,
+                     const struct th_error *error)
 {
-    redisReply *reply = redisCommandArgv(context, count, (const char **)words, NULL);
-    bool good = reply && reply->type != REDIS_REPLY_ERROR;
-    if (reply && !good) {
-        th_redis_reason(error, url->name, reply->str);
-    } else if (!reply) {
-        th_fail(error, TH_UNAVAILABLE, "Redis at %s does not answer: %s", url->name,
-                context->errstr);
+    struct question *question = (struct question *)request;
+    question->answered = true;
+    if (error) {
+        question->error = *error;
     }
-    freeReplyObject(reply);
+}
+
+/* Until something happened; false: nothing did for the time-out, or the connection broke. */
+static bool go_on(struct talk *talk, struct th_error *error)
+{
+    struct th_redis_connection *c = &talk->connection;
+    struct pollfd fd = {.fd = c->context->fd, .events = th_redis_connection_events(c)};
+    int count = poll(&fd, 1, (int)(talk->timeout / TH_MILLISECOND));
+    if (count < 0 && errno == EINTR) {
+        return true;
+    }
+    if (count == 0) {
+        return th_fail(error, TH_UNAVAILABLE, "Redis at %s does not answer", talk->url->name);
+    }
+    return th_redis_connection_ready(c, fd.revents, error);
+}
+
+/* The command is filled; it is gone afterwards. */
+static bool ask(struct talk *talk, struct question *question, struct th_error *error)
+{
+    struct th_redis_connection *c = &talk->connection;
+    bool good = true;
+    question->request.answered = answered;
+    th_redis_connection_send(c, &question->request);
+    while (good && !question->answered) {
+        good = go_on(talk, error);
+    }
+    if (!good && !question->answered) {
+        th_redis_connection_close(c, error); /* nobody may hold it any longer */
+    } else if (question->error.code != TH_OK) {
+        *error = question->error;
+        good = false;
+    }
+    th_redis_command_deinit(&question->request.command);
     return good;
 }
 
-static bool greet(redisContext *context, const struct th_redis_url *url, struct th_error *error)
+static bool say_who(struct talk *talk, struct th_error *error)
 {
-    const char *password = url->password ? url->password : "";
-    const char *with_user[] = {"AUTH", url->user, password};
-    const char *without_user[] = {"AUTH", password};
-    TH_BUFFER number = {0};
-    th_buffer_format(&number, "%u%c", url->database, '\0');
-    const char *choose[] = {"SELECT", number.data};
-    bool known = url->user       ? ask(context, url, 3, with_user, error)
-                 : url->password ? ask(context, url, 2, without_user, error)
-                                 : true;
-    return known && (url->database == 0 || ask(context, url, 2, choose, error));
+    const struct th_redis_url *url = talk->url;
+    struct question question = {.answered = false};
+    if (!url->user && !url->password) {
+        return true;
+    }
+    th_redis_command_text(&question.request.command, "AUTH");
+    if (url->user) {
+        th_redis_command_text(&question.request.command, url->user);
+    }
+    th_redis_command_text(&question.request.command, url->password ? url->password : "");
+    return ask(talk, &question, error);
 }
 
-static bool drop_partition(redisContext *context, const struct th_redis_url *url,
-                           const struct th_hub_record *hub, uint32_t partition,
+static bool choose_database(struct talk *talk, struct th_error *error)
+{
+    struct question question = {.answered = false};
+    if (talk->url->database == 0) {
+        return true;
+    }
+    th_redis_command_text(&question.request.command, "SELECT");
+    th_redis_command_number(&question.request.command, talk->url->database);
+    return ask(talk, &question, error);
+}
+
+static bool drop_partition(struct talk *talk, const struct th_hub_record *hub, uint32_t partition,
                            struct th_error *error)
 {
-    struct th_buffer keys[TH_REDIS_KEYS] = {0};
-    const char *words[1 + TH_REDIS_KEYS] = {"UNLINK"};
+    struct question question = {.answered = false};
+    TH_BUFFER key = {0};
+    th_redis_command_text(&question.request.command, "UNLINK");
     for (unsigned i = 0; i < TH_REDIS_KEYS; i++) {
-        th_redis_key(&keys[i], hub, partition, i);
-        th_buffer_add(&keys[i], "", 1);
-        words[1 + i] = keys[i].data;
+        th_redis_key(&key, hub, partition, i);
+        th_redis_command_add(&question.request.command, th_buffer_view(&key));
     }
-    bool good = ask(context, url, 1 + TH_REDIS_KEYS, words, error);
-    for (unsigned i = 0; i < TH_REDIS_KEYS; i++) {
-        th_buffer_deinit(&keys[i]);
-    }
-    return good;
+    return ask(talk, &question, error);
 }
 
-static bool drop(const struct th_redis_url *url, uint32_t timeout_ms,
-                 const struct th_hub_record *hub, struct th_error *error)
+static bool drop(struct talk *talk, const struct th_hub_record *hub, struct th_error *error)
 {
-    struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-    redisContext *context = redisConnectWithTimeout(url->host, (int)url->port, timeout);
-    bool good = context && !context->err && redisSetTimeout(context, timeout) == REDIS_OK;
-    if (!good) {
-        th_fail(error, TH_UNAVAILABLE, "cannot connect to Redis at %s: %s", url->name,
-                context ? context->errstr : "out of memory");
+    struct th_redis_connection *c = &talk->connection;
+    bool good = th_redis_connection_open(c, talk->url->host, talk->url->port, error);
+    while (good && c->connecting) {
+        good = go_on(talk, error);
     }
-    good = good && greet(context, url, error);
+    good = good && say_who(talk, error) && choose_database(talk, error);
     for (uint32_t p = 0; good && p < hub->partitions; p++) {
-        good = drop_partition(context, url, hub, p, error);
+        good = drop_partition(talk, hub, p, error);
     }
-    redisFree(context);
+    th_redis_connection_close(c, error);
     return good;
 }
 
 bool th_redis_drop_hub(const struct th_redis_options *options, const struct th_hub_record *hub,
                        struct th_error *error)
 {
-    struct th_redis_url url;
-    if (!th_redis_url_parse(options->url, &url, error)) {
-        return false;
-    }
     uint32_t timeout = options->timeout_ms ? options->timeout_ms : TH_REDIS_TIMEOUT_MS;
-    bool good = drop(&url, timeout, hub, error);
+    struct th_redis_url url;
+    struct th_redis_tls *tls = NULL;
+    struct th_error reason = {.code = TH_OK}; /* `error` may be NULL, as everywhere */
+    bool good =
+        th_redis_url_parse(options->url, &url, error) && th_redis_tls_new(&url, &tls, error);
+    if (good) {
+        struct talk talk = {.url = &url, .timeout = timeout * TH_MILLISECOND};
+        th_redis_connection_init(&talk.connection, url.name, tls);
+        good = drop(&talk, hub, &reason);
+    }
+    if (error && reason.code != TH_OK) {
+        *error = reason;
+    }
+    th_redis_tls_free(tls);
     th_redis_url_deinit(&url);
     return good;
 }

@@ -8,6 +8,7 @@
  *   session.c     a connection that is made again and again        greeting.c  how it begins
  *   connection.c  one connection: requests out, answers in         command.c   one request's bytes
  *   resolve.c     host names         url.c    the URL              reason.c    what Redis answers
+ *   tls.c         rediss://
  *   subscriber.c  news and replies   drop.c   the end of a hub
  *   projection.lua  what Redis does
  *
@@ -50,7 +51,9 @@ struct th_redis_url {
     char *host;
     char *user, *password; /* NULL: none */
     unsigned port, database;
-    char *name; /* "host:port", for sentences */
+    char *name;            /* "host:port", for sentences */
+    bool tls;              /* rediss:// */
+    char *ca, *cert, *key; /* PEM files; NULL: the system's CAs, no certificate of our own */
 };
 
 bool th_redis_url_parse(const char *text, struct th_redis_url *out, struct th_error *error);
@@ -162,9 +165,11 @@ struct th_redis_request {
 };
 
 struct th_redis_connection {
-    const char *server; /* for sentences; borrowed */
+    const char *server;             /* for sentences; borrowed */
+    const struct th_redis_tls *tls; /* NULL: none; borrowed */
     redisContext *context;
-    bool connecting;
+    struct th_redis_channel *channel; /* from when the socket is connected; NULL: no TLS */
+    bool connecting;                  /* the handshake of TLS included */
     struct th_redis_list requests;    /* not answered yet, oldest first */
     struct th_redis_request *writing; /* of those the first that is not wholly sent */
     struct th_redis_place place;
@@ -175,7 +180,8 @@ struct th_redis_connection {
     void (*complaint)(struct th_redis_connection *connection, const char *answer);
 };
 
-void th_redis_connection_init(struct th_redis_connection *c, const char *server);
+void th_redis_connection_init(struct th_redis_connection *c, const char *server,
+                              const struct th_redis_tls *tls);
 bool th_redis_connection_open(struct th_redis_connection *c, const char *address, unsigned port,
                               struct th_error *error);
 void th_redis_connection_send(struct th_redis_connection *c, struct th_redis_request *request);
@@ -184,6 +190,29 @@ short th_redis_connection_events(const struct th_redis_connection *c);
 bool th_redis_connection_ready(struct th_redis_connection *c, short events, struct th_error *error);
 /* Ends it; every request is answered with `why`. */
 void th_redis_connection_close(struct th_redis_connection *c, const struct th_error *why);
+
+/* ---- tls.c ---- */
+
+struct th_redis_tls;
+struct th_redis_channel;
+
+/* What connections to this URL share; NULL in `out` when it wants no TLS. INVALID: a file. */
+bool th_redis_tls_new(const struct th_redis_url *url, struct th_redis_tls **out,
+                      struct th_error *error);
+void th_redis_tls_free(struct th_redis_tls *tls); /* NULL is fine, as below */
+
+/* TLS on a connected socket that does not block. Borrows all it is given. NULL: no memory. */
+struct th_redis_channel *th_redis_channel_new(const struct th_redis_tls *tls, int fd,
+                                              const char *server);
+void th_redis_channel_free(struct th_redis_channel *channel);
+/* The next step of the handshake; before one, poll for what it wants. False: it failed. */
+bool th_redis_channel_shake(struct th_redis_channel *channel, bool *done, struct th_error *error);
+short th_redis_channel_wants(const struct th_redis_channel *channel);
+/* How many bytes were taken or given; 0: none for now. False: the connection is broken. */
+bool th_redis_channel_write(struct th_redis_channel *channel, struct th_str bytes, size_t *count,
+                            struct th_error *error);
+bool th_redis_channel_read(struct th_redis_channel *channel, char *bytes, size_t size,
+                           size_t *count, struct th_error *error);
 
 /* ---- resolve.c ---- */
 
@@ -267,6 +296,7 @@ struct th_redis_task {
 struct th_redis_loop {
     struct th_provider provider; /* first: it is what the node has of it */
     struct th_redis_url url;
+    struct th_redis_tls *tls; /* NULL: none */
     const struct th_log *log;
     th_time timeout;
     struct th_random random;

@@ -24,6 +24,7 @@ static void close_provider(struct th_provider *provider)
 {
     struct th_redis_loop *loop = (struct th_redis_loop *)provider;
     th_redis_loop_stop(loop);
+    th_redis_tls_free(loop->tls);
     th_redis_url_deinit(&loop->url);
     free(loop);
 }
@@ -41,6 +42,16 @@ static const struct th_provider_ops ops = {
     .close = close_provider,
 };
 
+bool th_redis_check_url(const char *text, struct th_error *error)
+{
+    struct th_redis_url url;
+    struct th_redis_tls *tls = NULL;
+    bool good = th_redis_url_parse(text, &url, error) && th_redis_tls_new(&url, &tls, error);
+    th_redis_tls_free(tls);
+    th_redis_url_deinit(&url);
+    return good;
+}
+
 bool th_redis_up(const struct th_provider *provider)
 {
     const struct th_redis_loop *loop = (const struct th_redis_loop *)provider;
@@ -52,7 +63,9 @@ struct th_provider *th_redis_open(const struct th_redis_options *options,
 {
     struct th_redis_loop *loop = TH_NEW(struct th_redis_loop);
     uint32_t timeout = options->timeout_ms ? options->timeout_ms : TH_REDIS_TIMEOUT_MS;
-    if (!th_redis_url_parse(options->url, &loop->url, error)) {
+    if (!th_redis_url_parse(options->url, &loop->url, error) ||
+        !th_redis_tls_new(&loop->url, &loop->tls, error)) {
+        th_redis_url_deinit(&loop->url);
         free(loop);
         return NULL;
     }

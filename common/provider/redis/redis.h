@@ -25,6 +25,12 @@
  *     ACL SETUSER taskhub on >password resetkeys ~{orders:* resetchannels &{orders:* -@all
  *         +fcall +function|load +info +select +ping +hget +hmget +hset +hdel +hlen +zadd +zrem
  *         +zcard +zrangebylex +unlink +publish +subscribe +unsubscribe
+ *
+ * The URL is redis://[user[:password]@]host[:port][/database], or rediss://… for TLS 1.2 or later.
+ * The server's certificate has to be for the host. It is checked against the system's CAs, or those
+ * in ca=FILE; cert=FILE and key=FILE are a certificate of our own, for a server that asks for one:
+ *
+ *     rediss://taskhub:password@redis-1:6379?ca=/etc/ca.pem&cert=/etc/me.pem&key=/etc/me.key
  */
 #pragma once
 
@@ -32,16 +38,20 @@
 #include "provider/contract.h"
 
 struct th_redis_options {
-    const char *url;          /* redis://[user[:password]@]host[:port][/database]; copied */
+    const char *url;          /* see below; copied */
     const struct th_log *log; /* borrowed until close; may be NULL */
     uint32_t timeout_ms;      /* how long the oldest request may go without any progress, also how
                                  long a connection may take to be made; 0: 5000 */
 };
 
 /* Opens the projection of `hub`, which exists (it is copied). Does not block. NULL with INVALID
- * (the URL), UNSUPPORTED (rediss:// where hiredis has no TLS), UNAVAILABLE (no thread). */
+ * (the URL, or a file that it names), UNAVAILABLE (no thread). */
 struct th_provider *th_redis_open(const struct th_redis_options *options,
                                   const struct th_hub_record *hub, struct th_error *error);
+
+/* Whether th_redis_open will take this URL; INVALID, without anything secret, otherwise. Files are
+ * read, nobody is connected to. Any thread. */
+bool th_redis_check_url(const char *url, struct th_error *error);
 
 /* Whether the connection for requests stands; any thread. For people: what is submitted completes
  * either way. */

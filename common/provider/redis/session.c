@@ -26,7 +26,7 @@ static const char category[] = "redis";
 void th_redis_session_init(struct th_redis_session *s, struct th_redis_loop *loop,
                            const struct th_redis_role *role)
 {
-    th_redis_connection_init(&s->connection, loop->url.name);
+    th_redis_connection_init(&s->connection, loop->url.name, loop->tls);
     s->connection.message = role->message;
     s->connection.complaint = role->complaint;
     s->loop = loop;

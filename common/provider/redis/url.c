@@ -1,4 +1,4 @@
-/* url: redis://[user[:password]@]host[:port][/database]. Sentences never hold what is secret. */
+/* url: what redis.h says of it. Sentences never hold what is secret. */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -103,6 +103,37 @@ static bool parse_host(struct th_str rest, struct th_redis_url *out, struct th_e
     return true;
 }
 
+/* "ca=FILE&cert=FILE&key=FILE" */
+static bool parse_files(struct th_str text, struct th_redis_url *out, struct th_error *error)
+{
+    while (text.len > 0) {
+        struct th_str one = text;
+        struct th_str name;
+        text = split(&text, '&', false, &one) ? text : th_str_n(NULL, 0);
+        char **place = !split(&one, '=', false, &name)   ? NULL
+                       : th_str_eq(name, TH_STR("ca"))   ? &out->ca
+                       : th_str_eq(name, TH_STR("cert")) ? &out->cert
+                       : th_str_eq(name, TH_STR("key"))  ? &out->key
+                                                         : NULL;
+        if (!place || one.len == 0) {
+            return th_fail(error, TH_INVALID,
+                           "behind its ? the Redis URL has ca=FILE, cert=FILE and key=FILE, "
+                           "with & between, and not '%.*s'",
+                           TH_PRI(one));
+        }
+        free(*place);
+        *place = unescape(one);
+        if (!*place) {
+            return th_fail(error, TH_INVALID, "the Redis URL has a bad %%-escape behind its ?");
+        }
+    }
+    if (!out->cert != !out->key) {
+        return th_fail(error, TH_INVALID, "the Redis URL needs cert and key, or none of them");
+    }
+    return out->tls || (!out->ca && !out->cert) ||
+           th_fail(error, TH_INVALID, "certificates in a Redis URL need TLS: rediss://");
+}
+
 static bool parse_rest(struct th_str rest, struct th_redis_url *out, struct th_error *error)
 {
     struct th_str before;
@@ -110,6 +141,12 @@ static bool parse_rest(struct th_str rest, struct th_redis_url *out, struct th_e
     out->port = DEFAULT_PORT;
     if (split(&rest, '@', true, &before) && !parse_user(before, out, error)) {
         return false;
+    }
+    if (split(&rest, '?', false, &before)) {
+        if (!parse_files(rest, out, error)) {
+            return false;
+        }
+        rest = before;
     }
     if (split(&rest, '/', false, &host)) {
         if (rest.len > 0 && !parse_number(rest, 0, 1u << 20, &out->database)) {
@@ -125,15 +162,10 @@ bool th_redis_url_parse(const char *text, struct th_redis_url *out, struct th_er
 {
     struct th_str url = th_str_of(text ? text : "");
     *out = (struct th_redis_url){0};
-    if (th_str_starts(url, TH_STR("rediss://"))) {
-        return th_fail(error, TH_UNSUPPORTED,
-                       "rediss:// needs TLS, which the Redis client of this build (hiredis "
-                       "%d.%d.%d) has not: use redis:// in a trusted network or through a tunnel",
-                       HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
-    }
-    struct th_str scheme = TH_STR("redis://");
+    out->tls = th_str_starts(url, TH_STR("rediss://"));
+    struct th_str scheme = out->tls ? TH_STR("rediss://") : TH_STR("redis://");
     if (!th_str_starts(url, scheme)) {
-        return th_fail(error, TH_INVALID, "a Redis URL begins with redis://");
+        return th_fail(error, TH_INVALID, "a Redis URL begins with redis:// or rediss://");
     }
     if (!parse_rest(th_str_n(url.data + scheme.len, url.len - scheme.len), out, error)) {
         th_redis_url_deinit(out);
@@ -148,5 +180,8 @@ void th_redis_url_deinit(struct th_redis_url *url)
     free(url->user);
     free(url->password);
     free(url->name);
+    free(url->ca);
+    free(url->cert);
+    free(url->key);
     *url = (struct th_redis_url){0};
 }
