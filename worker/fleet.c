@@ -290,7 +290,19 @@ static bool start_hosts(struct th_fleet_worker *worker, struct th_error *error)
     return ok;
 }
 
-/* Without orchestrators partitions would rest with this worker; others have use for them. */
+/* Without orchestrators partitions would rest with this worker; others have use for them. Without
+ * an application programs have them, wherever they are connected. */
+static bool leads(const struct th_fleet_worker *worker)
+{
+    const struct th_app *app = worker->options.host.app;
+    if (!app)
+        return worker->rpc != NULL;
+    return th_app_function_count(app, TH_FUNCTION_ORCHESTRATOR) +
+               th_app_function_count(app, TH_FUNCTION_ENTITY) >
+           0;
+}
+
+/* Also of a worker that leads nothing: its heartbeats have to say where it takes activities. */
 static bool open_lease(struct th_fleet_worker *worker, struct th_error *error)
 {
     const struct th_lease_options options = {
@@ -300,6 +312,7 @@ static bool open_lease(struct th_fleet_worker *worker, struct th_error *error)
         .name = worker->name,
         .partitions = worker->hub.record.partitions,
         .session_ms = worker->options.session_ms,
+        .stays_out = !leads(worker),
         .argument = worker,
         .take = on_take,
         .release = on_release,
@@ -308,11 +321,6 @@ static bool open_lease(struct th_fleet_worker *worker, struct th_error *error)
         .position = position_of,
         .tick = on_tick,
     };
-    const struct th_app *app = worker->options.host.app;
-    if (!worker->rpc && (!app || th_app_function_count(app, TH_FUNCTION_ORCHESTRATOR) +
-                                         th_app_function_count(app, TH_FUNCTION_ENTITY) ==
-                                     0))
-        return true;
     struct th_lease *lease = th_lease_open(&options, error);
     __atomic_store_n(&worker->lease, lease, __ATOMIC_RELEASE);
     return lease != NULL;

@@ -259,7 +259,7 @@ static void follow_plan(struct th_lease *lease, th_time now)
     while ((step = th_plan_next(lease->plan, known, o->former, o->argument, now, &partition)))
         (step == TH_PLAN_TAKE ? o->take : o->release)(o->argument, partition);
     pthread_mutex_lock(&lease->lock);
-    lease->settled = th_plan_settled(lease->plan);
+    lease->settled = o->stays_out || th_plan_settled(lease->plan);
     pthread_mutex_unlock(&lease->lock);
 }
 
@@ -339,7 +339,7 @@ static void *lease_main(void *argument)
 {
     struct th_lease *lease = argument;
     pthread_setname_np(pthread_self(), "lease");
-    lease->waits = true;
+    lease->waits = !lease->options.stays_out;
     while (!atomic_load(&lease->leaving)) {
         th_queue_wait(&lease->wake, next_deadline(lease, th_monotonic()));
         step(lease);
@@ -373,6 +373,7 @@ static struct th_lease *lease_new(const struct th_lease_options *options)
     for (uint32_t p = 0; p < options->partitions; p++)
         lease->marks[p] = (struct mark){.committed = -1, .seen = -1};
     lease->open_at = TH_TIME_NONE;
+    lease->settled = options->stays_out;
     th_kafka_topic_name(TH_KAFKA_INSTANCES, options->hub, lease->topic);
     pthread_mutex_init(&lease->lock, NULL);
     th_queue_init(&lease->wake);

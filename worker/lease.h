@@ -23,6 +23,7 @@ struct th_lease_options {
     const char *name; /* of this worker: how the group's members are listed */
     uint32_t partitions;
     int64_t session_ms; /* after which a dead worker's partitions are given to others; 0: 1,000 */
+    bool stays_out;     /* wants no partitions: the thread only ticks */
 
     /* On lease's thread; must not block. */
     void *argument;
@@ -40,7 +41,8 @@ struct th_lease *th_lease_open(const struct th_lease_options *options, struct th
 /* Something about others changed: any thread. */
 void th_lease_wake(struct th_lease *lease);
 
-/* False: why not. In the group, with an assignment, all of which is taken. Any thread. */
+/* False: why not. In the group, with an assignment, all of which is taken; or it stays out. Any
+ * thread. */
 bool th_lease_is_settled(struct th_lease *lease, struct th_error *error);
 
 /* Gives all up and leaves the group: the others have the partitions within a moment. Blocks, a

@@ -160,6 +160,7 @@ static bool open_client(struct th_shared *shared, struct th_error *error)
         {"allow.auto.create.topics", "false"},
         {"queued.max.messages.kbytes", "4096"},
         {"fetch.message.max.bytes", "1048576"},
+        {"enable.partition.eof", "true"},
     };
     shared->client.configure = configure;
     return th_kafka_client_open(&shared->client, RD_KAFKA_CONSUMER, shared->options.cluster, own,
@@ -215,8 +216,10 @@ static void join_again(struct th_shared *shared, th_time now)
 
 static void take_error(struct th_shared *shared, const rd_kafka_message_t *message)
 {
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        shared_part(shared, message->partition)->flows = true;
         return;
+    }
     if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT &&
         shared->session_ms < STOCK_SESSION_MS) {
         shared->session_ms = STOCK_SESSION_MS; /* lease.c has said so */
@@ -249,26 +252,32 @@ static bool poll_some(struct th_shared *shared)
 
 static bool is_full(const struct th_shared *shared)
 {
-    size_t most = shared->paused ? shared->options.most / 2 : shared->options.most;
+    size_t most = shared->full ? shared->options.most / 2 : shared->options.most;
     return shared->in_flight >= most || shared->held_count >= MOST_HELD ||
            shared->held_bytes >= MOST_HELD_BYTES;
 }
 
-/* All of them at once; what librdkafka has fetched ahead it drops, and fetches again. */
+/* What librdkafka has fetched ahead of a pause it drops, and fetches again. Where nothing has come
+ * since the assignment, a pause might undo that. */
 static void mind_pressure(struct th_shared *shared)
 {
     bool full = is_full(shared);
-    if (!shared->joined || full == shared->paused)
+    if (!shared->joined || (!full && !shared->full))
         return;
-    rd_kafka_topic_partition_list_t *list;
-    if (rd_kafka_assignment(shared->client.rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
-    if (full)
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    for (size_t i = 0; i < shared->part_count; i++) {
+        struct activities *part = &shared->parts[i];
+        if (!part->assigned || part->paused == full || (full && !part->flows))
+            continue;
+        rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i);
+        part->paused = full;
+    }
+    if (list->cnt > 0 && full)
         rd_kafka_pause_partitions(shared->client.rk, list);
-    else
+    else if (list->cnt > 0)
         rd_kafka_resume_partitions(shared->client.rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    shared->paused = full;
+    shared->full = full;
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */

@@ -45,6 +45,7 @@ struct activities {
     uint32_t partition;
     bool assigned, known; /* known: `offsets` says what the group has committed */
     bool dirty;           /* there is something to commit */
+    bool flows, paused;   /* flows: since it was assigned, something came of it, or its end */
     struct th_offsets offsets;
     struct {
         int64_t position;
@@ -67,7 +68,7 @@ struct th_shared {
     atomic_bool leaving, stopping, others_changed;
     sem_t left;
     bool has_left; /* the caller's */
-    bool joined, paused, committing, report_due;
+    bool joined, full, committing, report_due;
     th_time commit_at, tick_at, open_at;
     int64_t session_ms;
     bool refused;

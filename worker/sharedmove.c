@@ -87,13 +87,10 @@ static bool begin_part(struct th_shared *shared, const rd_kafka_topic_partition_
     return true;
 }
 
-/* Asks what the group has committed for those of the list that are not known. */
+/* Asks what the group has committed for those of the list, none of which is known. */
 static void begin_all(struct th_shared *shared, const rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new(list->cnt);
-    for (int i = 0; i < list->cnt; i++)
-        if (!shared_part(shared, list->elems[i].partition)->known)
-            rd_kafka_topic_partition_list_add(asked, shared->topic, list->elems[i].partition);
+    rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
     rd_kafka_resp_err_t error = rd_kafka_committed(shared->client.rk, asked, ASK_MS);
     bool good = error == RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int i = 0; good && i < asked->cnt; i++)
@@ -105,20 +102,26 @@ static void begin_all(struct th_shared *shared, const rd_kafka_topic_partition_l
     rd_kafka_topic_partition_list_destroy(asked);
 }
 
-/* Those that are not known begin at the end, and rest. */
-static void read_from(struct th_shared *shared, rd_kafka_topic_partition_list_t *list)
+/*
+ * Those that are not known are not read yet. librdkafka keeps a partition paused over assignments
+ * until it is told otherwise, and one may have been paused when it was here last: so all are
+ * resumed first, since a resumption, or a pause, right after an assignment may undo it (its issue
+ * 2190).
+ */
+static void read_known(struct th_shared *shared)
 {
-    rd_kafka_topic_partition_list_t *resting = rd_kafka_topic_partition_list_new(list->cnt);
-    for (int i = 0; i < list->cnt; i++) {
-        const struct activities *part = shared_part(shared, list->elems[i].partition);
-        list->elems[i].offset = part->known ? part->offsets.end : RD_KAFKA_OFFSET_END;
-        if (!part->known)
-            rd_kafka_topic_partition_list_add(resting, shared->topic, list->elems[i].partition);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    for (size_t i = 0; i < shared->part_count; i++) {
+        struct activities *part = &shared->parts[i];
+        part->flows = part->paused = false;
+        if (part->assigned && part->known)
+            rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i)->offset =
+                part->offsets.end;
     }
+    rd_kafka_resume_partitions(shared->client.rk, list);
     rd_kafka_assign(shared->client.rk, list);
-    rd_kafka_pause_partitions(shared->client.rk, resting);
-    rd_kafka_topic_partition_list_destroy(resting);
-    shared->paused = false;
+    rd_kafka_topic_partition_list_destroy(list);
+    shared->full = false;
     shared->report_due = true;
 }
 
@@ -131,23 +134,18 @@ static void assign(struct th_shared *shared, rd_kafka_topic_partition_list_t *li
     }
     if (list->cnt > 0)
         begin_all(shared, list);
-    read_from(shared, list);
+    read_known(shared);
 }
 
 void shared_begin_unknown(struct th_shared *shared)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
-    bool unknown = false;
-    for (size_t i = 0; i < shared->part_count; i++) {
-        const struct activities *part = &shared->parts[i];
-        if (!part->assigned)
-            continue;
-        unknown |= !part->known;
-        rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i);
-    }
-    if (shared->joined && unknown) {
+    for (size_t i = 0; i < shared->part_count; i++)
+        if (shared->parts[i].assigned && !shared->parts[i].known)
+            rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i);
+    if (shared->joined && list->cnt > 0) {
         begin_all(shared, list);
-        read_from(shared, list);
+        read_known(shared);
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -208,7 +206,7 @@ static void give_up(struct th_shared *shared, const rd_kafka_topic_partition_lis
         struct activities *part = shared_part(shared, list->elems[i].partition);
         withdraw(shared, part);
         shared_drop_held(shared, part);
-        part->assigned = false;
+        part->assigned = part->flows = false;
     }
     uint64_t serial = shared_say(shared, true);
     if (!lost)

@@ -313,6 +313,7 @@ void shared_take(struct th_shared *shared, const rd_kafka_message_t *message)
     struct flight *flight;
     if (!part->assigned || !part->known)
         return;
+    part->flows = true;
     HASH_FIND(hh, part->flights, &offset, sizeof offset, flight);
     if (flight) {
         th_offsets_arrive(&part->offsets, offset);
