@@ -356,3 +356,94 @@ bool th_kafka_survey_arrivals(struct th_kafka_survey *survey, enum th_kafka_topi
     rd_kafka_queue_destroy(queue);
     return done || th_kafka_client_silent(&survey->talk.client, error);
 }
+
+/* ---- whole topics ---- */
+
+struct reading {
+    struct th_kafka_client client;
+    rd_kafka_topic_t *topic;
+    int32_t partition;
+    int64_t at, to;
+    bool done;
+    bool (*visit)(void *argument, int64_t offset, struct th_str bytes);
+    void *argument;
+};
+
+/* Another client than the survey's, which fetches as little as possible. */
+static bool reading_open(struct reading *r, const struct th_kafka_survey *survey,
+                         enum th_kafka_topic topic, struct th_error *error)
+{
+    static const struct th_kafka_property own[] = {
+        {"allow.auto.create.topics", "false"}, {"enable.auto.commit", "false"},
+        {"auto.offset.reset", "earliest"},     {"enable.partition.eof", "true"},
+        {"fetch.wait.max.ms", "10"},           {"queued.max.messages.kbytes", "16384"},
+    };
+    char name[TH_KAFKA_TOPIC_NAME];
+
+    if (!th_kafka_client_open(&r->client, RD_KAFKA_CONSUMER, survey->talk.client.cluster, own,
+                              TH_COUNT(own), error)) {
+        return false;
+    }
+    th_kafka_topic_name(topic, survey->hub.record.name, name);
+    r->topic = rd_kafka_topic_new(r->client.rk, name, NULL);
+    rd_kafka_consume_start(r->topic, r->partition, r->at);
+    return true;
+}
+
+static void reading_close(struct reading *r)
+{
+    if (r->topic) {
+        rd_kafka_consume_stop(r->topic, r->partition);
+        rd_kafka_topic_destroy(r->topic);
+    }
+    th_kafka_client_close(&r->client);
+}
+
+/* The end of the partition comes when everything before it was read. */
+static void take_next(struct reading *r, const rd_kafka_message_t *message)
+{
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        r->done = message->offset >= r->to;
+        return;
+    }
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return;
+    }
+    r->done = message->offset >= r->to ||
+              !r->visit(r->argument, message->offset,
+                        th_str_n(message->payload, message->payload ? message->len : 0)) ||
+              message->offset + 1 >= r->to;
+}
+
+bool th_kafka_survey_read(struct th_kafka_survey *survey, enum th_kafka_topic topic,
+                          uint32_t partition, int64_t from, int64_t to,
+                          bool (*visit)(void *argument, int64_t offset, struct th_str bytes),
+                          void *argument, struct th_error *error)
+{
+    struct reading r = {.partition = (int32_t)partition,
+                        .at = from,
+                        .to = to,
+                        .done = from >= to,
+                        .visit = visit,
+                        .argument = argument};
+    th_time patience = th_kafka_patience(survey->talk.client.cluster);
+    th_time deadline = th_monotonic() + patience;
+
+    if (r.done) {
+        return true;
+    }
+    if (!reading_open(&r, survey, topic, error)) {
+        return false;
+    }
+    while (!r.done && th_monotonic() < deadline) {
+        rd_kafka_message_t *message = rd_kafka_consume(r.topic, r.partition, 100);
+        if (message) {
+            take_next(&r, message);
+            deadline = th_monotonic() + patience;
+            rd_kafka_message_destroy(message);
+        }
+    }
+    bool done = r.done || th_kafka_client_silent(&r.client, error);
+    reading_close(&r);
+    return done;
+}
