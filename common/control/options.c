@@ -59,6 +59,7 @@ bool th_fleet_place(const struct th_fleet_options *options, const struct th_log 
         .properties = out->properties,
         .property_count = options->properties.count,
         .log = log,
+        .keep = options->keep,
     };
     return th_kafka_check_properties(&out->cluster, error);
 }

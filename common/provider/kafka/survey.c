@@ -279,7 +279,8 @@ bool th_kafka_survey_trim(struct th_kafka_survey *survey, enum th_kafka_topic to
                           const int64_t *below, struct th_error *error)
 {
     rd_kafka_topic_partition_list_t *list = list_below(survey, topic, below);
-    bool done = list->cnt == 0 || delete_below(survey, topic, list, error);
+    bool done = list->cnt == 0 || survey->talk.client.cluster->keep ||
+                delete_below(survey, topic, list, error);
     rd_kafka_topic_partition_list_destroy(list);
     return done;
 }
