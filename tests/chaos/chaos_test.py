@@ -7,6 +7,7 @@ Prints its seed; with --seed, or TASKHUB_SEED, the same faults follow each other
 timing is not repeated. TASKHUB_KEEP keeps the directory with logs and ledgers.
 """
 import argparse
+import http.client
 import json
 import os
 import random
@@ -60,10 +61,11 @@ def running(world):
     for server in world.servers():
         try:
             code, _, rows = server.http(
-                "GET", f"{API}/instances?top=1000&runtimeStatus=Running,Pending,Suspended", timeout=20)
+                "GET", f"{API}/instances?top=1000&runtimeStatus=Running,Pending,Suspended"
+                f"&taskHub={world.hub}", timeout=20)
             if code == 200:
                 return [row["instanceId"] for row in rows]
-        except (OSError, ValueError):
+        except (OSError, http.client.HTTPException, ValueError):
             pass
     return None
 
@@ -87,8 +89,9 @@ def account_reader(world):
         def look():
             for server in world.servers():
                 try:
-                    code, _, state = server.http("GET", f"{API}/entities/account/{key}", timeout=20)
-                except (OSError, ValueError):
+                    code, _, state = server.http("GET", f"{API}/entities/account/{key}?taskHub={world.hub}",
+                                                 timeout=20)
+                except (OSError, http.client.HTTPException, ValueError):
                     continue
                 if code == 200:
                     return (state,)
@@ -137,16 +140,16 @@ def run(options, directory):
     load = None
     try:
         world.start()
-        load = Load(os.path.join(directory, "promises"), options.seed, world.servers, options.clients,
+        load = Load(os.path.join(directory, "promises"), world.hub, options.seed, world.servers, options.clients,
                     options.pause)
         chaos = Chaos(world, options.seed, options.minutes * 60 or options.seconds,
                       options.only.split(",") if options.only else None)
         load.start()
         chaos.run()
-        world.heal()
+        wrong = world.heal()
         load.stop()
         say("answers to starts:", load.codes, "faults:", chaos.done)
-        return examine(world, load, options)
+        return wrong + examine(world, load, options)
     finally:
         if load and not load.ending:
             load.stop(0)

@@ -85,6 +85,7 @@ class Client:
         servers = [s for s in self.load.servers() if s.url]
         if not servers:
             return None
+        path += ("&" if "?" in path else "?") + "taskHub=" + self.load.hub  # no other one's
         try:
             return self.random.choice(servers).http(method, path, body, timeout=15)[0]
         except (OSError, http.client.HTTPException, ValueError):
@@ -188,8 +189,8 @@ class Client:
 
 
 class Load:
-    def __init__(self, path, seed, servers, clients=6, pause=0.02):
-        self.path, self.seed, self.servers, self.pause = path, seed, servers, pause
+    def __init__(self, path, hub, seed, servers, clients=6, pause=0.02):
+        self.path, self.hub, self.seed, self.servers, self.pause = path, hub, seed, servers, pause
         self.ledger = Ledger(path)
         self.stopping = self.ending = False
         self.codes = {}

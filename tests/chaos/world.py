@@ -47,12 +47,15 @@ class World:
         self.paused = {}
 
     def servers(self):
-        return [s for s in self.coordinators + self.workers if s.process and s.url]
+        return [s for s in self.coordinators + self.workers
+                if s.process and s.url and s.process.poll() is None]
 
     def start(self):
-        for server in self.coordinators + self.workers:
-            server.launch()
-            server.listen()
+        for some in self.coordinators[:1], self.coordinators[1:] + self.workers:
+            for server in some:
+                self.relaunch(server)
+            for server in some:
+                until(lambda s=server: s.url, f"{server.log} to serve")
         until(self.workers[0].is_ready, "an owner for each partition", 120)
 
     def down(self):
@@ -63,13 +66,19 @@ class World:
         self.fleet.down()
 
     def heal(self):
-        """Everything is there again."""
+        """Everything is there again; what died by itself is told."""
+        dead = []
         self.wake_all()
         for node in range(1, self.nodes + 1):
             self.fleet.script("start", "--node", str(node))
         self.fleet.script("redis")
         for server in self.coordinators + self.workers:
+            if server.process.poll() is not None:
+                dead.append(f"{server.log} ended by itself with {server.process.poll()}: "
+                            f"{server.stderr()[-300:]}")
+                self.relaunch(server)
             until(lambda s=server: s.url, f"{server.log} to serve again", 120)
+        return dead
 
     # ---- processes ----
 
@@ -100,7 +109,7 @@ class World:
 
     def relaunch(self, server):
         """It says by itself when it is there; nobody waits for it meanwhile."""
-        server.url = None
+        server.url, server.port = None, "0"  # another program may have its port by now
         server.launch()
         threading.Thread(target=self.listen, args=(server,), daemon=True).start()
 
@@ -111,7 +120,6 @@ class World:
                 found = re.match(r"\s+API\s+(http://\S+)", line)
                 if found:
                     server.url = found.group(1)
-                    server.port = server.url.rsplit(":", 1)[1]
         except ValueError:
             pass  # closed meanwhile
 
@@ -205,6 +213,7 @@ class World:
         os.kill(pid, signal.SIGKILL)
         time.sleep(choose.uniform(0, 2))
         until(lambda: not os.path.exists(f"/proc/{pid}") or is_zombie(pid), "the end of Redis")
+        os.unlink(os.path.join(self.fleet.folder, "redis", "pid"))
         self.fleet.script("redis")
 
     def pause_redis(self, choose):
