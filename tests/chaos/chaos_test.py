@@ -75,7 +75,7 @@ def await_ends(world, waiting, patience):
 
     def none_left():
         ids = running(world)
-        last[0] = None if ids is None else sorted(set(ids) - waiting)
+        last[0] = None if ids is None else sorted(set(ids) - set(waiting))
         return last[0] == []
     try:
         until(none_left, "the end of all instances", patience)
@@ -103,9 +103,9 @@ def account_reader(world):
 
 
 def is_known(instance, waiting):
-    """The doctor says of what waits for events that nobody sent just this."""
-    return (instance["instanceId"] in waiting and instance["state"] == "waiting" and
-            instance["explanation"].split("; ")[0] == "an event")
+    """The doctor says of what may wait for what it waits."""
+    word = waiting.get(instance["instanceId"])
+    return word and instance["state"] == "waiting" and instance["explanation"].startswith(word)
 
 
 def report(name, code, found, waiting):

@@ -12,6 +12,7 @@ import time
 
 from harness import API
 
+HOUR = 3600000
 ACCOUNTS = [f"a{n}" for n in range(6)]
 
 
@@ -55,18 +56,22 @@ def expected(kind, work):
 
 
 def may_wait(ledger):
-    """The instances that wait for events which nobody is known to have sent."""
+    """What may legitimately not have ended, and the word that says for what it waits: events that
+    nobody is known to have sent, and timers of an hour that nobody is known to have terminated."""
     missing = {}
     for word, *rest in ledger:
         if word == "start" and rest[1] == "collect":
             missing[rest[0]] = set(range(rest[2]["events"]))
+        elif word == "start" and rest[1] == "sleeper" and rest[2]["ms"] == HOUR:
+            missing[rest[0]] = {0}
     works = {rest[0]: rest[2] for word, *rest in ledger if word == "start" and rest[1] == "sender"}
     for word, *rest in ledger:
-        if word == "asked" and rest[0] == "event":
+        if word == "asked" and rest[0] in ("event", "terminate"):
             missing[rest[1]].discard(rest[2])
         elif word == "started" and rest[0] in works:
             missing[works[rest[0]]["peer"]].discard(works[rest[0]]["n"])
-    return {instance for instance, numbers in missing.items() if numbers}
+    return {instance: "timer" if instance.startswith("sleeper") else "an event"
+            for instance, numbers in missing.items() if numbers}
 
 
 class Client:
@@ -142,7 +147,7 @@ class Client:
 
     def terminated(self):
         instance = self.new_id("sleeper")
-        if self.start("sleeper", instance, {"naps": 1, "ms": 3600000}):
+        if self.start("sleeper", instance, {"naps": 1, "ms": HOUR}):
             self.persist("terminate", instance, 0, lambda: self.ask(
                 "POST", f"{API}/instances/{instance}/terminate?reason=enough"))
 
