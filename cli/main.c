@@ -116,6 +116,18 @@ static const struct cli_command commands[] = {
      "  taskhub lag --watch\n"
      "  taskhub lag --kafka broker-1:9092 --hub Orders --json | jq .totals\n",
      "watch kafka kafka_property hub " REMOTE, cli_lag},
+    {"doctor", "[INSTANCE]", 0, 1, "say whether a hub is well, from what is stored of it",
+     "Reads the logs, inboxes, activities and heartbeats of a hub from the brokers, and its rows from\n"
+     "Redis, without taking part in it, whether it runs or not. Says of each instance that has not\n"
+     "ended what it waits for, or that it is stuck and why; whether the projection says what the log\n"
+     "says; whether each message was consumed once; and what contradicts itself. With --db it reads a\n"
+     "database that no process has open. What it finds on a hub that runs it looks at twice, a few\n"
+     "seconds apart. Exit code 0: all is well, 8: it is not.",
+     "  taskhub doctor --hub Orders --kafka broker-1:9092 --redis redis-1\n"
+     "  taskhub doctor order-17\n"
+     "  taskhub doctor --db taskhub.db\n"
+     "  taskhub doctor --json | jq .findings\n",
+     "kafka redis kafka_property hub db json", cli_doctor},
     {"invoke", "APP [FUNCTION]", 1, 2, "run one function of an application, once",
      "An activity runs alone with --input, and so does --operation of an entity, \"@name@key\", on\n"
      "--state. An orchestrator, or an HTTP function given by --route, runs on a hub of its own that\n"

@@ -19,7 +19,8 @@
     X(CONFLICT, 4, "the id is in use, or the instance's state does not allow it") \
     X(TIMEOUT, 5, "the time given with --timeout is over")                        \
     X(FAILED, 6, "the instance ended, but not as Completed")                      \
-    X(UNAVAILABLE, 7, "nobody answers at the hub's address, or it cannot now")
+    X(UNAVAILABLE, 7, "nobody answers at the hub's address, or it cannot now")    \
+    X(UNHEALTHY, 8, "the hub is not well; the report says why")
 
 enum cli_exit {
 #define X(name, number, text) CLI_##name = number,

@@ -20,6 +20,7 @@ int cli_history(const struct cli_options *options);
 int cli_entity(const struct cli_options *options);
 int cli_hub(const struct cli_options *options);
 int cli_lag(const struct cli_options *options);
+int cli_doctor(const struct cli_options *options);
 
 /* The text of an option that holds JSON: itself, @FILE or - (standard input); malloc'ed. NULL when
  * there is none (`*ok` true) or it cannot be read or is no JSON (`*ok` false, said). */

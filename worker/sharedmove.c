@@ -93,8 +93,10 @@ static void begin_all(struct th_shared *shared, const rd_kafka_topic_partition_l
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
     rd_kafka_resp_err_t error = rd_kafka_committed(shared->client.rk, asked, ASK_MS);
     bool good = error == RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int i = 0; good && i < asked->cnt; i++)
+    for (int i = 0; good && i < asked->cnt; i++) {
+        error = asked->elems[i].err;
         good = begin_part(shared, &asked->elems[i]);
+    }
     if (!good)
         th_log(shared->options.log, TH_LOG_WARN, "activities",
                "the group %s.activities does not say what is finished: %s",

@@ -60,6 +60,7 @@ bool th_fleet_place(const struct th_fleet_options *options, const struct th_log 
         .properties = out->properties,
         .property_count = options->properties.count,
         .log = log,
+        .keep = options->keep,
     };
     return th_kafka_check_properties(&out->cluster, error) && th_redis_check_url(out->redis, error);
 }

@@ -17,6 +17,8 @@
       "redis[s]://[user:password@]host[:port][/database], or host:port; default 127.0.0.1:6379") \
     X(properties, LIST, "kafka-property", 'X', "NAME=VALUE", "TASKHUB_KAFKA_PROPERTIES", 0,      \
       "a property of librdkafka, as security.protocol=ssl; as often as needed")                  \
+    X(keep, FLAG, "keep-messages", 0, NULL, "TASKHUB_KEEP_MESSAGES", 0,                          \
+      "drop nothing of the topics, so that taskhub doctor sees all that ever was")               \
     X(log_level, TEXT, "log-level", 'l', "LEVEL", "TASKHUB_LOG", 0,                              \
       "error, warn, info or debug; default info")                                                \
     X(log_json, FLAG, "log-json", 0, NULL, "TASKHUB_LOG_JSON", 0, "log lines as JSON")

@@ -121,6 +121,7 @@ struct part {
     th_time check_at; /* when to look whether the partition is still ours */
     bool checking;
     struct th_watermark checked; /* where the projection stood when the look began */
+    int64_t checked_offset;      /* and the last record that was acknowledged */
 
     struct parting *partings; /* workers that are gone: see gone.c */
     struct outlook outlook;

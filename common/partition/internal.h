@@ -8,6 +8,7 @@
  *   release.c     acknowledgements, gaps, doubt, held effects, the outbox
  *   requests.c    starts that must not be repeated
  *   handover.c    activities that go on when the partition is given up
+ *   inspect.c     the fold as outsiders may see it
  *   size.c        what is too large to be carried
  *   recover.c     claim, reading the log, rows, activation
  *   checkpoint.c  all state but the instances as one record, and back; the floor

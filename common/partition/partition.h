@@ -201,8 +201,10 @@ void th_partition_doubt(struct th_partition *p);
  */
 void th_partition_verified(struct th_partition *p, const struct th_log_record *records,
                            size_t count, int64_t next, th_time now);
-/* Where the log ends. An owner that writes nothing learns in this way that another one does. */
-void th_partition_log_end(struct th_partition *p, int64_t end, th_time now);
+/* Where the log ended at some time after th_partition_acked_offset was `known`: the answer may have
+ * been on its way while records were acknowledged. An owner that writes nothing learns in this way
+ * that another one does. */
+void th_partition_log_end(struct th_partition *p, int64_t known, int64_t end, th_time now);
 void th_partition_sent(struct th_partition *p, uint64_t tag);
 /* The row of an instance asked for by LOAD, with history; NULL: there is none. */
 void th_partition_loaded(struct th_partition *p, struct th_str instance_id,

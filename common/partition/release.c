@@ -349,12 +349,12 @@ void th_partition_gap(struct th_partition *p, const struct th_log_record *record
     after_acknowledgement(p);
 }
 
-void th_partition_log_end(struct th_partition *p, int64_t end, th_time now)
+void th_partition_log_end(struct th_partition *p, int64_t known, int64_t end, th_time now)
 {
     p->now = now > p->now ? now : p->now;
     if (!p->active || p->reading_gap || p->verifying || p->flight_count > 0)
         return; /* the next acknowledgement tells */
-    if (end < p->expected_offset)
+    if (end <= known)
         fence_truncated(p, "it ends", end);
     else if (end > p->expected_offset && !MUTANT(p, SKIP_GAP_CHECK))
         read_gap(p, end);

@@ -276,7 +276,7 @@ class WithoutAHub(HubTest):
             page = run(command, "--help")
             self.assertExit(page, OK)
             self.assertIn("Examples:", page.stdout)
-        for code in range(8):
+        for code in range(9):
             self.assertRegex(shown.stdout, rf"\n  {code}  ")
         self.assertExit(run(), USAGE)
         self.assertExit(run("nonsense"), USAGE)

@@ -25,7 +25,7 @@ API = "/runtime/webhooks/durabletask"
 PATIENCE = float(os.environ.get("TASKHUB_PATIENCE", "60"))
 
 # Exit codes of `taskhub --help`.
-OK, ERROR, USAGE, NOT_FOUND, CONFLICT, TIMEOUT, FAILED, UNAVAILABLE = range(8)
+OK, ERROR, USAGE, NOT_FOUND, CONFLICT, TIMEOUT, FAILED, UNAVAILABLE, UNHEALTHY = range(9)
 
 
 def app(name):

@@ -158,6 +158,16 @@ static void forget(void *argument, struct th_str instance_id)
     th_executor_forget(p->executor, instance_id);
 }
 
+/* A partition that stops for good, by a process that errs. */
+static void trouble_told(void *argument, uint32_t partition, const struct th_error *error)
+{
+    struct process *p = argument;
+
+    if (error->code == TH_TRUNCATED && !p->run->truncated)
+        run_fail(p->run, "partition %u stops, though its log lost nothing: %s", partition,
+                 error->message);
+}
+
 static void process_open(struct run *run, struct process *p)
 {
     struct th_error error;
@@ -192,6 +202,7 @@ static void process_open(struct run *run, struct process *p)
     options.hooks.activity_canceled = pool_canceled;
     options.hooks.orchestrate = orchestrate;
     options.hooks.forget = forget;
+    options.hooks.trouble = trouble_told;
     options.hooks.episode_canceled = away_canceled;
     options.hooks.serves = run->plan.strike > 0 ? away_serves : NULL;
     if (run->plan.world.shared) {

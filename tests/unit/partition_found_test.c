@@ -182,15 +182,39 @@ static void test_a_claim_while_at_rest(void **state)
     begin(&d, false);
     desk_deliver(&d, desk_start("a", "Collect"));
     desk_settle(&d);
-    th_partition_log_end(d.p, d.log_end, d.now);
+    const int64_t known = th_partition_acked_offset(d.p);
+    th_partition_log_end(d.p, known, d.log_end, d.now);
     desk_work(&d);
     assert_int_equal(d.read_from, -1); /* all of it is our own */
     desk_foreign(&d, &claim);
-    th_partition_log_end(d.p, d.log_end, d.now);
+    th_partition_log_end(d.p, known, d.log_end, d.now);
     desk_work(&d);
     desk_gap(&d);
     desk_work(&d);
     assert_true(d.fenced);
+    desk_deinit(&d);
+}
+
+/* Asked before the last records were acknowledged, answered behind them: no sign of a lost end. */
+static void test_an_answer_about_the_end_comes_late(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d, false);
+    desk_deliver(&d, desk_start("a", "Collect"));
+    desk_settle(&d);
+    const int64_t known = th_partition_acked_offset(d.p), end = d.log_end;
+    desk_deliver(&d, desk_raise("a", "one", NULL));
+    desk_settle(&d);
+    assert_true(end < d.log_end);
+    th_partition_log_end(d.p, known, end, d.now);
+    desk_work(&d);
+    assert_false(d.fenced);
+    th_partition_log_end(d.p, th_partition_acked_offset(d.p), end, d.now); /* asked afterwards */
+    desk_work(&d);
+    assert_true(d.fenced);
+    assert_int_equal(d.fence.code, TH_TRUNCATED);
     desk_deinit(&d);
 }
 
@@ -226,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_what_was_parked_goes_before_what_comes),
         cmocka_unit_test(test_a_claim_that_was_trimmed_away),
         cmocka_unit_test(test_a_claim_while_at_rest),
+        cmocka_unit_test(test_an_answer_about_the_end_comes_late),
         cmocka_unit_test(test_every_batch_moves_the_watermark),
     };
 

@@ -7,14 +7,14 @@
 
 /* The broker that keeps a group is about to, or has just stopped being the one: ask again. The
  * first question about any group makes a cluster create the topic that groups are kept in. */
-bool th_kafka_group_passes(rd_kafka_resp_err_t code)
+static bool passes(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
            code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
            code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
 }
 
-rd_kafka_resp_err_t th_kafka_group_error(const rd_kafka_group_result_t *result)
+static rd_kafka_resp_err_t error_of(const rd_kafka_group_result_t *result)
 {
     const rd_kafka_error_t *failed = rd_kafka_group_result_error(result);
     return failed ? rd_kafka_error_code(failed) : RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -23,8 +23,8 @@ rd_kafka_resp_err_t th_kafka_group_error(const rd_kafka_group_result_t *result)
 static bool look_at(const rd_kafka_group_result_t *result, const char *hub, bool *again,
                     struct th_error *error)
 {
-    rd_kafka_resp_err_t code = th_kafka_group_error(result);
-    *again = th_kafka_group_passes(code);
+    rd_kafka_resp_err_t code = error_of(result);
+    *again = passes(code);
     switch (code) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
     case RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND:
@@ -54,7 +54,7 @@ static bool look_at_all(rd_kafka_event_t *event, const char *hub, bool *again,
     return true;
 }
 
-rd_kafka_event_t *th_kafka_group_await(struct th_kafka_talk *talk, rd_kafka_resp_err_t *code)
+static rd_kafka_event_t *await(struct th_kafka_talk *talk, rd_kafka_resp_err_t *code)
 {
     int wait = 2 * th_kafka_milliseconds(th_kafka_patience(talk->client.cluster));
     rd_kafka_event_t *event = rd_kafka_queue_poll(talk->queue, wait);
@@ -84,8 +84,8 @@ static bool delete_once(struct th_kafka_talk *talk, const char *hub, bool *again
 {
     rd_kafka_resp_err_t code;
     request(talk, hub);
-    rd_kafka_event_t *event = th_kafka_group_await(talk, &code);
-    *again = th_kafka_group_passes(code);
+    rd_kafka_event_t *event = await(talk, &code);
+    *again = passes(code);
     if (!event) {
         return *again ? th_fail(error, TH_UNAVAILABLE, "the consumer groups of hub %s at %s: %s",
                                 hub, talk->client.cluster->brokers, rd_kafka_err2str(code))

@@ -106,11 +106,6 @@ bool th_kafka_topics_delete(struct th_kafka_talk *talk, const char *hub,
 
 /* Those of the workers and what they have committed. UNAVAILABLE: workers serve the hub. */
 bool th_kafka_groups_delete(struct th_kafka_talk *talk, const char *hub, struct th_error *error);
-/* Whether an answer about a group is to be had a little later. */
-bool th_kafka_group_passes(rd_kafka_resp_err_t code);
-rd_kafka_resp_err_t th_kafka_group_error(const rd_kafka_group_result_t *result);
-/* The answer to a request about groups, for the caller to destroy; NULL: the code says why. */
-rd_kafka_event_t *th_kafka_group_await(struct th_kafka_talk *talk, rd_kafka_resp_err_t *code);
 
 /* ---- record.c ---- */
 

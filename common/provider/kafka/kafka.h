@@ -37,6 +37,7 @@ struct th_kafka_cluster {
     size_t property_count;
     const struct th_log *log; /* may be NULL */
     th_time patience;         /* of one question to the brokers; 0: 10 s */
+    bool keep;                /* trims drop nothing, for those who examine a hub; the topics grow */
 };
 
 /* INVALID, with the reason, for a property that would break the protocol, and for one that

@@ -14,27 +14,19 @@
 struct th_kafka_survey {
     struct th_kafka_talk talk;
     struct th_kafka_hub hub;
-    rd_kafka_topic_t *topics[TH_KAFKA_TOPIC_COUNT]; /* NULL: nothing was read of it yet */
+    struct th_kafka_client groups[TH_KAFKA_TOPIC_COUNT]; /* opened when they are asked */
+    rd_kafka_topic_t *topics[TH_KAFKA_TOPIC_COUNT];      /* NULL: nothing was read of it yet */
 };
 
-/* Only first messages are of interest, so as little as possible is fetched ahead. It never joins
- * the group; but librdkafka (up to 2.11 at least, its issue 5040) crashes when a client without one
- * asks for a group's offsets while the group's coordinator changes. */
+/* Only first messages are of interest, so as little as possible is fetched ahead. */
 struct th_kafka_survey *th_kafka_survey_open(const struct th_kafka_cluster *cluster,
                                              const struct th_kafka_hub *hub, struct th_error *error)
 {
-    char group[TH_KAFKA_TOPIC_NAME];
-    th_kafka_topic_name(TH_KAFKA_ACTIVITIES, hub->record.name, group);
-    const struct th_kafka_property own[] = {
-        {"group.id", group},
-        {"allow.auto.create.topics", "false"},
-        {"enable.auto.commit", "false"},
-        {"auto.offset.reset", "error"},
-        {"enable.partition.eof", "true"},
-        {"fetch.wait.max.ms", "10"},
-        {"queued.min.messages", "1"},
-        {"queued.max.messages.kbytes", "1"},
-        {"fetch.message.max.bytes", "1024"},
+    static const struct th_kafka_property own[] = {
+        {"allow.auto.create.topics", "false"}, {"enable.auto.commit", "false"},
+        {"auto.offset.reset", "error"},        {"enable.partition.eof", "true"},
+        {"fetch.wait.max.ms", "10"},           {"queued.min.messages", "1"},
+        {"queued.max.messages.kbytes", "1"},   {"fetch.message.max.bytes", "1024"},
     };
     struct th_kafka_survey *survey = TH_NEW(struct th_kafka_survey);
     survey->hub = *hub;
@@ -53,6 +45,7 @@ void th_kafka_survey_close(struct th_kafka_survey *survey)
         return;
     }
     for (size_t t = 0; t < TH_KAFKA_TOPIC_COUNT; t++) {
+        th_kafka_client_close(&survey->groups[t]);
         if (survey->topics[t]) {
             rd_kafka_topic_destroy(survey->topics[t]);
         }
@@ -182,64 +175,54 @@ static rd_kafka_AdminOptions_t *options_for(struct th_kafka_survey *survey, rd_k
     return options;
 }
 
-static rd_kafka_resp_err_t take_committed(const struct th_kafka_survey *survey,
-                                          enum th_kafka_topic topic, rd_kafka_event_t *event,
-                                          int64_t *out)
-{
-    size_t count;
-    const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-        rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (size_t i = 0; i < count && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(groups[i]);
-        code = th_kafka_group_error(groups[i]);
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && list) {
-            code = first_error(list);
-            offsets_of(list, th_kafka_survey_partitions(survey, topic), out);
-        }
-    }
-    return code;
-}
+/* ---- what was committed ---- */
 
-static rd_kafka_resp_err_t ask_committed(struct th_kafka_survey *survey, enum th_kafka_topic topic,
-                                         int64_t *out)
+/* A client that is a member of the topic's group by name. */
+static struct th_kafka_client *client_of_group(struct th_kafka_survey *survey,
+                                               enum th_kafka_topic topic, struct th_error *error)
 {
-    rd_kafka_resp_err_t code;
+    struct th_kafka_client *client = &survey->groups[topic];
     char group[TH_KAFKA_TOPIC_NAME];
-    struct th_kafka_talk *talk = &survey->talk;
-    rd_kafka_topic_partition_list_t *list = list_of(survey, topic, RD_KAFKA_OFFSET_INVALID);
     th_kafka_topic_name(topic, survey->hub.record.name, group);
-    rd_kafka_ListConsumerGroupOffsets_t *request =
-        rd_kafka_ListConsumerGroupOffsets_new(group, list);
-    rd_kafka_AdminOptions_t *options =
-        options_for(survey, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_ListConsumerGroupOffsets(talk->client.rk, &request, 1, options, talk->queue);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_event_t *event = th_kafka_group_await(talk, &code);
-    if (event) {
-        code = take_committed(survey, topic, event, out);
-        rd_kafka_event_destroy(event);
-    }
-    return code;
+    const struct th_kafka_property own[] = {{"group.id", group},
+                                            {"allow.auto.create.topics", "false"},
+                                            {"enable.auto.commit", "false"}};
+    bool open =
+        client->rk || th_kafka_client_open(client, RD_KAFKA_CONSUMER, survey->talk.client.cluster,
+                                           own, TH_COUNT(own), error);
+    return open ? client : NULL;
 }
 
+/* Asked as a member would, who need not have joined for it. The administrative request for the same
+ * brings the process down when the connection breaks at the wrong moment: librdkafka frees it twice
+ * (up to 2.13 at least; its issue 3663, and 5040 for a client without a group). */
 bool th_kafka_survey_committed(struct th_kafka_survey *survey, enum th_kafka_topic topic,
                                int64_t *out, struct th_error *error)
 {
-    th_time deadline = th_monotonic() + th_kafka_patience(survey->talk.client.cluster);
-    for (uint32_t p = 0; p < th_kafka_survey_partitions(survey, topic); p++) {
+    int wait = th_kafka_milliseconds(th_kafka_patience(survey->talk.client.cluster));
+    uint32_t count = th_kafka_survey_partitions(survey, topic);
+    for (uint32_t p = 0; p < count; p++) {
         out[p] = -1;
     }
-    rd_kafka_resp_err_t code;
-    while (th_kafka_group_passes(code = ask_committed(survey, topic, out)) &&
-           th_monotonic() < deadline) {
-        rd_kafka_poll(survey->talk.client.rk, th_kafka_milliseconds(AGAIN));
+    struct th_kafka_client *client = client_of_group(survey, topic, error);
+    if (!client) {
+        return false;
     }
+    rd_kafka_topic_partition_list_t *list = list_of(survey, topic, RD_KAFKA_OFFSET_INVALID);
+    rd_kafka_resp_err_t code = rd_kafka_committed(client->rk, list, wait);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = first_error(list);
+    }
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        offsets_of(list, count, out);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    th_kafka_client_poll(client);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
            refused(survey, topic, code, "the committed offsets", error);
 }
+
+/* ---- trimming ---- */
 
 static rd_kafka_topic_partition_list_t *list_below(const struct th_kafka_survey *survey,
                                                    enum th_kafka_topic topic, const int64_t *below)
@@ -279,7 +262,8 @@ bool th_kafka_survey_trim(struct th_kafka_survey *survey, enum th_kafka_topic to
                           const int64_t *below, struct th_error *error)
 {
     rd_kafka_topic_partition_list_t *list = list_below(survey, topic, below);
-    bool done = list->cnt == 0 || delete_below(survey, topic, list, error);
+    bool done = list->cnt == 0 || survey->talk.client.cluster->keep ||
+                delete_below(survey, topic, list, error);
     rd_kafka_topic_partition_list_destroy(list);
     return done;
 }
@@ -355,4 +339,95 @@ bool th_kafka_survey_arrivals(struct th_kafka_survey *survey, enum th_kafka_topi
     }
     rd_kafka_queue_destroy(queue);
     return done || th_kafka_client_silent(&survey->talk.client, error);
+}
+
+/* ---- whole topics ---- */
+
+struct reading {
+    struct th_kafka_client client;
+    rd_kafka_topic_t *topic;
+    int32_t partition;
+    int64_t at, to;
+    bool done;
+    bool (*visit)(void *argument, int64_t offset, struct th_str bytes);
+    void *argument;
+};
+
+/* Another client than the survey's, which fetches as little as possible. */
+static bool reading_open(struct reading *r, const struct th_kafka_survey *survey,
+                         enum th_kafka_topic topic, struct th_error *error)
+{
+    static const struct th_kafka_property own[] = {
+        {"allow.auto.create.topics", "false"}, {"enable.auto.commit", "false"},
+        {"auto.offset.reset", "earliest"},     {"enable.partition.eof", "true"},
+        {"fetch.wait.max.ms", "10"},           {"queued.max.messages.kbytes", "16384"},
+    };
+    char name[TH_KAFKA_TOPIC_NAME];
+
+    if (!th_kafka_client_open(&r->client, RD_KAFKA_CONSUMER, survey->talk.client.cluster, own,
+                              TH_COUNT(own), error)) {
+        return false;
+    }
+    th_kafka_topic_name(topic, survey->hub.record.name, name);
+    r->topic = rd_kafka_topic_new(r->client.rk, name, NULL);
+    rd_kafka_consume_start(r->topic, r->partition, r->at);
+    return true;
+}
+
+static void reading_close(struct reading *r)
+{
+    if (r->topic) {
+        rd_kafka_consume_stop(r->topic, r->partition);
+        rd_kafka_topic_destroy(r->topic);
+    }
+    th_kafka_client_close(&r->client);
+}
+
+/* The end of the partition comes when everything before it was read. */
+static void take_next(struct reading *r, const rd_kafka_message_t *message)
+{
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        r->done = message->offset >= r->to;
+        return;
+    }
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return;
+    }
+    r->done = message->offset >= r->to ||
+              !r->visit(r->argument, message->offset,
+                        th_str_n(message->payload, message->payload ? message->len : 0)) ||
+              message->offset + 1 >= r->to;
+}
+
+bool th_kafka_survey_read(struct th_kafka_survey *survey, enum th_kafka_topic topic,
+                          uint32_t partition, int64_t from, int64_t to,
+                          bool (*visit)(void *argument, int64_t offset, struct th_str bytes),
+                          void *argument, struct th_error *error)
+{
+    struct reading r = {.partition = (int32_t)partition,
+                        .at = from,
+                        .to = to,
+                        .done = from >= to,
+                        .visit = visit,
+                        .argument = argument};
+    th_time patience = th_kafka_patience(survey->talk.client.cluster);
+    th_time deadline = th_monotonic() + patience;
+
+    if (r.done) {
+        return true;
+    }
+    if (!reading_open(&r, survey, topic, error)) {
+        return false;
+    }
+    while (!r.done && th_monotonic() < deadline) {
+        rd_kafka_message_t *message = rd_kafka_consume(r.topic, r.partition, 100);
+        if (message) {
+            take_next(&r, message);
+            deadline = th_monotonic() + patience;
+            rd_kafka_message_destroy(message);
+        }
+    }
+    bool done = r.done || th_kafka_client_silent(&r.client, error);
+    reading_close(&r);
+    return done;
 }

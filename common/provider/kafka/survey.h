@@ -40,3 +40,10 @@ bool th_kafka_survey_arrivals(struct th_kafka_survey *survey, enum th_kafka_topi
 /* Drops what lies below (DeleteRecords); offsets of 0 and less drop nothing. */
 bool th_kafka_survey_trim(struct th_kafka_survey *survey, enum th_kafka_topic topic,
                           const int64_t *below, struct th_error *error);
+
+/* Every message that is kept in [from, to), in order, until `visit` says false; `bytes` NULL: it
+ * has none. What is trimmed meanwhile is left out. Bytes live during the call. */
+bool th_kafka_survey_read(struct th_kafka_survey *survey, enum th_kafka_topic topic,
+                          uint32_t partition, int64_t from, int64_t to,
+                          bool (*visit)(void *argument, int64_t offset, struct th_str bytes),
+                          void *argument, struct th_error *error);

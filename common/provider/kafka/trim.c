@@ -16,7 +16,7 @@ void th_kafka_trim(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t p
                    int64_t below)
 {
     int64_t *wanted = &kafka->trims.wanted[which(topic)][partition];
-    if (below > *wanted) {
+    if (!kafka->options.cluster.keep && below > *wanted) {
         *wanted = below;
         kafka->trims.due = true;
         th_kafka_want_tick(kafka);

@@ -65,14 +65,15 @@ static int64_t durable_end(const struct truth_topic *inbox)
     return inbox->start;
 }
 
+/* Of two halves the log's may have answered at once, and the projection's long after. */
 static void answer_state(struct th_sim_world *world, const struct sim_op *op,
                          struct th_completion *done)
 {
     const struct sim_partition *p = &world->partitions[op->partition];
     done->watermark = p->projection.watermark;
     done->stored_rows = p->projection.count;
-    done->log_start = p->log.start;
-    done->log_end = p->log.end;
+    done->log_start = world->options.shared ? op->from : p->log.start;
+    done->log_end = world->options.shared ? op->to : p->log.end;
     done->inbox_start = p->inbox.start;
     done->inbox_end = durable_end(&p->inbox);
 }

@@ -196,6 +196,8 @@ static void sim_state(struct th_provider *provider, uint32_t partition, uint64_t
     struct sim_handle *handle = sim_handle_of(provider);
     struct sim_op *op = op_new(handle, TH_DONE_STATE, partition, tag);
     if (op) {
+        op->from = handle->world->partitions[partition].log.start;
+        op->to = handle->world->partitions[partition].log.end;
         ask(handle, op);
     }
 }

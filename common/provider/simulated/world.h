@@ -19,7 +19,8 @@ struct sim_op {
     uint32_t source;
     unsigned handle;
     uint64_t epoch, tag;
-    int64_t from, to; /* READ; trim: `to`; early send: `from` is the offset it was delivered at */
+    int64_t from, to; /* READ; trim: `to`; early send: `from` is the offset it was delivered at;
+                         STATE: where the log began and ended when it was asked */
     struct th_blob *blob;
     struct th_projection batch; /* PROJECT; owns rows */
     char *text;                 /* LOAD: the id; `text_len` bytes */

@@ -1,0 +1,180 @@
+"""A fleet on real Kafka and Redis under load while it is killed, paused and wiped; then everything is
+compared with everything.
+
+    chaos_test.py [--seed N] [--seconds N] [--version V] [--nodes N] [--workers N] [--only FAULT,...]
+
+Prints its seed; with --seed, or TASKHUB_SEED, the same faults follow each other again. The machine's
+timing is not repeated. TASKHUB_KEEP keeps the directory with logs and ledgers.
+"""
+import argparse
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
+
+from audit import Audit  # noqa: E402
+from harness import API, TASKHUB, until  # noqa: E402
+from load import Load, may_wait, read_ledger  # noqa: E402
+from world import Chaos, World, say  # noqa: E402
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("TASKHUB_SEED", random.randrange(1 << 30))))
+    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--version", default="3.9.1")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--coordinators", type=int, default=2)
+    parser.add_argument("--partitions", type=int, default=6)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--pause", type=float, default=0.02, help="of a client between requests")
+    parser.add_argument("--patience", type=float, default=120, help="until all has ended")
+    parser.add_argument("--only", help="faults, with commas")
+    return parser.parse_args()
+
+
+def doctor(world, *more):
+    """The exit code and the report."""
+    result = subprocess.run(
+        [TASKHUB, "doctor", "--json", "--hub", world.hub, "--kafka", world.fleet.kafka, "--redis",
+         world.fleet.redis, *more], capture_output=True, text=True, timeout=600, check=False)
+    try:
+        return result.returncode, json.loads(result.stdout)
+    except ValueError:
+        return result.returncode, {"findings": [{"text": result.stdout + result.stderr}],
+                                   "counts": {}, "instances": []}
+
+
+def running(world):
+    """Instances that have not ended, by any server that answers; None: none does."""
+    for server in world.servers():
+        try:
+            code, _, rows = server.http(
+                "GET", f"{API}/instances?top=1000&runtimeStatus=Running,Pending,Suspended"
+                f"&taskHub={world.hub}", timeout=20)
+            if code == 200:
+                return [row["instanceId"] for row in rows]
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+    return None
+
+
+def await_ends(world, waiting, patience):
+    last = [None]
+
+    def none_left():
+        ids = running(world)
+        last[0] = None if ids is None else sorted(set(ids) - set(waiting))
+        return last[0] == []
+    try:
+        until(none_left, "the end of all instances", patience)
+    except AssertionError:
+        return last[0] if last[0] is not None else ["nobody answers"]
+    return []
+
+
+def account_reader(world):
+    def read(key):
+        def look():
+            for server in world.servers():
+                try:
+                    code, _, state = server.http("GET", f"{API}/entities/account/{key}?taskHub={world.hub}",
+                                                 timeout=20)
+                except (OSError, http.client.HTTPException, ValueError):
+                    continue
+                if code == 200:
+                    return (state,)
+                if code == 404:
+                    return (0,)
+            return None
+        return until(look, f"the balance of {key}")[0]
+    return read
+
+
+def is_known(instance, waiting):
+    """The doctor says of what may wait for what it waits."""
+    word = waiting.get(instance["instanceId"])
+    return word and instance["state"] == "waiting" and instance["explanation"].startswith(word)
+
+
+def report(name, code, found, waiting):
+    say(f"{name}: exit code {code}, " + ", ".join(f"{k} {v}" for k, v in found["counts"].items() if v))
+    wrong = [f"{name}: {f['text']}" for f in found["findings"] if f.get("severity") != "note"]
+    if code != 0 and not wrong:
+        wrong = [f"{name}: exit code {code}"]
+    return wrong + [f"{name}: {i['instanceId']} {i['state']}: {i['explanation']}"
+                    for i in found["instances"] if not is_known(i, waiting)]
+
+
+def examine(world, load, options):
+    wrong = []
+    began = time.monotonic()
+    waiting = may_wait(read_ledger(load.path))
+    left = await_ends(world, waiting, options.patience)
+    say(f"all ended after {time.monotonic() - began:.1f} s" if not left else f"not ended: {left[:20]}")
+    until(lambda: world.workers[0].is_ready() or None, "a worker that is ready", 60)
+    wrong += report("doctor, running", *doctor(world), waiting)
+    audit = Audit(world, load)
+    wrong += audit.run(account_reader(world))
+    say(", ".join(f"{value} {name}" for name, value in audit.facts.items()))
+    for worker in world.workers:
+        world.end(worker, signal.SIGTERM)
+    wrong += report("doctor, stopped", *doctor(world), waiting)
+    return wrong
+
+
+def run(options, directory):
+    world = World(directory, f"Chaos{options.seed}", options.version, options.nodes, options.workers,
+                  options.coordinators, options.partitions)
+    load = None
+    try:
+        world.start()
+        load = Load(os.path.join(directory, "promises"), world.hub, options.seed, world.servers, options.clients,
+                    options.pause)
+        chaos = Chaos(world, options.seed, options.minutes * 60 or options.seconds,
+                      options.only.split(",") if options.only else None)
+        load.start()
+        chaos.run()
+        wrong = world.heal()
+        load.stop()
+        say("answers to starts:", load.codes, "faults:", chaos.done)
+        return wrong + examine(world, load, options)
+    finally:
+        if load and not load.ending:
+            load.stop(0)
+        world.down()
+
+
+def main():
+    options = arguments()
+    print(f"seed {options.seed}: Kafka {options.version}, {options.nodes} brokers", file=sys.stderr,
+          flush=True)
+    directory = tempfile.mkdtemp(prefix="taskhub-chaos-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    wrong = ["it did not come to its end"]
+    try:
+        wrong = run(options, directory)
+    finally:
+        if "TASKHUB_KEEP" in os.environ or (wrong and "TASKHUB_KEEP_FAILED" in os.environ):
+            print("kept:", directory, file=sys.stderr)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    for line in wrong[:60]:
+        print("WRONG:", line, file=sys.stderr)
+    print(f"seed {options.seed}: {len(wrong)} contradictions" if wrong else f"seed {options.seed}: well",
+          file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
