@@ -38,6 +38,7 @@ struct held {
     th_time arrived, since; /* since: monotonic */
     bool seen;              /* the worker it was left to was alive */
     char *function;         /* NULL: it was left to a worker */
+    char *version;
     struct th_blob *blob;
 };
 

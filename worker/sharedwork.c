@@ -5,6 +5,7 @@
 #include "worker/sharedinternal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/codec.h"
 #include "rpc/hub.h"
@@ -12,6 +13,8 @@
 /* A worker that was never seen is believed to have existed for so long; heartbeats are on their
  * way. */
 #define UNSEEN_PATIENCE (3 * TH_SECOND)
+/* In place of the function of a message that this program cannot read. */
+#define NEWER "(of a newer program)"
 
 /* ---- flights --------------------------------------------------------------------------------- */
 
@@ -120,17 +123,26 @@ static bool send_on(struct th_shared *shared, const struct th_control_view *view
     return true;
 }
 
+/* Here, by the application or by a program. */
+static bool serves(const struct th_shared *shared, struct th_str function, struct th_str version)
+{
+    const struct th_shared_options *o = &shared->options;
+    return (o->app && th_app_function_index(o->app, TH_FUNCTION_ACTIVITY, function) != SIZE_MAX) ||
+           (o->rpc && th_rpc_serves(o->rpc, TH_FUNCTION_ACTIVITY, function, version));
+}
+
 /* ---- holding --------------------------------------------------------------------------------- */
 
 /* `function` absent: it was left to a worker. */
 static void hold(struct th_shared *shared, struct activities *part, int64_t offset, th_time arrived,
-                 struct th_str function, struct th_blob *blob)
+                 struct th_str function, struct th_str version, struct th_blob *blob)
 {
     struct held *held = TH_NEW(struct held);
     *held = (struct held){.offset = offset,
                           .arrived = arrived,
                           .since = th_monotonic(),
                           .function = th_str_dup(function),
+                          .version = th_str_dup(version),
                           .blob = th_blob_ref(blob)};
     DL_APPEND(part->held, held);
     shared->held_count++;
@@ -149,6 +161,7 @@ static void held_free(struct th_shared *shared, struct activities *part, struct 
     shared->report_due = true;
     th_blob_unref(held->blob);
     free(held->function);
+    free(held->version);
     free(held);
 }
 
@@ -235,6 +248,13 @@ static void look_at_left(struct th_shared *shared, struct activities *part, stru
     held_free(shared, part, held);
 }
 
+/* A program came that has it. */
+static void run_held(struct th_shared *shared, struct activities *part, struct held *held)
+{
+    run(shared, part, held->offset, held->arrived, held->blob);
+    held_free(shared, part, held);
+}
+
 void shared_look_at_held(struct th_shared *shared)
 {
     TH_CONTROL_VIEW view = {0};
@@ -245,6 +265,9 @@ void shared_look_at_held(struct th_shared *shared)
             struct activities *part = &shared->parts[i];
             if (!held->function)
                 look_at_left(shared, part, held, &view);
+            else if (strcmp(held->function, NEWER) != 0 &&
+                     serves(shared, th_str_of(held->function), th_str_of(held->version)))
+                run_held(shared, part, held);
             else if (send_on(shared, &view, part, held->offset, held->arrived,
                              th_str_of(held->function), held->blob))
                 held_free(shared, &shared->parts[i], held);
@@ -253,13 +276,6 @@ void shared_look_at_held(struct th_shared *shared)
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
-
-static bool serves(const struct th_shared *shared, struct th_str function, struct th_str version)
-{
-    const struct th_shared_options *o = &shared->options;
-    return (o->app && th_app_function_index(o->app, TH_FUNCTION_ACTIVITY, function) != SIZE_MAX) ||
-           (o->rpc && th_rpc_serves(o->rpc, TH_FUNCTION_ACTIVITY, function, version));
-}
 
 static void dispatch(struct th_shared *shared, struct activities *part, int64_t offset,
                      th_time arrived, struct th_blob *blob)
@@ -273,7 +289,7 @@ static void dispatch(struct th_shared *shared, struct activities *part, int64_t 
     if (error.code == TH_UNSUPPORTED) { /* not to be lost: it waits for a newer program */
         th_log(shared->options.log, TH_LOG_ERROR, "activities", "activity message %lld: %s",
                (long long)offset, error.message);
-        hold(shared, part, offset, arrived, TH_STR("(of a newer program)"), blob);
+        hold(shared, part, offset, arrived, TH_STR(NEWER), TH_STR_ABSENT, blob);
         return;
     }
     if (!readable || decoded.event.kind != TH_EVENT_TASK_SCHEDULED) {
@@ -287,7 +303,7 @@ static void dispatch(struct th_shared *shared, struct activities *part, int64_t 
     }
     th_control_look(shared->options.control, &view);
     if (!send_on(shared, &view, part, offset, arrived, function, blob))
-        hold(shared, part, offset, arrived, function, blob);
+        hold(shared, part, offset, arrived, function, decoded.event.version, blob);
 }
 
 static void take(struct th_shared *shared, struct activities *part, int64_t offset, th_time arrived,
@@ -298,7 +314,7 @@ static void take(struct th_shared *shared, struct activities *part, int64_t offs
         dispatch(shared, part, offset, arrived, blob);
         break;
     case TH_OFFSET_LEFT:
-        hold(shared, part, offset, arrived, TH_STR_ABSENT, blob);
+        hold(shared, part, offset, arrived, TH_STR_ABSENT, TH_STR_ABSENT, blob);
         break;
     case TH_OFFSET_FINISHED:
         part->dirty = true;

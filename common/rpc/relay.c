@@ -35,7 +35,7 @@ struct token {
 /* A call to a peer: its stream, or an answer. */
 struct post {
     struct post *prev, *next;
-    struct peer *peer;
+    struct peer *peer; /* NULL: an answer to one that is no longer known */
     CURL *easy;
     struct curl_slist *headers;
     struct th_buffer body;
@@ -50,6 +50,7 @@ struct peer {
     struct th_rpc_owner owner;
     char *url;
     struct post *stream;   /* NULL: not connected */
+    size_t answers;        /* on their way */
     struct th_blob *asked; /* what the stream asked for */
     th_time retry_at, pause;
     bool wanted;
@@ -58,7 +59,7 @@ struct peer {
 /* An answer that waits to be sent. */
 struct letter {
     struct letter *next;
-    char *url;
+    struct peer *peer;
     const char *method;
     struct th_blob *message;
 };
@@ -122,8 +123,7 @@ static void mail(struct peer *peer, const char *method, struct th_blob *message)
 {
     struct th_relay *relay = peer->relay;
     struct letter *letter = TH_NEW(struct letter);
-    *letter = (struct letter){
-        .url = th_str_dup(th_str_of(peer->url)), .method = method, .message = message};
+    *letter = (struct letter){.peer = peer, .method = method, .message = message};
     *relay->outbox_end = letter;
     relay->outbox_end = &letter->next;
     curl_multi_wakeup(relay->multi);
@@ -211,8 +211,8 @@ static void frame(struct th_buffer *out, struct th_str message)
     th_buffer_str(out, message);
 }
 
-/* Answers go over their stream's connection. With "prior knowledge" libcurl 7.88 takes it for a new
- * one, and breaks it. */
+/* A stream makes a connection and ends it; answers go over that one. With "prior knowledge" libcurl
+ * 7.88 takes a connection that it uses again for a new one, and breaks it. */
 static long version_of(const char *url, bool is_stream)
 {
     if (strncmp(url, "https:", 6) == 0)
@@ -231,6 +231,8 @@ static void set_options(const struct th_relay *relay, const struct post *post, c
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version_of(url, post->is_stream));
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, post->is_stream ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, post->is_stream ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, post->body.data);
@@ -252,15 +254,15 @@ static void set_options(const struct th_relay *relay, const struct post *post, c
         curl_easy_setopt(easy, CURLOPT_SSLKEY, o->private_key);
 }
 
-/* `peer`: whose stream it is; NULL: an answer. */
-static struct post *post_send(struct th_relay *relay, const char *url, const char *method,
-                              struct th_str message, struct peer *peer)
+static struct post *post_send(struct peer *peer, const char *method, struct th_str message,
+                              bool is_stream)
 {
+    struct th_relay *relay = peer->relay;
     const struct th_relay_options *o = &relay->options;
     struct post *post = TH_NEW(struct post);
     post->easy = curl_easy_init();
     post->peer = peer;
-    post->is_stream = peer != NULL;
+    post->is_stream = is_stream;
     frame(&post->body, message);
     add_header(post, "content-type", "application/grpc");
     add_header(post, "te", "trailers");
@@ -272,7 +274,7 @@ static struct post *post_send(struct th_relay *relay, const char *url, const cha
         th_buffer_format(&bearer, "Bearer %s", o->key);
         add_header(post, "authorization", bearer.data);
     }
-    set_options(relay, post, url, method);
+    set_options(relay, post, peer->url, method);
     DL_APPEND(relay->posts, post);
     curl_multi_add_handle(relay->multi, post->easy);
     return post;
@@ -354,7 +356,7 @@ static void peer_disconnect(struct peer *peer)
 static void peer_connect(struct peer *peer, struct th_blob *functions)
 {
     peer->asked = th_blob_ref(functions);
-    peer->stream = post_send(peer->relay, peer->url, "GetWorkItems", th_blob_view(functions), peer);
+    peer->stream = post_send(peer, "GetWorkItems", th_blob_view(functions), true);
 }
 
 static struct peer *peer_new(struct th_relay *relay, const char *url)
@@ -370,11 +372,42 @@ static struct peer *peer_new(struct th_relay *relay, const char *url)
     return peer;
 }
 
+static void letter_free(struct letter *letter)
+{
+    th_blob_unref(letter->message);
+    free(letter);
+}
+
+/* Nothing of it is in the outbox any more, nor will be. */
+static void peer_forget(struct peer *peer)
+{
+    struct th_relay *relay = peer->relay;
+    struct post *post;
+    DL_FOREACH(relay->posts, post)
+        if (post->peer == peer)
+            post->peer = NULL;
+    pthread_mutex_lock(&relay->lock);
+    for (struct letter **at = &relay->outbox; *at;) {
+        struct letter *letter = *at;
+        if (letter->peer == peer) {
+            *at = letter->next;
+            letter_free(letter);
+        } else {
+            at = &letter->next;
+        }
+    }
+    relay->outbox_end = &relay->outbox;
+    while (*relay->outbox_end)
+        relay->outbox_end = &(*relay->outbox_end)->next;
+    pthread_mutex_unlock(&relay->lock);
+}
+
 static void peer_free(struct peer *peer)
 {
     struct th_relay *relay = peer->relay;
     peer_disconnect(peer);
     th_rpc_leave(relay->options.hub, &peer->owner);
+    peer_forget(peer);
     DL_DELETE(relay->peers, peer);
     free(peer->url);
     free(peer);
@@ -424,13 +457,17 @@ static bool same(const struct th_blob *a, const struct th_blob *b)
     return a && b && th_str_eq(th_blob_view(a), th_blob_view(b));
 }
 
-/* Connects those that are not, and those anew that were asked for something else. */
+/* Connects those that are not, and those anew that were asked for something else; but answers go
+ * first, or what was done would be done again. */
 static void keep_connected(struct th_relay *relay, th_time now)
 {
     struct th_blob *functions = th_rpc_functions(relay->options.hub);
     struct peer *peer;
     DL_FOREACH(relay->peers, peer) {
-        if (peer->stream && !same(peer->asked, functions))
+        bool asks_else = peer->stream && !same(peer->asked, functions);
+        if (asks_else && peer->answers > 0)
+            atomic_store(&relay->changed, true);
+        else if (asks_else)
             peer_disconnect(peer);
         if (!functions)
             peer->retry_at = 0;
@@ -461,10 +498,11 @@ static void send_outbox(struct th_relay *relay)
     pthread_mutex_unlock(&relay->lock);
     for (struct letter *next; letter; letter = next) {
         next = letter->next;
-        post_send(relay, letter->url, letter->method, th_blob_view(letter->message), NULL);
-        th_blob_unref(letter->message);
-        free(letter->url);
-        free(letter);
+        if (letter->peer->stream) { /* else the work was given to somebody else */
+            post_send(letter->peer, letter->method, th_blob_view(letter->message), false);
+            letter->peer->answers++;
+        }
+        letter_free(letter);
     }
 }
 
@@ -484,6 +522,8 @@ static void answer_over(struct th_relay *relay, struct post *post, CURLcode resu
         th_log(relay->options.log, TH_LOG_WARN, "rpc.relay",
                "an answer did not get back to where the work came from: %s, status%s",
                curl_easy_strerror(result), post->status);
+    if (post->peer)
+        post->peer->answers--;
     post_free(relay, post);
 }
 
@@ -580,7 +620,6 @@ struct th_relay *th_relay_start(const struct th_relay_options *options, struct t
     relay->multi = curl_global_init(CURL_GLOBAL_DEFAULT) == 0 ? curl_multi_init() : NULL;
     if (relay->multi) {
         curl_multi_setopt(relay->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-        curl_multi_setopt(relay->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L);
         curl_multi_setopt(relay->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 10000L);
     }
     if (relay->multi && pthread_create(&relay->thread, NULL, relay_main, relay) == 0)
@@ -619,9 +658,7 @@ void th_relay_stop(struct th_relay *relay)
         post_free(relay, post);
     for (struct letter *letter = relay->outbox, *next; letter; letter = next) {
         next = letter->next;
-        th_blob_unref(letter->message);
-        free(letter->url);
-        free(letter);
+        letter_free(letter);
     }
     if (relay->urls)
         free_urls(relay->urls, relay->url_count);

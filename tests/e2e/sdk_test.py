@@ -75,6 +75,7 @@ class SdkTest(HubTest):
         if failed and os.path.exists(path):
             with open(path, encoding="utf-8", errors="replace") as log:
                 print("\nthe workers said:\n" + log.read()[-8000:], file=sys.stderr)
+            print("\nTaskhub said:\n" + self.sidecar.stderr()[-8000:], file=sys.stderr)
 
     def program(self, speaks, command, endpoint=None):
         program = Program(self.directory, command, endpoint or self.sidecar.endpoint,

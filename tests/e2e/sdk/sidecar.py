@@ -1,16 +1,22 @@
-"""What SDK workers and clients talk to, for the tests: `taskhub dev` without an application, or a
-stand-in where the program does not serve SDKs yet. TASKHUB_SIDECAR=dev or stand-in decides, too.
+"""What SDK workers and clients talk to, for the tests: `taskhub dev` without an application; the
+workers of a fleet, of which each program and each client gets another one; or a stand-in where the
+program does not serve SDKs yet. TASKHUB_SIDECAR=dev, fleet or stand-in decides.
 """
+import atexit
 import functools
+import itertools
 import os
 import re
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from harness import PATIENCE, TASKHUB, Server, run  # noqa: E402
+from harness import (PATIENCE, TASKHUB, TASKHUB_WORKER, Fleet, Server, run,  # noqa: E402
+                     until)
 from sdk.languages import python_environment  # noqa: E402
 
 
@@ -63,6 +69,79 @@ class Dev(Sidecar):
         return self
 
 
+@functools.cache
+def brokers():
+    """One Kafka and one Redis for all tests of a process; each test has a hub of its own."""
+    directory = tempfile.mkdtemp(prefix="taskhub-sdk-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    fleet = Fleet(directory)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    atexit.register(fleet.down)
+    return fleet
+
+
+class Worker(Sidecar):
+    """`taskhub-worker` without an application; where it listened once it listens again."""
+    lines = {"url": r"\s+API\s+(http://\S+)", **Sidecar.lines}
+
+    def __init__(self, directory, hub, name):
+        super().__init__(directory, name)
+        self.hub = hub
+        self.rpc_port = "0"
+
+    def command(self):
+        return [TASKHUB_WORKER, "--hub", self.hub, "--create", "--partitions", "6", "--port", self.port,
+                "--rpc-port", self.rpc_port, "--log-level", "debug"]
+
+    def environment(self):
+        return {"TASKHUB_KAFKA": brokers().kafka, "TASKHUB_REDIS": brokers().redis,
+                "TASKHUB_STATE": os.path.join(self.directory, "state")}
+
+    def listen(self):
+        super().listen()
+        self.port = self.url.rsplit(":", 1)[1]
+        self.rpc_port = self.endpoint.rsplit(":", 1)[1]
+        return self
+
+    def is_ready(self):
+        try:
+            return self.http("GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+
+class Workers:
+    """Three workers of a hub. What dies and comes back is the first one."""
+    durable = True
+    count = itertools.count(1)
+    workers = 3
+
+    def __init__(self, directory):
+        hub = f"Sdk{os.getpid()}x{next(self.count)}"
+        self.all = [Worker(directory, hub, f"worker-{n}") for n in range(self.workers)]
+        self.turn = itertools.cycle(self.all)
+
+    @property
+    def endpoint(self):
+        return next(self.turn).endpoint
+
+    def start(self):
+        for worker in self.all:
+            if not worker.process:
+                worker.launch().listen()
+        until(lambda: all(worker.is_ready() for worker in self.all), "owners of all partitions")
+        return self
+
+    def kill(self):
+        self.all[0].kill()
+
+    def stderr(self):
+        return "".join(f"{worker.endpoint}:\n{worker.stderr()}" for worker in self.all)
+
+    def release(self):
+        for worker in self.all:
+            worker.release()
+
+
 class StandIn(Sidecar):
     durable = False
 
@@ -79,7 +158,7 @@ def kind():
     wanted = os.environ.get("TASKHUB_SIDECAR")
     if not wanted:
         wanted = "dev" if "--rpc-port" in run("dev", "--help").stdout else "stand-in"
-    return {"dev": Dev, "stand-in": StandIn}[wanted]
+    return {"dev": Dev, "fleet": Workers, "stand-in": StandIn}[wanted]
 
 
 class Proxy:
