@@ -7,6 +7,7 @@ import collections
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -242,6 +243,34 @@ class Java(Common):
 
 class DaprJavaScript(Common):
     speaks = "dapr-javascript"
+
+
+# ---- the documentation ----
+
+class Documentation(SdkTest):
+    def test_first_workflows(self):
+        """The program in each page of docs/sdk does what the page says."""
+        files = {"python": "hello.py", "javascript": "hello.js", "dapr-javascript": "hello.js",
+                 "go": "hello.go", "java": "Hello.java"}
+        for name, file in files.items():
+            with self.subTest(page=name):
+                page = os.path.join(HERE, "..", "..", "docs", "sdk", name + ".md")
+                with open(page, encoding="utf-8") as text:
+                    programs = re.findall(r"^```\w+\n(.*?)^```$", text.read(), re.M | re.S)
+                self.assertEqual(len(programs), 1)
+                folder = os.path.join(self.directory, name)
+                os.mkdir(folder)
+                with open(os.path.join(folder, file), "w", encoding="utf-8") as source:
+                    source.write(programs[0])
+                speaks = language(name)
+                result = subprocess.run(
+                    speaks.documented(folder, file), capture_output=True, text=True,
+                    timeout=2 * PATIENCE, cwd=folder,
+                    env={**os.environ, **speaks.environment, "TASKHUB_RPC": self.sidecar.endpoint})
+                said = result.stdout.replace("'", '"').replace(", ", ",").splitlines()
+                self.assertIn('["Hello Tokyo!","Hello Seattle!","Hello London!"]', said,
+                              result.stderr)
+                self.assertEqual(result.returncode, 0, result.stderr)
 
 
 # ---- workers that end at bad moments ----
