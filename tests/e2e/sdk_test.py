@@ -1,105 +1,24 @@
 """Workers and clients of the Durable Task SDKs, as their registries publish them: the examples of
 examples/sdk, and workers that are killed, or cut off, at bad moments.
 
-This file is run by an interpreter that has the Python SDK. What workers connect to: sdk/sidecar.py.
+What workers connect to: sdk/sidecar.py. The calls of clients: sdk_client_test.py.
 """
 import collections
 import json
-import logging
 import os
 import re
 import signal
 import subprocess
-import sys
 import unittest
 
+from sdk.case import SdkTest
+from sdk.languages import example, language
+from sdk.sidecar import Proxy
+from durabletask.client import OrchestrationStatus
+from durabletask.entities import EntityInstanceId
+from harness import PATIENCE, until
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-from sdk.languages import example, language, python_environment  # noqa: E402
-
-ENVIRONMENT = python_environment()
-if sys.prefix != os.path.realpath(ENVIRONMENT) and sys.prefix != ENVIRONMENT:
-    python = os.path.join(ENVIRONMENT, "bin", "python")
-    os.execv(python, [python, *sys.argv])
-
-from durabletask.client import OrchestrationStatus, TaskHubGrpcClient  # noqa: E402
-from durabletask.entities import EntityInstanceId  # noqa: E402
-from durabletask.history import TaskCompletedEvent  # noqa: E402
-
-from harness import PATIENCE, HubTest, until  # noqa: E402
-from sdk.sidecar import Proxy, kind  # noqa: E402
-
-QUIET = logging.getLogger("quiet")
-QUIET.addHandler(logging.NullHandler())
-QUIET.propagate = False
-
-
-class Program:
-    """A worker of a test, in a process group of its own."""
-
-    def __init__(self, directory, command, endpoint, environment):
-        self.log = open(os.path.join(directory, "workers.log"), "ab")
-        self.process = subprocess.Popen(
-            command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, cwd=directory,
-            start_new_session=True, env={**os.environ, **environment, "TASKHUB_RPC": endpoint})
-        self.pid = self.process.pid
-
-    def alive(self):
-        return self.process.poll() is None
-
-    def kill(self):
-        if self.alive():
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-        self.log.close()
-
-    def stop(self):
-        """A polite end; gives the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(PATIENCE)
-        self.log.close()
-        return code
-
-
-class SdkTest(HubTest):
-    def setUp(self):
-        super().setUp()
-        self.sidecar = kind()(self.directory).start()
-        self.addCleanup(self.sidecar.release)
-        self.addCleanup(self.show_workers)
-
-    def show_workers(self):
-        """What workers said, where a test has failed."""
-        result = self._outcome.result
-        path = os.path.join(self.directory, "workers.log")
-        failed = any(test is self for test, _ in result.errors + result.failures)
-        if failed and os.path.exists(path):
-            with open(path, encoding="utf-8", errors="replace") as log:
-                print("\nthe workers said:\n" + log.read()[-8000:], file=sys.stderr)
-
-    def program(self, speaks, command, endpoint=None):
-        program = Program(self.directory, command, endpoint or self.sidecar.endpoint,
-                          speaks.environment)
-        self.addCleanup(program.kill)
-        return program
-
-    def connect(self):
-        client = TaskHubGrpcClient(host_address=self.sidecar.endpoint, logger=QUIET)
-        self.addCleanup(client.close)
-        return client
-
-    def begin(self, name, data=None):
-        return self.client.schedule_new_orchestration(name, input=data)
-
-    def output(self, instance):
-        end = self.client.wait_for_orchestration_completion(instance, timeout=int(PATIENCE))
-        self.assertEqual(end.runtime_status, OrchestrationStatus.COMPLETED, end)
-        return end.get_output()
-
-    def completions(self, instance):
-        """How many results of activities its history holds."""
-        return sum(isinstance(event, TaskCompletedEvent)
-                   for event in self.client.get_orchestration_history(instance))
 
 
 # ---- the examples ----
@@ -108,6 +27,7 @@ class Examples(SdkTest):
     """A language's worker."""
     speaks = None
     exit_code = 0  # of a worker that is asked to end
+    zero = 0  # as a result
 
     @classmethod
     def setUpClass(cls):
@@ -149,7 +69,7 @@ class Common(Examples):
     def test_many_at_the_same_time(self):
         self.assertEqual(self.outcome("fan_out", ["a b", "c", "d e f"]), 6)
         self.assertEqual(self.outcome("fan_out", ["some words"] * 100), 200)
-        self.assertEqual(self.outcome("fan_out", []), 0)
+        self.assertEqual(self.outcome("fan_out", []), self.zero)
 
     def test_event_or_timeout(self):
         request = {"what": "a trip", "seconds": 600}
@@ -243,6 +163,7 @@ class Java(Common):
 
 class DaprJavaScript(Common):
     speaks = "dapr-javascript"
+    zero = None  # the SDK sends no result that is false
 
 
 # ---- the documentation ----
@@ -418,7 +339,7 @@ class Trouble(SdkTest):
 
     def test_killed_hub(self):
         """kill -9 of the hub's own process; worker and client come back by themselves."""
-        if not self.sidecar.durable:
+        if not self.sidecar.is_taskhub:
             self.skipTest("the stand-in keeps nothing")
         self.worker()
         started = [self.begin("steps", self.order(count=10)) for _ in range(10)]

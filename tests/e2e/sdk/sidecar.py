@@ -16,7 +16,7 @@ from sdk.languages import python_environment  # noqa: E402
 
 class Sidecar(Server):
     """A program that prints `  RPC            HOST:PORT` when it serves SDKs there."""
-    durable = True  # what it keeps survives kill -9
+    is_taskhub = True
     endpoint = None
     lines = {"endpoint": r"\s+RPC\s+(?:\w+://)?(\S+)"}  # by attribute: what its first words hold
 
@@ -64,7 +64,7 @@ class Dev(Sidecar):
 
 
 class StandIn(Sidecar):
-    durable = False
+    is_taskhub = False
 
     def __init__(self, directory):
         super().__init__(directory, "sidecar")

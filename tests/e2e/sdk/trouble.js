@@ -50,6 +50,26 @@ async function* tally(context, total) {
     context.continueAsNew(total + amount, true);
 }
 
+async function wantsFile(_context, path) {
+    if (!fs.existsSync(path)) throw new Error(`${path} is missing`);
+    return "found";
+}
+
+// Two activities; the second fails where a file is missing.
+async function* finder(context, order) {
+    yield context.callActivity("note", order);
+    return yield context.callActivity("wants_file", order.gate);
+}
+
+async function* parent(context, order) {
+    return yield context.callSubOrchestrator(order.child, order.input, { instanceId: order.id });
+}
+
+function echo(context, data) {
+    context.setCustomStatus({ version: context.version });
+    return data;
+}
+
 class Sum extends TaskEntity {
     initializeState() {
         return 0;
@@ -69,7 +89,11 @@ async function main() {
     worker.addNamedOrchestrator("one_gated", oneGated);
     worker.addNamedOrchestrator("gated_episode", gatedEpisode);
     worker.addNamedOrchestrator("tally", tally);
+    worker.addNamedOrchestrator("finder", finder);
+    worker.addNamedOrchestrator("parent", parent);
+    worker.addNamedOrchestrator("echo", echo);
     worker.addNamedActivity("note", note);
+    worker.addNamedActivity("wants_file", wantsFile);
     worker.addNamedActivity("gated", gated);
     worker.addNamedEntity("sum", () => new Sum());
     await worker.start();
