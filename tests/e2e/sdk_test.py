@@ -47,9 +47,12 @@ class Examples(SdkTest):
 
     def said(self, speaks, *args):
         """The last line that it prints."""
-        result = subprocess.run(
-            speaks.client(*args), capture_output=True, text=True, timeout=2 * PATIENCE,
-            env={**os.environ, **speaks.environment, "TASKHUB_RPC": self.sidecar.endpoint})
+        try:
+            result = subprocess.run(
+                speaks.client(*args), capture_output=True, text=True, timeout=2 * PATIENCE,
+                env={**os.environ, **speaks.environment, "TASKHUB_RPC": self.sidecar.endpoint})
+        except subprocess.TimeoutExpired as late:
+            self.fail(f"{args} did not end: {late.stdout}\n{late.stderr}")
         self.assertEqual(result.returncode, 0, f"{args}: {result.stdout}\n{result.stderr}")
         return result.stdout.strip().rsplit("\n", 1)[-1]
 
@@ -200,6 +203,7 @@ class Trouble(SdkTest):
     """Workers of sdk/trouble.py or .js; each appends to a ledger what it does."""
     speaks = None
     file = None
+    gated_operation = None
 
     @classmethod
     def setUpClass(cls):
@@ -212,6 +216,11 @@ class Trouble(SdkTest):
         self.ledger = os.path.join(self.directory, "ledger")
         self.gate = os.path.join(self.directory, "gate")
         self.client = self.connect()
+
+    def state(self, entity):
+        """A number; 0 before there is one."""
+        found = self.client.get_entity(entity)
+        return (found and found.get_typed_state(int)) or 0
 
     def worker(self, endpoint=None):
         return self.program(self.language, self.language.run(os.path.join(HERE, "sdk", self.file)),
@@ -263,15 +272,17 @@ class Trouble(SdkTest):
         proxy = Proxy(self.sidecar.endpoint)
         self.addCleanup(proxy.close)
         worker = self.worker(proxy.endpoint)
-        instance = self.begin("one_gated", self.order())
+        instance = self.begin("gated_and_event", self.order())
         until(lambda: self.entries("begin"), "the activity")
         proxy.cut()
         until(lambda: len(self.entries("begin")) == 2, "the activity again")
         self.open_gate()
-        self.assertEqual(self.output(instance), "it")
         until(lambda: len(self.entries("end")) == 2, "both ends")
+        until(lambda: self.completions(instance) >= 1, "a result")
+        self.client.raise_orchestration_event(instance, "finish")
+        self.assertEqual(self.output(instance), "it")
         self.assertEqual(set(self.entries("begin")), {("it", worker.pid)})
-        self.assertEqual(self.completions(instance), 1)
+        self.assertEqual(self.completions(instance), 2)  # and the note
         # It takes more work.
         self.assertEqual(len(self.output(self.begin("steps", self.order(count=2)))), 2)
 
@@ -328,14 +339,29 @@ class Trouble(SdkTest):
                 worker.kill()
                 worker = self.worker()
 
-        def state():
-            entity = self.client.get_entity(total)
-            return entity.get_typed_state(int) if entity else 0
-        until(lambda: (state() or 0) >= 820, "all signals")
+        until(lambda: self.state(total) >= 820, "all signals")
         # Whatever is still under way was sent before this.
         self.client.signal_entity(total, "add", 1000)
-        until(lambda: state() >= 1820, "the last signal")
-        self.assertEqual(state(), 1820)
+        until(lambda: self.state(total) >= 1820, "the last signal")
+        self.assertEqual(self.state(total), 1820)
+
+    def test_killed_in_an_operation(self):
+        """Of an entity: what it had done in the same batch counts once, too."""
+        total = EntityInstanceId("sum", "it")
+        self.client.signal_entity(total, "add", 1)
+        self.client.signal_entity(total, self.gated_operation, self.order(amount=10))
+        self.client.signal_entity(total, "add", 100)
+        first = self.worker()
+        until(lambda: self.entries("begin"), "the operation")
+        first.kill()
+        second = self.worker()
+        until(lambda: len(self.entries("begin")) == 2, "the operation again")
+        self.open_gate()
+        until(lambda: self.state(total) >= 111, "all of it")
+        self.client.signal_entity(total, "add", 1000)
+        until(lambda: self.state(total) >= 1111, "the last signal")
+        self.assertEqual(self.state(total), 1111)
+        self.assertEqual(self.entries("begin"), [("it", first.pid), ("it", second.pid)])
 
     def test_killed_hub(self):
         """kill -9 of the hub's own process; worker and client come back by themselves."""
@@ -359,11 +385,13 @@ class Trouble(SdkTest):
 class PythonTrouble(Trouble):
     speaks = "python"
     file = "trouble.py"
+    gated_operation = "add_gated"
 
 
 class JavaScriptTrouble(Trouble):
     speaks = "javascript"
     file = "trouble.js"
+    gated_operation = "addGated"
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Language:
         raise NotImplementedError
 
     def documented(self, folder, file):
-        """The command of the one program in docs/sdk/<language>.md, which `file` in `folder` holds."""
+        """The command of the program in docs/sdk/<language>.md, which `file` in `folder` holds."""
         return self.run(os.path.join(folder, file))
 
 

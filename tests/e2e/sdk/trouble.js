@@ -34,6 +34,14 @@ async function* oneGated(context, order) {
     return yield context.callActivity("gated", order);
 }
 
+// Lives on after the activity: a second result of it would be taken.
+async function* gatedAndEvent(context, order) {
+    const done = yield context.callActivity("gated", order);
+    yield context.waitForExternalEvent("finish");
+    yield context.callActivity("note", order);
+    return done;
+}
+
 // Code that takes its time before it asks for anything; meanwhile the worker can do nothing else.
 async function* gatedEpisode(context, order) {
     if (!context.isReplaying) {
@@ -78,6 +86,11 @@ class Sum extends TaskEntity {
     add(amount) {
         this.state += amount;
     }
+
+    async addGated(order) {
+        await gated(undefined, order);
+        this.state += order.amount;
+    }
 }
 
 async function main() {
@@ -87,6 +100,7 @@ async function main() {
     });
     worker.addNamedOrchestrator("steps", steps);
     worker.addNamedOrchestrator("one_gated", oneGated);
+    worker.addNamedOrchestrator("gated_and_event", gatedAndEvent);
     worker.addNamedOrchestrator("gated_episode", gatedEpisode);
     worker.addNamedOrchestrator("tally", tally);
     worker.addNamedOrchestrator("finder", finder);

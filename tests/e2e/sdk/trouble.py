@@ -47,6 +47,14 @@ def one_gated(ctx, order):
     return (yield ctx.call_activity("gated", input=order))
 
 
+def gated_and_event(ctx, order):
+    """Lives on after the activity: a second result of it would be taken."""
+    done = yield ctx.call_activity("gated", input=order)
+    yield ctx.wait_for_external_event("finish")
+    yield ctx.call_activity("note", input=order)
+    return done
+
+
 def gated_episode(ctx, order):
     """Code that takes its time before it asks for anything."""
     if not ctx.is_replaying:
@@ -88,10 +96,16 @@ class Sum(DurableEntity):
     def add(self, amount):
         self.set_state(self.get_state(int, 0) + amount)
 
+    def add_gated(self, order):
+        write(order["ledger"], "begin", order["what"])
+        stand_before(order["gate"])
+        self.add(order["amount"])
+
 
 def main():
     worker = TaskHubGrpcWorker(host_address=os.environ["TASKHUB_RPC"])
-    for orchestrator in (steps, one_gated, gated_episode, tally, finder, parent, echo):
+    for orchestrator in (steps, one_gated, gated_and_event, gated_episode, tally, finder, parent,
+                         echo):
         worker.add_orchestrator(orchestrator)
     for activity in (note, gated, wants_file):
         worker.add_activity(activity)
