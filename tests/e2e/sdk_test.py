@@ -1,105 +1,24 @@
 """Workers and clients of the Durable Task SDKs, as their registries publish them: the examples of
 examples/sdk, and workers that are killed, or cut off, at bad moments.
 
-This file is run by an interpreter that has the Python SDK. What workers connect to: sdk/sidecar.py.
+What workers connect to: sdk/sidecar.py. The calls of clients: sdk_client_test.py.
 """
 import collections
 import json
-import logging
 import os
+import re
 import signal
 import subprocess
-import sys
 import unittest
 
+from sdk.case import SdkTest
+from sdk.languages import example, language
+from sdk.sidecar import Proxy
+from durabletask.client import OrchestrationStatus
+from durabletask.entities import EntityInstanceId
+from harness import PATIENCE, until
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-from sdk.languages import example, language, python_environment  # noqa: E402
-
-ENVIRONMENT = python_environment()
-if sys.prefix != os.path.realpath(ENVIRONMENT) and sys.prefix != ENVIRONMENT:
-    python = os.path.join(ENVIRONMENT, "bin", "python")
-    os.execv(python, [python, *sys.argv])
-
-from durabletask.client import OrchestrationStatus, TaskHubGrpcClient  # noqa: E402
-from durabletask.entities import EntityInstanceId  # noqa: E402
-from durabletask.history import TaskCompletedEvent  # noqa: E402
-
-from harness import PATIENCE, HubTest, until  # noqa: E402
-from sdk.sidecar import Proxy, kind  # noqa: E402
-
-QUIET = logging.getLogger("quiet")
-QUIET.addHandler(logging.NullHandler())
-QUIET.propagate = False
-
-
-class Program:
-    """A worker of a test, in a process group of its own."""
-
-    def __init__(self, directory, command, endpoint, environment):
-        self.log = open(os.path.join(directory, "workers.log"), "ab")
-        self.process = subprocess.Popen(
-            command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, cwd=directory,
-            start_new_session=True, env={**os.environ, **environment, "TASKHUB_RPC": endpoint})
-        self.pid = self.process.pid
-
-    def alive(self):
-        return self.process.poll() is None
-
-    def kill(self):
-        if self.alive():
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-        self.log.close()
-
-    def stop(self):
-        """A polite end; gives the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(PATIENCE)
-        self.log.close()
-        return code
-
-
-class SdkTest(HubTest):
-    def setUp(self):
-        super().setUp()
-        self.sidecar = kind()(self.directory).start()
-        self.addCleanup(self.sidecar.release)
-        self.addCleanup(self.show_workers)
-
-    def show_workers(self):
-        """What workers said, where a test has failed."""
-        result = self._outcome.result
-        path = os.path.join(self.directory, "workers.log")
-        failed = any(test is self for test, _ in result.errors + result.failures)
-        if failed and os.path.exists(path):
-            with open(path, encoding="utf-8", errors="replace") as log:
-                print("\nthe workers said:\n" + log.read()[-8000:], file=sys.stderr)
-            print("\nTaskhub said:\n" + self.sidecar.stderr()[-8000:], file=sys.stderr)
-
-    def program(self, speaks, command, endpoint=None):
-        program = Program(self.directory, command, endpoint or self.sidecar.endpoint,
-                          speaks.environment)
-        self.addCleanup(program.kill)
-        return program
-
-    def connect(self):
-        client = TaskHubGrpcClient(host_address=self.sidecar.endpoint, logger=QUIET)
-        self.addCleanup(client.close)
-        return client
-
-    def begin(self, name, data=None):
-        return self.client.schedule_new_orchestration(name, input=data)
-
-    def output(self, instance):
-        end = self.client.wait_for_orchestration_completion(instance, timeout=int(PATIENCE))
-        self.assertEqual(end.runtime_status, OrchestrationStatus.COMPLETED, end)
-        return end.get_output()
-
-    def completions(self, instance):
-        """How many results of activities its history holds."""
-        return sum(isinstance(event, TaskCompletedEvent)
-                   for event in self.client.get_orchestration_history(instance))
 
 
 # ---- the examples ----
@@ -108,6 +27,7 @@ class Examples(SdkTest):
     """A language's worker."""
     speaks = None
     exit_code = 0  # of a worker that is asked to end
+    zero = 0  # as a result
 
     @classmethod
     def setUpClass(cls):
@@ -127,9 +47,12 @@ class Examples(SdkTest):
 
     def said(self, speaks, *args):
         """The last line that it prints."""
-        result = subprocess.run(
-            speaks.client(*args), capture_output=True, text=True, timeout=2 * PATIENCE,
-            env={**os.environ, **speaks.environment, "TASKHUB_RPC": self.sidecar.endpoint})
+        try:
+            result = subprocess.run(
+                speaks.client(*args), capture_output=True, text=True, timeout=2 * PATIENCE,
+                env={**os.environ, **speaks.environment, "TASKHUB_RPC": self.sidecar.endpoint})
+        except subprocess.TimeoutExpired as late:
+            self.fail(f"{args} did not end: {late.stdout}\n{late.stderr}")
         self.assertEqual(result.returncode, 0, f"{args}: {result.stdout}\n{result.stderr}")
         return result.stdout.strip().rsplit("\n", 1)[-1]
 
@@ -149,7 +72,7 @@ class Common(Examples):
     def test_many_at_the_same_time(self):
         self.assertEqual(self.outcome("fan_out", ["a b", "c", "d e f"]), 6)
         self.assertEqual(self.outcome("fan_out", ["some words"] * 100), 200)
-        self.assertEqual(self.outcome("fan_out", []), 0)
+        self.assertEqual(self.outcome("fan_out", []), self.zero)
 
     def test_event_or_timeout(self):
         request = {"what": "a trip", "seconds": 600}
@@ -243,6 +166,35 @@ class Java(Common):
 
 class DaprJavaScript(Common):
     speaks = "dapr-javascript"
+    zero = None  # the SDK sends no result that is false
+
+
+# ---- the documentation ----
+
+class Documentation(SdkTest):
+    def test_first_workflows(self):
+        """The program in each page of docs/sdk does what the page says."""
+        files = {"python": "hello.py", "javascript": "hello.js", "dapr-javascript": "hello.js",
+                 "go": "hello.go", "java": "Hello.java"}
+        for name, file in files.items():
+            with self.subTest(page=name):
+                page = os.path.join(HERE, "..", "..", "docs", "sdk", name + ".md")
+                with open(page, encoding="utf-8") as text:
+                    programs = re.findall(r"^```\w+\n(.*?)^```$", text.read(), re.M | re.S)
+                self.assertEqual(len(programs), 1)
+                folder = os.path.join(self.directory, name)
+                os.mkdir(folder)
+                with open(os.path.join(folder, file), "w", encoding="utf-8") as source:
+                    source.write(programs[0])
+                speaks = language(name)
+                result = subprocess.run(
+                    speaks.documented(folder, file), capture_output=True, text=True,
+                    timeout=2 * PATIENCE, cwd=folder,
+                    env={**os.environ, **speaks.environment, "TASKHUB_RPC": self.sidecar.endpoint})
+                said = result.stdout.replace("'", '"').replace(", ", ",").splitlines()
+                self.assertIn('["Hello Tokyo!","Hello Seattle!","Hello London!"]', said,
+                              result.stderr)
+                self.assertEqual(result.returncode, 0, result.stderr)
 
 
 # ---- workers that end at bad moments ----
@@ -251,6 +203,7 @@ class Trouble(SdkTest):
     """Workers of sdk/trouble.py or .js; each appends to a ledger what it does."""
     speaks = None
     file = None
+    gated_operation = None
 
     @classmethod
     def setUpClass(cls):
@@ -263,6 +216,11 @@ class Trouble(SdkTest):
         self.ledger = os.path.join(self.directory, "ledger")
         self.gate = os.path.join(self.directory, "gate")
         self.client = self.connect()
+
+    def state(self, entity):
+        """A number; 0 before there is one."""
+        found = self.client.get_entity(entity)
+        return (found and found.get_typed_state(int)) or 0
 
     def worker(self, endpoint=None):
         return self.program(self.language, self.language.run(os.path.join(HERE, "sdk", self.file)),
@@ -314,15 +272,17 @@ class Trouble(SdkTest):
         proxy = Proxy(self.sidecar.endpoint)
         self.addCleanup(proxy.close)
         worker = self.worker(proxy.endpoint)
-        instance = self.begin("one_gated", self.order())
+        instance = self.begin("gated_and_event", self.order())
         until(lambda: self.entries("begin"), "the activity")
         proxy.cut()
         until(lambda: len(self.entries("begin")) == 2, "the activity again")
         self.open_gate()
-        self.assertEqual(self.output(instance), "it")
         until(lambda: len(self.entries("end")) == 2, "both ends")
+        until(lambda: self.completions(instance) >= 1, "a result")
+        self.client.raise_orchestration_event(instance, "finish")
+        self.assertEqual(self.output(instance), "it")
         self.assertEqual(set(self.entries("begin")), {("it", worker.pid)})
-        self.assertEqual(self.completions(instance), 1)
+        self.assertEqual(self.completions(instance), 2)  # and the note
         # It takes more work.
         self.assertEqual(len(self.output(self.begin("steps", self.order(count=2)))), 2)
 
@@ -379,18 +339,33 @@ class Trouble(SdkTest):
                 worker.kill()
                 worker = self.worker()
 
-        def state():
-            entity = self.client.get_entity(total)
-            return entity.get_typed_state(int) if entity else 0
-        until(lambda: (state() or 0) >= 820, "all signals")
+        until(lambda: self.state(total) >= 820, "all signals")
         # Whatever is still under way was sent before this.
         self.client.signal_entity(total, "add", 1000)
-        until(lambda: state() >= 1820, "the last signal")
-        self.assertEqual(state(), 1820)
+        until(lambda: self.state(total) >= 1820, "the last signal")
+        self.assertEqual(self.state(total), 1820)
+
+    def test_killed_in_an_operation(self):
+        """Of an entity: what it had done in the same batch counts once, too."""
+        total = EntityInstanceId("sum", "it")
+        self.client.signal_entity(total, "add", 1)
+        self.client.signal_entity(total, self.gated_operation, self.order(amount=10))
+        self.client.signal_entity(total, "add", 100)
+        first = self.worker()
+        until(lambda: self.entries("begin"), "the operation")
+        first.kill()
+        second = self.worker()
+        until(lambda: len(self.entries("begin")) == 2, "the operation again")
+        self.open_gate()
+        until(lambda: self.state(total) >= 111, "all of it")
+        self.client.signal_entity(total, "add", 1000)
+        until(lambda: self.state(total) >= 1111, "the last signal")
+        self.assertEqual(self.state(total), 1111)
+        self.assertEqual(self.entries("begin"), [("it", first.pid), ("it", second.pid)])
 
     def test_killed_hub(self):
         """kill -9 of the hub's own process; worker and client come back by themselves."""
-        if not self.sidecar.durable:
+        if not self.sidecar.is_taskhub:
             self.skipTest("the stand-in keeps nothing")
         self.worker()
         started = [self.begin("steps", self.order(count=10)) for _ in range(10)]
@@ -410,11 +385,13 @@ class Trouble(SdkTest):
 class PythonTrouble(Trouble):
     speaks = "python"
     file = "trouble.py"
+    gated_operation = "add_gated"
 
 
 class JavaScriptTrouble(Trouble):
     speaks = "javascript"
     file = "trouble.js"
+    gated_operation = "addGated"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ const commands = {
     },
     async entity(client, name, key) {
         const found = await client.getEntity(new EntityInstanceId(name, key));
-        console.log(JSON.stringify(found?.state ?? null));
+        console.log(JSON.stringify(found?.includesState ? found.state : null));
     },
 };
 

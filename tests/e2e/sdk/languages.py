@@ -37,6 +37,10 @@ class Language:
     def client(self, *args):
         raise NotImplementedError
 
+    def documented(self, folder, file):
+        """The command of the program in docs/sdk/<language>.md, which `file` in `folder` holds."""
+        return self.run(os.path.join(folder, file))
+
 
 # ---- toolchains: the machine's, if they are new enough ----
 
@@ -115,17 +119,27 @@ class DaprJavaScript(JavaScript):
 
 class Go(Language):
     name = "go"
+    go_environment = {"GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
 
     def __init__(self):
         names = ("go.mod", "go.sum", "main.go", "workflows.go")
         folder = locked("sdk-go", [example("go", name) for name in names], self.build)
         self.program = os.path.join(folder, "sdk")
 
-    @staticmethod
-    def build(folder):
+    def build(self, folder):
         call(go(), "build", "-o", os.path.join(folder, "sdk"), ".", cwd=example("go"),
-             env={"GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"},
-             patience=BUILD_PATIENCE)
+             env=self.go_environment, patience=BUILD_PATIENCE)
+
+    def documented(self, folder, file):
+        path = os.path.join(folder, file)
+
+        def build(into):
+            for source in (path, example("go", "go.mod"), example("go", "go.sum")):
+                shutil.copy(source, into)
+            call(go(), "build", "-o", os.path.join(into, "hello"), ".", cwd=into,
+                 env=self.go_environment, patience=BUILD_PATIENCE)
+        sources = [path, example("go", "go.mod"), example("go", "go.sum")]
+        return [os.path.join(locked("sdk-go-documented", sources, build), "hello")]
 
     def worker(self):
         return [self.program, "worker"]
@@ -148,6 +162,9 @@ class Java(Language):
         # Quick to start: most of these run for a second.
         return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp",
                 f"{self.classes}:{self.jars}", program, *args]
+
+    def documented(self, folder, file):
+        return ["java", "-cp", self.jars, os.path.join(folder, file)]
 
     def worker(self):
         return self.run("Worker")

@@ -22,7 +22,7 @@ from sdk.languages import python_environment  # noqa: E402
 
 class Sidecar(Server):
     """A program that prints `  RPC            HOST:PORT` when it serves SDKs there."""
-    durable = True  # what it keeps survives kill -9
+    is_taskhub = True
     endpoint = None
     lines = {"endpoint": r"\s+RPC\s+(?:\w+://)?(\S+)"}  # by attribute: what its first words hold
 
@@ -90,7 +90,7 @@ class Worker(Sidecar):
 
     def command(self):
         return [TASKHUB_WORKER, "--hub", self.hub, "--create", "--partitions", "6", "--port", self.port,
-                "--rpc-port", self.rpc_port, "--log-level", "debug"]
+                "--rpc-port", self.rpc_port]
 
     def environment(self):
         return {"TASKHUB_KAFKA": brokers().kafka, "TASKHUB_REDIS": brokers().redis,
@@ -111,7 +111,7 @@ class Worker(Sidecar):
 
 class Workers:
     """Three workers of a hub. What dies and comes back is the first one."""
-    durable = True
+    is_taskhub = True
     count = itertools.count(1)
     workers = 3
 
@@ -143,7 +143,7 @@ class Workers:
 
 
 class StandIn(Sidecar):
-    durable = False
+    is_taskhub = False
 
     def __init__(self, directory):
         super().__init__(directory, "sidecar")

@@ -18,7 +18,7 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.testing import InMemoryOrchestrationBackend
 from durabletask.testing.in_memory_backend import ActivityWorkItem
 
-STREAMS_AND_WAITS = 64
+STREAMS_AND_WAITS = 512
 
 
 class Backend(InMemoryOrchestrationBackend):

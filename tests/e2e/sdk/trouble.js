@@ -34,6 +34,14 @@ async function* oneGated(context, order) {
     return yield context.callActivity("gated", order);
 }
 
+// Lives on after the activity: a second result of it would be taken.
+async function* gatedAndEvent(context, order) {
+    const done = yield context.callActivity("gated", order);
+    yield context.waitForExternalEvent("finish");
+    yield context.callActivity("note", order);
+    return done;
+}
+
 // Code that takes its time before it asks for anything; meanwhile the worker can do nothing else.
 async function* gatedEpisode(context, order) {
     if (!context.isReplaying) {
@@ -50,6 +58,26 @@ async function* tally(context, total) {
     context.continueAsNew(total + amount, true);
 }
 
+async function wantsFile(_context, path) {
+    if (!fs.existsSync(path)) throw new Error(`${path} is missing`);
+    return "found";
+}
+
+// Two activities; the second fails where a file is missing.
+async function* finder(context, order) {
+    yield context.callActivity("note", order);
+    return yield context.callActivity("wants_file", order.gate);
+}
+
+async function* parent(context, order) {
+    return yield context.callSubOrchestrator(order.child, order.input, { instanceId: order.id });
+}
+
+function echo(context, data) {
+    context.setCustomStatus({ version: context.version });
+    return data;
+}
+
 class Sum extends TaskEntity {
     initializeState() {
         return 0;
@@ -57,6 +85,11 @@ class Sum extends TaskEntity {
 
     add(amount) {
         this.state += amount;
+    }
+
+    async addGated(order) {
+        await gated(undefined, order);
+        this.state += order.amount;
     }
 }
 
@@ -67,9 +100,14 @@ async function main() {
     });
     worker.addNamedOrchestrator("steps", steps);
     worker.addNamedOrchestrator("one_gated", oneGated);
+    worker.addNamedOrchestrator("gated_and_event", gatedAndEvent);
     worker.addNamedOrchestrator("gated_episode", gatedEpisode);
     worker.addNamedOrchestrator("tally", tally);
+    worker.addNamedOrchestrator("finder", finder);
+    worker.addNamedOrchestrator("parent", parent);
+    worker.addNamedOrchestrator("echo", echo);
     worker.addNamedActivity("note", note);
+    worker.addNamedActivity("wants_file", wantsFile);
     worker.addNamedActivity("gated", gated);
     worker.addNamedEntity("sum", () => new Sum());
     await worker.start();

@@ -47,6 +47,14 @@ def one_gated(ctx, order):
     return (yield ctx.call_activity("gated", input=order))
 
 
+def gated_and_event(ctx, order):
+    """Lives on after the activity: a second result of it would be taken."""
+    done = yield ctx.call_activity("gated", input=order)
+    yield ctx.wait_for_external_event("finish")
+    yield ctx.call_activity("note", input=order)
+    return done
+
+
 def gated_episode(ctx, order):
     """Code that takes its time before it asks for anything."""
     if not ctx.is_replaying:
@@ -62,16 +70,44 @@ def tally(ctx, total):
     ctx.continue_as_new(total + amount, save_events=True)
 
 
+def wants_file(ctx, path):
+    if not os.path.exists(path):
+        raise FileNotFoundError(path)
+    return "found"
+
+
+def finder(ctx, order):
+    """Two activities; the second fails where a file is missing."""
+    yield ctx.call_activity("note", input=order)
+    return (yield ctx.call_activity("wants_file", input=order["gate"]))
+
+
+def parent(ctx, order):
+    return (yield ctx.call_sub_orchestrator(order["child"], input=order["input"],
+                                            instance_id=order["id"]))
+
+
+def echo(ctx, data):
+    ctx.set_custom_status({"version": ctx.version})
+    return data
+
+
 class Sum(DurableEntity):
     def add(self, amount):
         self.set_state(self.get_state(int, 0) + amount)
 
+    def add_gated(self, order):
+        write(order["ledger"], "begin", order["what"])
+        stand_before(order["gate"])
+        self.add(order["amount"])
+
 
 def main():
     worker = TaskHubGrpcWorker(host_address=os.environ["TASKHUB_RPC"])
-    for orchestrator in (steps, one_gated, gated_episode, tally):
+    for orchestrator in (steps, one_gated, gated_and_event, gated_episode, tally, finder, parent,
+                         echo):
         worker.add_orchestrator(orchestrator)
-    for activity in (note, gated):
+    for activity in (note, gated, wants_file):
         worker.add_activity(activity)
     worker.add_entity(Sum, "sum")
     worker.use_work_item_filters()
