@@ -134,6 +134,14 @@ make_secrets() {
     mv "$secrets.new" "$secrets"
 }
 
+# Kafka 4 looks closer at what comes with SCRAM, and refuses librdkafka below 2.6.1, which Debian 12's is.
+mechanism() {
+    case $version in
+        3.*) echo SCRAM-SHA-512 ;;
+        *) echo PLAIN ;;
+    esac
+}
+
 # The listener for everybody else wants TLS and a password; brokers and the administrator talk on one of
 # their own. The tool that grants rights is not among the jars of Kafka 4.
 secure_properties() {
@@ -142,8 +150,9 @@ listeners=SASL_SSL://127.0.0.1:$1,INTERNAL://127.0.0.1:$2,CONTROLLER://127.0.0.1
 advertised.listeners=SASL_SSL://127.0.0.1:$1,INTERNAL://127.0.0.1:$2
 listener.security.protocol.map=SASL_SSL:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=INTERNAL
-sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.enabled.mechanisms=$(mechanism)
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_taskhub="$(<"$folder/secrets/password")";
 ssl.keystore.type=PEM
 ssl.keystore.location=$folder/secrets/broker.pem
 PROPERTIES
@@ -395,11 +404,12 @@ redis() {
 
 show_env() {
     local kafka secrets=$folder/secrets
+    [[ ! -f $folder/version ]] || version=$(<"$folder/version")
     kafka=$(addresses)
     [[ -z $kafka ]] || echo "export TASKHUB_KAFKA=$kafka"
     if grep -qs '^sasl.enabled' "$folder"/kafka-1/server.properties; then
         printf 'export TASKHUB_KAFKA_PROPERTIES=%q\n' "security.protocol=sasl_ssl;$(
-        )sasl.mechanism=SCRAM-SHA-512;sasl.username=taskhub;sasl.password=$(<"$secrets/password");$(
+        )sasl.mechanism=$(mechanism);sasl.username=taskhub;sasl.password=$(<"$secrets/password");$(
         )ssl.ca.location=$secrets/ca.pem"
     fi
     if [[ -f $folder/redis/acl ]]; then

@@ -86,7 +86,7 @@ class Docker:
             self.process.kill()
             self.process.wait()
         self.process = None
-        if not self.had_bridge:
+        if not self.had_bridge and shutil.which("ip"):
             subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.lock.close()

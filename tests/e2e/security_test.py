@@ -30,8 +30,9 @@ class Storage:
         self.folder = tempfile.mkdtemp(prefix="taskhub-secure-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         clean_up(shutil.rmtree, self.folder, ignore_errors=True)
         clean_up(self.script, "down")
+        version = os.environ.get("TASKHUB_KAFKA_VERSION")
         for part in parts:
-            self.script(part, "--secure", hub)
+            self.script(part, "--secure", hub, *(["--version", version] if version else []))
         self.environment = {}
         for line in self.script("env").splitlines():
             name, _, value = shlex.split(line)[1].partition("=")
@@ -164,6 +165,10 @@ class WrongForKafka(SecurityTest):
         self.assertEqual(lag.returncode, UNAVAILABLE, lag.stderr)
         self.assertIn("Authentication failed", lag.stderr)
         self.assertNotIn("not-", lag.stderr)
+        version = subprocess.run(["pkg-config", "--modversion", "rdkafka"], capture_output=True, text=True,
+                                 check=True).stdout
+        old = [int(number) for number in version.split(".")] < [2, 6, 1]
+        self.assertEqual("librdkafka 2.6.1 or later, not this one" in lag.stderr, old and "SCRAM" in wrong)
 
     def test_rights(self):
         coordinator = self.program(TASKHUB_COORDINATOR, TASKHUB_HUB="Stranger")

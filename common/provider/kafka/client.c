@@ -150,11 +150,23 @@ void th_kafka_client_poll(struct th_kafka_client *client)
 
 /* ---- questions ---- */
 
+/* Below 2.6.1 librdkafka sends its nonce twice, which Kafka 4 takes for a wrong password
+ * (github.com/confluentinc/librdkafka/pull/4895). */
+static const char *scram_hint(const struct th_kafka_client *client)
+{
+    enum { MENDED = 0x020601ff };
+    if (rd_kafka_version() >= MENDED || !strstr(client->trouble, "SASL mechanism SCRAM")) {
+        return "";
+    }
+    return " (right credentials look so, too, if these brokers are Kafka 4: SCRAM with them takes "
+           "librdkafka 2.6.1 or later, not this one)";
+}
+
 bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error)
 {
     rd_kafka_poll(client->rk, 0);
-    return th_fail(error, TH_UNAVAILABLE, "no broker answers at %s%s%s", client->cluster->brokers,
-                   *client->trouble ? ": " : "", client->trouble);
+    return th_fail(error, TH_UNAVAILABLE, "no broker answers at %s%s%s%s", client->cluster->brokers,
+                   *client->trouble ? ": " : "", client->trouble, scram_hint(client));
 }
 
 rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
