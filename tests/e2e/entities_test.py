@@ -49,8 +49,9 @@ class Operations(EntityTest):
         self.assertEqual(self.call("calls", "get")["output"], [1, 2])
         unknown = self.call("calls", "frob", status="Failed")["failureDetails"]
         self.assertEqual(unknown["ErrorType"], "UnknownOperation")
-        nobody = self.run_one("call", {"id": "@nobody@k", "operation": "get"}, "Failed")
-        self.assertEqual(nobody["failureDetails"]["ErrorType"], "EntityNotFound")
+        if not self.differs("unknown entities fail"):
+            nobody = self.run_one("call", {"id": "@nobody@k", "operation": "get"}, "Failed")
+            self.assertEqual(nobody["failureDetails"]["ErrorType"], "EntityNotFound")
 
     def test_each_sender_in_order(self):
         senders = [self.hub_.start_instance("many", {"id": "@log@order", "count": 40})
@@ -217,8 +218,9 @@ class Sections(EntityTest):
         sections = [self.section(keys[n % 4:] + keys[:n % 4], "end", n) for n in range(24)]
         for instance in sections:
             self.assertEqual(self.hub_.wait(instance)["runtimeStatus"], "Completed")
+        for key in keys:
+            until(lambda: sorted(self.state(key) or []) == list(range(24)), f"all to be seen by {key}")
         seen = [self.state(key) for key in keys]
-        self.assertEqual(sorted(seen[0]), list(range(24)))
         self.assertEqual(seen, [seen[0]] * 4)  # one section after the other, everywhere
 
     def test_rules(self):

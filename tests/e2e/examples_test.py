@@ -184,8 +184,8 @@ class ExamplesTest(HubTest):
                 self.assertEqual(hub.wait(instance)["output"], 300)
             for instance in moving:
                 self.assertIn(hub.wait(instance)["runtimeStatus"], ("Completed", "Failed"))
-            states = [self.entity(hub, "account", person) for person in people]
-            self.assertEqual(sum(states), 300)
+            until(lambda: sum(self.entity(hub, "account", person) for person in people) == 300,
+                  "the sum of what is shown")
             self.assertEqual(self.end_of(hub, "audit", people)["output"], 300)
         self.both_ways("bank", check)
 

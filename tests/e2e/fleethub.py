@@ -75,6 +75,7 @@ class FleetHub(Coordinator):
                          name=f"coordinator-{FleetHub.count}")
         self.application = application
         self.first_args = list(args)
+        self.kept = False  # for later tests; otherwise it ends with its own
         self.workers = [Worker(fleet, None, application, name=f"worker-{FleetHub.count}-{i}")
                         for i in range(WORKERS)]
 
@@ -116,7 +117,7 @@ class FleetHub(Coordinator):
         return super().http(method, path, body, headers, timeout)
 
     def release(self):
-        if self.process and (self.args != self.first_args or not self.empty()):
+        if self.process and (not self.kept or self.args != self.first_args or not self.empty()):
             self.kill()
 
     def empty(self):
@@ -150,6 +151,7 @@ class FleetHubs:
         if hub and hub.process and not fresh:
             return hub
         hub = FleetHub(self.fleet, application, *args)
+        hub.kept = not fresh
         if not fresh:
             self.kept[key] = hub
         return hub
