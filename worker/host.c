@@ -280,13 +280,6 @@ static bool serves_nothing(void *argument, enum th_function_kind kind, struct th
     return false;
 }
 
-static void on_trouble(void *argument, uint32_t partition, const struct th_error *error)
-{
-    struct th_host *host = argument;
-    th_log(host->options.log, TH_LOG_WARN, "worker.host", "hub %s, partition %u: %s",
-           host->hub.name, partition, error->message);
-}
-
 static void on_episode(void *argument, bool begins, struct th_str instance_id, struct th_str name,
                        bool failed)
 {
@@ -445,7 +438,6 @@ static struct th_node_hooks hooks_of(struct th_host *host)
                                       .activity_canceled = on_remote_canceled,
                                       .orchestrate = on_remote_orchestrate,
                                       .forget = on_remote_forget,
-                                      .trouble = on_trouble,
                                       .episode = options->counters ? on_episode : NULL};
     return (struct th_node_hooks){.argument = host,
                                   .activity = on_activity,
@@ -453,7 +445,6 @@ static struct th_node_hooks hooks_of(struct th_host *host)
                                   .orchestrate = options->app ? on_orchestrate : NULL,
                                   .forget = options->app ? on_forget : NULL,
                                   .serves = options->app ? NULL : serves_nothing,
-                                  .trouble = on_trouble,
                                   .episode =
                                       options->flight || options->counters ? on_episode : NULL};
 }
