@@ -114,6 +114,7 @@ struct part {
     th_time check_at; /* when to look whether the partition is still ours */
     bool checking;
     struct th_watermark checked; /* where the projection stood when the look began */
+    int64_t checked_end;         /* where the log ended then, as far as was known */
 
     struct parting *partings; /* workers that are gone: see gone.c */
     struct outlook outlook;

@@ -203,6 +203,7 @@ th_time part_check(struct th_node *node, struct part *part)
         return part->check_at;
     part->checking = true;
     part->checked = part->watermark;
+    part->checked_end = th_partition_known_end(part->core);
     node->provider->ops->state(node->provider, part->index,
                                node_op(node, OP_STATE, part->index, TH_STR_ABSENT, 0));
     return TH_TIME_NONE;
@@ -214,7 +215,8 @@ void part_checked(struct th_node *node, struct part *part, struct th_completion 
     part->check_at = node->now + (part->unresolved ? ASK_AGAIN : CHECK_INTERVAL);
     if (c->error.code != TH_OK)
         return;
-    th_partition_log_end(part->core, c->log_end, node->now);
+    if (part->checked_end == th_partition_known_end(part->core))
+        th_partition_log_end(part->core, c->log_end, node->now);
     if (!node->traits.durable_projection)
         project_looked(node, part, &c->watermark, c->stored_rows);
 }

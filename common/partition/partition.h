@@ -193,6 +193,9 @@ void th_partition_verified(struct th_partition *p, const struct th_log_record *r
                            size_t count, int64_t next, th_time now);
 /* Where the log ends. An owner that writes nothing learns in this way that another one does. */
 void th_partition_log_end(struct th_partition *p, int64_t end, th_time now);
+/* Where the log ends as far as acknowledgements have told. An end that was asked for when this was
+ * another says nothing: what was appended and acknowledged meanwhile may lie behind it. */
+int64_t th_partition_known_end(const struct th_partition *p);
 void th_partition_sent(struct th_partition *p, uint64_t tag);
 /* The row of an instance asked for by LOAD, with history; NULL: there is none. */
 void th_partition_loaded(struct th_partition *p, struct th_str instance_id,

@@ -360,6 +360,11 @@ void th_partition_log_end(struct th_partition *p, int64_t end, th_time now)
         read_gap(p, end);
 }
 
+int64_t th_partition_known_end(const struct th_partition *p)
+{
+    return p->expected_offset;
+}
+
 /* ---- doubt ---- */
 
 void th_partition_doubt(struct th_partition *p)
