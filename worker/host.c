@@ -242,13 +242,6 @@ static bool on_withdraw(void *argument, uint64_t token)
     return host_withdraw(argument, token);
 }
 
-static void on_trouble(void *argument, uint32_t partition, const struct th_error *error)
-{
-    struct th_host *host = argument;
-    th_log(host->options.log, TH_LOG_WARN, "worker.host", "hub %s, partition %u: %s",
-           host->hub.name, partition, error->message);
-}
-
 static void on_episode(void *argument, bool begins, struct th_str instance_id, struct th_str name,
                        bool failed)
 {
@@ -422,7 +415,6 @@ static struct th_node_hooks hooks_of(struct th_host *host)
         .forget = on_forget,
         .episode_canceled = options->rpc ? on_episode_canceled : NULL,
         .serves = others_may_serve(host) ? on_serves : NULL,
-        .trouble = on_trouble,
         .withdraw = withdraws ? on_withdraw : NULL,
         .goes_out = options->goes_out ? host_goes_out : NULL,
         .is_alive = options->is_alive ? on_is_alive : NULL,

@@ -22,6 +22,7 @@
 #define LAST_PAUSE       (5 * TH_SECOND)
 #define SAY_AGAIN        (60 * TH_SECOND)
 #define CHECK_INTERVAL   (10 * TH_SECOND)
+#define DOUBT_INTERVAL   (3 * TH_SECOND) /* between two checks of a hub that lacks something */
 #define BROKER_PATIENCE  (3 * TH_SECOND) /* for questions about the hub */
 
 enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_USAGE = 2 };
@@ -38,6 +39,7 @@ struct program {
     struct th_kafka_hub hub;
     char said[512]; /* the last sentence about what is waited for */
     th_time said_at;
+    bool doubted; /* the hub lacked something when it was looked at last */
 };
 
 static void on_exhausted(void *argument, const char *reason)
@@ -205,19 +207,28 @@ static void print_banner(const struct program *program, struct th_fleet_worker *
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* False: the hub is another one than this worker's, and the worker has to begin anew. A hub that is
- * gone is waited for: its brokers may only have lost their memory of it for a moment. */
+/* False: the hub is another one than this worker's, or lacks a topic at the second look, too, and
+ * the worker has to begin anew: whoever makes a topic again makes an empty one, and positions of
+ * the former would hide what comes in. A hub that is gone is waited for: its brokers may only have
+ * lost their memory of it for a moment. */
 static bool check_hub(struct program *program)
 {
     struct th_kafka_cluster cluster = hasty(program);
     struct th_error error = {.code = TH_OK};
     struct th_kafka_hub found;
     if (!th_kafka_find_hub(&cluster, program->setup.hub, &found, &error)) {
+        const bool doubted = program->doubted;
+        program->doubted = error.code == TH_PRECONDITION;
         if (error.code == TH_NOT_FOUND || error.code == TH_PRECONDITION)
             say_waiting(program, error.message);
-        return true;
+        if (!doubted || !program->doubted)
+            return true;
+        th_log(&program->setup.log, TH_LOG_WARN, "worker",
+               "%s: this worker begins anew when it is complete", error.message);
+        return false;
     }
     program->said[0] = '\0';
+    program->doubted = false;
     if (found.record.incarnation == program->hub.record.incarnation)
         return true;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",
@@ -228,20 +239,31 @@ static bool check_hub(struct program *program)
 /* True: told to stop. */
 static bool work(struct program *program)
 {
-    while (!th_supervised_wait_for(program->self, CHECK_INTERVAL))
+    program->doubted = false;
+    while (
+        !th_supervised_wait_for(program->self, program->doubted ? DOUBT_INTERVAL : CHECK_INTERVAL))
         if (!check_hub(program))
             return false;
     return true;
 }
 
-static void stop(struct program *program, struct th_fleet_worker *worker, int64_t drain_ms)
+static void stop(struct program *program, struct th_fleet_worker *worker, int64_t drain_ms,
+                 int code)
 {
     if (th_fleet_worker_stop(worker, drain_ms))
         return;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",
            "stopped while activities were running; other workers run them again");
     fflush(NULL);
-    _exit(EXIT_OK);
+    _exit(code);
+}
+
+/* librdkafka may never come back from closing a consumer whose topic was deleted. Nothing goes on
+ * without it anyway, and others notice the silence. */
+static void end_without_topics(void)
+{
+    fflush(NULL);
+    _exit(EXIT_RESTART);
 }
 
 static int work_on(struct program *program, struct th_error *error)
@@ -255,12 +277,14 @@ static int work_on(struct program *program, struct th_error *error)
             return error->code == TH_OK ? EXIT_OK : EXIT_ERROR;
         print_banner(program, worker);
         told = work(program);
+        if (!told && program->doubted)
+            end_without_topics();
         if (told)
             th_log(&program->setup.log, TH_LOG_INFO, "worker",
                    "stopping; activities that run get up to %" PRId64 " ms", drain);
         if (told && program->proc)
             th_appproc_quiet(program->proc);
-        stop(program, worker, told ? drain : 0);
+        stop(program, worker, told ? drain : 0, told ? EXIT_OK : EXIT_RESTART);
     }
     return EXIT_OK;
 }

@@ -409,8 +409,10 @@ static bool open_writer(struct th_control *control, struct th_error *error)
     char topic[TH_KAFKA_TOPIC_NAME];
     snprintf(timeout, sizeof(timeout), "%lld",
              (long long)(control->options.patience / TH_MILLISECOND));
-    const struct th_kafka_property own[] = {
-        {"linger.ms", "0"}, {"acks", "all"}, {"message.timeout.ms", timeout}};
+    const struct th_kafka_property own[] = {{"linger.ms", "0"},
+                                            {"acks", "all"},
+                                            {"allow.auto.create.topics", "false"},
+                                            {"message.timeout.ms", timeout}};
     control->writer.configure = configure_writer;
     if (!th_kafka_client_open(&control->writer, RD_KAFKA_PRODUCER, control->options.cluster, own,
                               TH_COUNT(own), error)) {

@@ -96,8 +96,10 @@ struct part {
     struct reader lease, rebuild;
     struct th_watermark watermark;
     th_time retry_at;
-    uint32_t losses;    /* in a row */
-    char trouble[256];  /* what the last loss was about; empty: none since the partition is ours */
+    uint32_t losses;   /* in a row: none of these leases was kept for long */
+    char trouble[256]; /* what the last loss was about; empty: none since the partition is ours */
+    char said[256];    /* what was logged of it last */
+    th_time said_at;
     bool distrusted;    /* its projection was found damaged: the next lease makes it again */
     bool doubted;       /* the connection to the log was cut since the claim */
     bool releasing;     /* given up as soon as what is under way is durable … */

@@ -5,12 +5,14 @@
  * neither is one that holds what only a newer program knows.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "node/internal.h"
 
 #define FIRST_BACKOFF  (50 * TH_MILLISECOND)
 #define LAST_BACKOFF   (5 * TH_SECOND)
 #define CHECK_INTERVAL (2 * TH_SECOND)
+#define SAY_AGAIN      (10 * TH_SECOND) /* the same sentence */
 
 /* ---- losing ---- */
 
@@ -84,8 +86,12 @@ static void note_trouble(struct th_node *node, struct part *part, const struct t
     const bool stopped = is_final(error->code);
 
     part_trouble(part, error->message);
-    node_say(node, stopped ? TH_LOG_ERROR : TH_LOG_WARN, "partition %u%s: %s", part->index,
-             stopped ? " stops" : "", error->message);
+    if (strcmp(part->said, part->trouble) != 0 || node->now - part->said_at >= SAY_AGAIN) {
+        memcpy(part->said, part->trouble, sizeof(part->said));
+        part->said_at = node->now;
+        node_say(node, stopped ? TH_LOG_ERROR : TH_LOG_WARN, "partition %u%s: %s", part->index,
+                 stopped ? " stops" : "", error->message);
+    }
     if (node->options.hooks.trouble)
         node->options.hooks.trouble(node->options.hooks.argument, part->index, error);
 }
@@ -95,6 +101,8 @@ void part_lose(struct th_node *node, struct part *part, const struct th_error *e
     const struct th_error why = *error; /* may lie in what is dropped */
     const bool given_up = part->releasing && !part->take_again;
 
+    if (part->state == PART_ACTIVE && node->now - part->active_since >= LAST_BACKOFF)
+        part->losses = 0; /* it was well meanwhile */
     node->stats.leases_lost += part->state == PART_ACTIVE;
     part->distrusted |= why.code == TH_CORRUPT;
     part_drop(node, part);
@@ -163,7 +171,6 @@ void part_activate(struct th_node *node, struct part *part)
     part->state = PART_ACTIVE;
     node->stats.leases_taken++;
     part->distrusted = false;
-    part->losses = 0;
     part->delivered = position;
     part->active_since = node->now;
     part->project_after = TH_TIME_NONE;

@@ -16,7 +16,8 @@
 
 #define LOOK_AGAIN   (10 * TH_MILLISECOND)
 #define FOLLOW_TIME  (300 * TH_MILLISECOND) /* an owner that is there follows its inbox in less */
-#define BELIEVE_TIME (1 * TH_SECOND)        /* before a projection is said to be unusable */
+#define LIST_TIME    (1 * TH_SECOND) /* a list waits longer, for owners that begin just now */
+#define BELIEVE_TIME (1 * TH_SECOND) /* before a projection is said to be unusable */
 #define POLL_TIME    (2 * TH_SECOND)
 #define KEEP_TIME    (10 * TH_SECOND) /* news and inboxes are kept open for the next who asks */
 
@@ -261,8 +262,9 @@ static void on_query(struct th_node *node, struct ticket *t, struct th_completio
         }
         followed = followed && follows(t, &c->watermarks[n], n);
     }
-    if (!followed && node->now - t->asked < FOLLOW_TIME) {
-        ticket_look_later(node, t, LOOK_AGAIN);
+    if (!followed && node->now - t->asked < LIST_TIME) {
+        ticket_look_later(node, t,
+                          node->now - t->asked < FOLLOW_TIME ? LOOK_AGAIN : 5 * LOOK_AGAIN);
         return;
     }
     for (uint32_t n = 0; n < node->part_count; n++)

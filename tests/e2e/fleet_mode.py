@@ -2,6 +2,8 @@
 
 One Kafka and one Redis for all of them, a hub per application; what is different, and why, is below.
 """
+import os
+import shlex
 import sys
 import unittest
 
@@ -28,12 +30,14 @@ DIFFERENCES = {
         "other workers may serve them, so they wait and are named",
     "unknown orchestrators are refused": "other workers may serve them, so the instance waits",
     "unknown entities fail": "other workers may serve them, so their operations wait",
+    "a list holds all that was started":
+        "it waits a second for owners, then it is of what they have taken; one instance is looked for",
     "one hub in the store": "a cluster holds the hubs of all tests",
 }
 
 
 def main():
-    hubs = FleetHubs()
+    hubs = FleetHubs(*shlex.split(os.environ.get("TASKHUB_KAFKA_OPTIONS", "")))
     harness.HubTest.make = staticmethod(hubs.make)
     harness.HubTest.differences = DIFFERENCES
     suite = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:])

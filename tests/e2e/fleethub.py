@@ -43,11 +43,12 @@ def hub_in_host_json(args):
 
 
 class Coordinator(Server):
-    def __init__(self, fleet, hub, *args, name="coordinator"):
+    def __init__(self, fleet, hub, *args, name="coordinator", **environment):
         super().__init__(fleet.directory, name)
         self.fleet = fleet
         self.hub = hub  # None: the settings name it
         self.args = list(args)
+        self.variables = environment
 
     def command(self):
         named = ["--hub", self.hub] if self.hub else []
@@ -55,7 +56,8 @@ class Coordinator(Server):
                 *those_of(self.args, OPTIONS_OF_COORDINATOR)]
 
     def environment(self):
-        return {"TASKHUB_KAFKA": self.fleet.kafka, "TASKHUB_REDIS": self.fleet.redis}
+        return {"TASKHUB_KAFKA": self.fleet.kafka, "TASKHUB_REDIS": self.fleet.redis,
+                **self.variables}
 
     def is_ready(self):
         try:
@@ -83,7 +85,7 @@ class FleetHub(Coordinator):
         if self.process:
             return self
         super().start()
-        self.name = self.http("GET", f"{API}/hub")[2]["name"]
+        self.name = until(self.own_name, "the coordinator's word about its hub")
         for worker in self.workers:
             worker.hub = self.name
             worker.args = those_of(self.args, OPTIONS_OF_WORKER, FLAGS_OF_WORKER)
@@ -92,6 +94,10 @@ class FleetHub(Coordinator):
             worker.listen()
         until(self.is_ready, f"an owner for each partition of {self.name}")
         return self
+
+    def own_name(self):
+        code, _, view = self.http("GET", f"{API}/hub")
+        return view["name"] if code == 200 else None
 
     def stop(self):
         codes = [worker.stop() for worker in self.workers if worker.process]
@@ -139,9 +145,9 @@ class FleetHub(Coordinator):
 class FleetHubs:
     """Makes hubs on one Kafka and one Redis; both end with the program."""
 
-    def __init__(self):
+    def __init__(self, *options):
         self.directory = tempfile.mkdtemp(prefix="taskhub-mode-", dir=os.environ.get("TMPDIR", "/var/tmp"))
-        self.fleet = Fleet(self.directory)
+        self.fleet = Fleet(self.directory, *options)
         self.kept = {}
         atexit.register(self.down)
 

@@ -114,9 +114,10 @@ class Server:
         return code
 
     def kill(self):
-        """kill -9 of the supervisor and everything below it."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        """kill -9 of the supervisor and everything below it, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
         self.ended()
 
     def worker(self):
@@ -207,16 +208,18 @@ class Hub(Server):
 class Worker(Server):
     """`taskhub-worker`, one of a fleet."""
 
-    def __init__(self, fleet, hub, application, *args, name, **environment):
+    def __init__(self, fleet, hub, application, *args, name, create=True, **environment):
         super().__init__(fleet.directory, name)
         self.fleet = fleet
         self.hub = hub
         self.application = application
         self.args = list(args)
+        self.create = create
         self.variables = environment
 
     def command(self):
-        return [TASKHUB_WORKER, "--app", self.application, "--hub", self.hub, "--create",
+        create = ["--create"] if self.create else []
+        return [TASKHUB_WORKER, "--app", self.application, "--hub", self.hub, *create,
                 "--port", self.port, *self.args]
 
     def environment(self):
@@ -264,18 +267,17 @@ class Fleet:
             raise AssertionError(f"kafka.sh {command}: {result.stdout}{result.stderr}")
         return result
 
-    def worker(self, hub, application, *args, **environment):
+    def worker(self, hub, application, *args, **more):
         """Launched, but not yet there: see Server.listen."""
-        worker = Worker(self, hub, application, *args, name=f"worker-{len(self.workers)}",
-                        **environment)
+        worker = Worker(self, hub, application, *args, name=f"{hub}-{len(self.workers)}", **more)
         self.workers.append(worker)
         return worker.launch()
 
     def end_workers(self):
-        for worker in self.workers:
+        while self.workers:
+            worker = self.workers.pop()
             if worker.process:
                 worker.kill()
-        self.workers.clear()
 
     def down(self):
         self.end_workers()

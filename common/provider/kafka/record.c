@@ -200,6 +200,7 @@ bool th_kafka_record_write(struct th_kafka_talk *talk, const struct th_kafka_hub
     snprintf(timeout, sizeof(timeout), "%d", th_kafka_milliseconds(th_kafka_patience(cluster)));
     const struct th_kafka_property own[] = {
         {"enable.idempotence", "true"},
+        {"allow.auto.create.topics", "false"},
         {"linger.ms", "0"},
         {"message.timeout.ms", timeout},
     };

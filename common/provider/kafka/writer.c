@@ -23,23 +23,30 @@
 
 /* ---- acknowledgements ---- */
 
-static const char *what(const struct th_kafka_item *item)
+/* "a record for log 3"; in `text`, which has room for it. */
+static const char *what(const struct th_kafka_item *item, char text[static 64])
 {
-    return item->kind == TH_DONE_SEND ? "a message to partition" : "a record for log";
+    if (item->kind != TH_DONE_SEND)
+        snprintf(text, 64, "a record for log %u", (unsigned)item->partition);
+    else if (item->partition >= TH_SEND_ACTIVITY_PARTITION(0))
+        snprintf(text, 64, "an activity message");
+    else
+        snprintf(text, 64, "a message to partition %u", (unsigned)item->partition);
+    return text;
 }
 
 static void fail_item(struct th_kafka_writer *writer, struct th_kafka_item *item,
                       rd_kafka_resp_err_t code)
 {
     const char *why = rd_kafka_err2str(code);
+    char text[64];
     bool stopped = code == RD_KAFKA_RESP_ERR__FATAL || code == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
                    code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
                    code == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
     if (stopped && *writer->client.trouble) {
         why = writer->client.trouble; /* librdkafka's code says only that it gave up */
     }
-    th_kafka_item_fail(item, th_kafka_code(code), "%s %u was not written: %s", what(item),
-                       (unsigned)item->partition, why);
+    th_kafka_item_fail(item, th_kafka_code(code), "%s was not written: %s", what(item, text), why);
 }
 
 static void doubt_after_cut(struct th_kafka_writer *writer, bool acknowledged)
@@ -112,6 +119,8 @@ static bool open_client(struct th_kafka_writer *writer, struct th_error *error)
     const struct th_kafka_property own[] = {
         {"enable.idempotence", "true"},
         {"enable.gapless.guarantee", client ? "false" : "true"},
+        {"allow.auto.create.topics",
+         "false"}, /* one that was deleted would come back as it must not */
         {"acks", "all"},
         {"linger.ms", "0"}, /* batches form by themselves while one is under way */
         {"message.timeout.ms", timeout},

@@ -1,14 +1,16 @@
 // Drives the client of the npm package durable-functions against a running hub, in both of its
 // modes: URLs with keys (webhook) and the local copy without (rpc).
 //
-//     node durable_functions.js BASE_URL DIRECTORY
+//     node durable_functions.js BASE_URL DIRECTORY refused|waits
+//
+// The last says what becomes of an orchestration that nobody serves.
 "use strict";
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
 const { DurableClient } = require("durable-functions/lib/src/durableClient/DurableClient.js");
 
-const [base, directory] = process.argv.slice(2);
+const [base, directory, unserved] = process.argv.slice(2);
 
 async function reaches(client, id, status) {
     for (;;) {
@@ -49,7 +51,14 @@ async function endings(client, mode) {
     await reaches(client, id, "Running");
     await client.terminate(id, "why not");
     assert.equal((await reaches(client, id, "Terminated")).output, "why not");
-    await assert.rejects(client.startNew("no_such_orchestrator"), /no_such_orchestrator/);
+    if (unserved === "waits") {
+        const waiting = await client.startNew("no_such_orchestrator");
+        await reaches(client, waiting, "Pending");
+        await client.terminate(waiting, "nobody comes");
+        await reaches(client, waiting, "Terminated");
+    } else {
+        await assert.rejects(client.startNew("no_such_orchestrator"), /no_such_orchestrator/);
+    }
     await assert.rejects(client.getStatus("nobody"), /HTTP 404/);
 
     const file = path.join(directory, `${mode}-wanted`);

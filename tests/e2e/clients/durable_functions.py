@@ -1,7 +1,8 @@
 """Drives the client of the PyPI package azure-functions-durable 1.x against a running hub.
 
-    python durable_functions.py BASE_URL DIRECTORY
+    python durable_functions.py BASE_URL DIRECTORY refused|waits
 
+The last says what becomes of an orchestration that nobody serves.
 The package encodes inputs and event data twice: what arrives is a JSON string that holds JSON.
 """
 import asyncio
@@ -14,7 +15,7 @@ import urllib.request
 import azure.functions as func
 from azure.durable_functions import DurableOrchestrationClient, OrchestrationRuntimeStatus as Status
 
-BASE, DIRECTORY = sys.argv[1:]
+BASE, DIRECTORY, UNSERVED = sys.argv[1:]
 
 
 async def reaches(client, instance, status):
@@ -59,7 +60,13 @@ async def events(client):
 
 async def endings(client):
     path = os.path.join(DIRECTORY, "py-wanted")
-    await refused(client.start_new("no_such_orchestrator"), "no_such_orchestrator")
+    if UNSERVED == "waits":
+        waiting = await client.start_new("no_such_orchestrator")
+        await reaches(client, waiting, Status.Pending)
+        await client.terminate(waiting, "nobody comes")
+        await reaches(client, waiting, Status.Terminated)
+    else:
+        await refused(client.start_new("no_such_orchestrator"), "no_such_orchestrator")
     instance = await client.start_new("wants_file", None, path)
     failed = await reaches(client, instance, Status.Failed)
     assert "is not there" in str(failed.output)
