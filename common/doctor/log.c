@@ -37,7 +37,7 @@ static void check_invalid(struct th_doctor *d, struct part *part, int64_t offset
         find(d, TH_DOCTOR_EPOCH_UNKNOWN, part, r->instance_id,
              "record %lld of partition %u is of epoch %llu, but no claim stands at that offset",
              (long long)offset, part->index, (unsigned long long)r->epoch);
-    else if (r->epoch < v->epoch)
+    else if (r->epoch < v->epoch || r->nonce != v->nonce)
         d->counts.fenced++;
     else if (r->sequence > v->next)
         find(d, TH_DOCTOR_SEQUENCE_SKIPPED, part, r->instance_id,

@@ -68,9 +68,14 @@ static void write_other_log(struct stored *s, struct th_str message, uint64_t se
         {.kind = TH_RECORD_CLAIM, .incarnation = INCARNATION, .worker = TH_STR("w"), .nonce = 9},
         {.kind = TH_RECORD_MARKS,
          .incarnation = INCARNATION,
+         .nonce = 9,
          .messages = &outgoing,
          .message_count = 1},
-        {.kind = TH_RECORD_MARKS, .incarnation = INCARNATION, .sequence = 1, .sent = sent},
+        {.kind = TH_RECORD_MARKS,
+         .incarnation = INCARNATION,
+         .nonce = 9,
+         .sequence = 1,
+         .sent = sent},
     };
 
     for (size_t n = 0; n < TH_COUNT(records); n++) {
@@ -424,6 +429,7 @@ static struct th_record next_record(const struct stored *s, struct th_arena *are
     return (struct th_record){.kind = TH_RECORD_MARKS,
                               .incarnation = INCARNATION,
                               .epoch = last.epoch,
+                              .nonce = last.nonce,
                               .sequence = last.sequence + 1,
                               .time = last.time,
                               .position = last.position,
