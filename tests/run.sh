@@ -91,18 +91,21 @@ formatted() {
     fi
 }
 
-# Tests of programs are timed and use ports: one at a time.
+programs='^(e2e|chaos|deploy)$'
+
+# Programs and brokers wait more than they compute: two of their tests at a time.
 quick_steps() {
     formatted
-    step quick dev -j "$jobs" -L '^quick$' -LE '^e2e$'
-    step e2e dev -j 1 -L '^e2e$' -LE '^long$'
+    step quick dev -j "$jobs" -L '^quick$' -LE "$programs"
+    step e2e dev -j 2 -L "$programs" -LE '^long$'
     step asan-unit asan -j "$jobs" -L '^unit$' -LE '^long$'
-    step asan-sim asan -j "$jobs" -L '^(contract|sim)$' -LE '^long$'
-    step asan-e2e asan -j 1 -L '^e2e$' -LE '^long$'
+    step asan-sim asan -j "$jobs" -L '^(contract|sim)$' -LE '^(long|model)$'
+    step asan-e2e asan -j 2 -L '^e2e$' -LE '^(long|once)$'
 }
 
 long_steps() {
     step long dev -j 1 -L '^long$'
+    step asan-once asan -j 1 -L '^once$' -LE '^long$'
     step tsan-unit tsan -j "$jobs" -L '^unit$' -LE '^long$'
     step tsan-sim tsan -j "$jobs" -L '^(contract|sim)$' -LE '^long$'
     step tsan-e2e tsan -j 1 -L '^e2e$' -LE '^long$'
