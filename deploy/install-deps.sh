@@ -10,7 +10,7 @@ set -euo pipefail
 run=(
     ca-certificates
     libcurl4 libhiredis0.14 libjansson4 liblapacke libmicrohttpd12 libmimalloc2.0 libnghttp2-14
-    librdkafka1 libsqlite3-0 libssl3
+    libprotobuf-c1 librdkafka1 libsqlite3-0 libssl3
 )
 build=(
     build-essential cmake ninja-build pkg-config
