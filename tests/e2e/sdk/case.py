@@ -61,6 +61,7 @@ class SdkTest(HubTest):
             self.skipTest("what a sanitizer looks at is not there")
         self.sidecar = kind()(self.directory).start()
         self.addCleanup(self.sidecar.release)
+        self.addCleanup(self.sidecar.check)
         self.addCleanup(self.show_workers)
 
     def show_workers(self):

@@ -15,8 +15,8 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from harness import (PATIENCE, TASKHUB, TASKHUB_WORKER, Fleet, Server, run,  # noqa: E402
-                     until)
+from harness import (OK, PATIENCE, TASKHUB, TASKHUB_WORKER, Fleet, Server,  # noqa: E402
+                     run, until)
 from sdk.languages import python_environment  # noqa: E402
 
 
@@ -43,6 +43,9 @@ class Sidecar(Server):
         self.drain = threading.Thread(target=self.process.stdout.read, daemon=True)
         self.drain.start()
         return self
+
+    def check(self):
+        """Whether it is well, at the end of a test; fails if not."""
 
     def release(self):
         """The test is over."""
@@ -116,8 +119,8 @@ class Workers:
     workers = 3
 
     def __init__(self, directory):
-        hub = f"Sdk{os.getpid()}x{next(self.count)}"
-        self.all = [Worker(directory, hub, f"worker-{n}") for n in range(self.workers)]
+        self.hub = f"Sdk{os.getpid()}x{next(self.count)}"
+        self.all = [Worker(directory, self.hub, f"worker-{n}") for n in range(self.workers)]
         self.turn = itertools.cycle(self.all)
 
     @property
@@ -136,6 +139,13 @@ class Workers:
 
     def stderr(self):
         return "".join(f"{worker.endpoint}:\n{worker.stderr()}" for worker in self.all)
+
+    def check(self):
+        """What is stored must make sense, whatever died meanwhile."""
+        end = run("doctor", "--hub", self.hub, "--kafka", brokers().kafka, "--redis", brokers().redis,
+                  timeout=PATIENCE)
+        if end.returncode != OK:
+            raise AssertionError(f"the hub is not well:\n{end.stdout}{end.stderr}")
 
     def release(self):
         for worker in self.all:
