@@ -47,10 +47,12 @@ void th_partition_begin(struct th_partition *p, int64_t epoch, int64_t log_start
 
 /* ---- reading the log ---- */
 
+/* Of any format: whose a record is, is said alike in all of them. */
 static bool head_of(const struct th_log_record *r, struct th_arena *arena, struct th_record *out)
 {
     struct th_reader reader = th_reader_of(th_blob_view(r->bytes), arena, NULL);
 
+    reader.format = UINT32_MAX;
     return th_decode_record(&reader, out);
 }
 
