@@ -98,6 +98,7 @@ static void free_seats(struct part *part)
         th_row_deinit(&s->stored.row);
         th_row_deinit(&s->folded.row);
         free(s->text);
+        free(s->name);
         free(s->id);
         free(s);
     }

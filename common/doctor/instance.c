@@ -458,6 +458,10 @@ static void judge(struct verdict *v)
              (int)v->stuck.len, v->stuck.data);
     if (v->stuck.len > 0 && v->waits.len > 0)
         say(&v->stuck, "also waits for %.*s", (int)v->waits.len, v->waits.data);
+    v->seat->name = th_str_dup(v->info.name);
+    v->seat->status = v->info.status;
+    v->seat->created = v->info.created;
+    v->seat->updated = v->info.updated;
     v->seat->text = th_buffer_take(v->stuck.len > 0 ? &v->stuck : &v->waits);
     th_buffer_deinit(&v->waits);
     th_buffer_deinit(&v->stuck);
@@ -514,7 +518,10 @@ static void judge_arrivals(struct th_doctor *d)
         if (!a->name || (seat_find(part, id) && seat_find(part, id)->text))
             continue;
         v.seat = seat_get(part, id);
-        v.info = (struct th_instance_info){.status = TH_STATUS_PENDING};
+        v.info = (struct th_instance_info){.name = th_str_of(a->name),
+                                           .status = TH_STATUS_PENDING,
+                                           .created = TH_TIME_NONE,
+                                           .updated = TH_TIME_NONE};
         judge(&v);
     }
 }
@@ -538,24 +545,17 @@ void th_doctor_each(const struct th_doctor *d,
         const struct seat *s, *next;
 
         HASH_ITER(hh, d->parts[p].seats, s, next) {
-            const struct image *image = image_of(d, s);
-            struct th_doctor_instance view = {.instance_id = th_str_of(s->id),
-                                              .status = TH_STATUS_PENDING,
-                                              .state = s->state,
-                                              .created = TH_TIME_NONE,
-                                              .updated = TH_TIME_NONE,
-                                              .partition = p,
-                                              .text = s->text};
+            const struct th_doctor_instance view = {.instance_id = th_str_of(s->id),
+                                                    .name = th_str_of(s->name),
+                                                    .status = s->status,
+                                                    .state = s->state,
+                                                    .created = s->created,
+                                                    .updated = s->updated,
+                                                    .partition = p,
+                                                    .text = s->text};
 
-            if (!s->text)
-                continue;
-            if (image->present) {
-                view.name = image->row.name;
-                view.status = image->row.status;
-                view.created = image->row.created;
-                view.updated = image->row.updated;
-            }
-            visit(argument, &view);
+            if (s->text)
+                visit(argument, &view);
         }
     }
 }

@@ -34,8 +34,11 @@ struct seat {
     uint64_t due;     /* the last record of it that the watermark covers */
     uint64_t deleted; /* stamp of its last purge; 0: none since it was made */
     bool compared;
-    enum th_doctor_state state;
+    enum th_doctor_state state; /* as it was judged, with a text that is NULL before: */
     char *text;
+    char *name;
+    enum th_status status;
+    th_time created, updated;
 };
 
 /* A message that has not reached its instance. */

@@ -207,10 +207,12 @@ static void fold(struct th_doctor *d, struct part *part)
     struct th_str id;
     struct th_error error = {.code = TH_OK};
 
-    for (size_t n = 0; th_str_present(id = th_partition_wanted(part->core, n)); n++)
+    for (size_t n = 0; th_str_present(id = th_partition_wanted(part->core, n)); n++) {
+        seat_get(part, id); /* its row may be still to come */
         if (!th_partition_base(part->core, id, base_row(d, part, id), &error))
             find(d, TH_DOCTOR_ROW_DIFFERS, part, id, "the row of %.*s cannot be read: %s",
                  TH_PRI(id), error.message);
+    }
     th_partition_fold(part->core);
     take_rows(d, part);
 }
