@@ -107,7 +107,8 @@ static void begin_all(struct th_shared *shared, const rd_kafka_topic_partition_l
     rd_kafka_topic_partition_list_destroy(asked);
 }
 
-/* Those that are not known begin at the end, and rest. */
+/* Those that are not known begin at the end, and rest. librdkafka keeps a partition paused that was
+ * paused when it went, so all of them are resumed first. */
 static void read_from(struct th_shared *shared, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_topic_partition_list_t *resting = rd_kafka_topic_partition_list_new(list->cnt);
@@ -118,6 +119,7 @@ static void read_from(struct th_shared *shared, rd_kafka_topic_partition_list_t 
             rd_kafka_topic_partition_list_add(resting, shared->topic, list->elems[i].partition);
     }
     rd_kafka_assign(shared->client.rk, list);
+    rd_kafka_resume_partitions(shared->client.rk, list);
     rd_kafka_pause_partitions(shared->client.rk, resting);
     rd_kafka_topic_partition_list_destroy(resting);
     shared->paused = false;
