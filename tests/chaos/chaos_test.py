@@ -62,7 +62,7 @@ class Rounds(threading.Thread):
     may contradict itself, and the hub must not feel it."""
 
     def __init__(self, world):
-        super().__init__()
+        super().__init__(daemon=True)
         self.world, self.ending = world, threading.Event()
         self.wrong, self.codes = [], {}
 
