@@ -323,44 +323,40 @@ static int examine_fleet(const struct cli_options *options)
 
 /* ---- a file ---------------------------------------------------------------------------------- */
 
-/* The hub that was named, or the only one. */
-static bool choose_hub(const struct cli_options *options, char name[static 64])
+/* The hub that was named, or the only one. Returns an exit code. */
+static int choose_hub(const struct cli_options *options, char name[static 64])
 {
     struct th_error error;
     struct th_hub_record *hubs = NULL;
     size_t count = 0;
-    bool chosen = true;
     if (options->hub) {
         snprintf(name, 64, "%s", options->hub);
-        return true;
+        return CLI_OK;
     }
-    if (!th_sqlite_list_hubs(options->db, &hubs, &count, &error)) {
-        cli_refused(&error);
-        return false;
-    }
-    if (count == 1) {
+    if (!th_sqlite_list_hubs(options->db, &hubs, &count, &error))
+        return cli_refused(&error);
+    if (count == 1)
         snprintf(name, 64, "%s", hubs[0].name);
-    } else {
+    else
         fprintf(stderr, "taskhub: %s holds %zu hubs; say which one with --hub\n", options->db,
                 count);
-        chosen = false;
-    }
     free(hubs);
-    return chosen;
+    return count == 1 ? CLI_OK : CLI_NOT_FOUND;
 }
 
 static int examine_file(const struct cli_options *options)
 {
     struct th_error error;
     char hub[64];
-    if (!choose_hub(options, hub))
-        return CLI_NOT_FOUND;
+    int code = choose_hub(options, hub);
+    if (code != CLI_OK)
+        return code;
     const struct th_sqlite_options file = {.file = options->db, .hub = hub};
     struct cli_patient patient = {.provider = th_sqlite_open(&file, &error)};
     if (!patient.provider)
         return cli_refused(&error);
     cli_patient_init(&patient);
-    int code = examine(options, &patient);
+    code = examine(options, &patient);
     cli_patient_deinit(&patient);
     return code;
 }

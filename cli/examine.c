@@ -20,7 +20,8 @@ struct examination {
     struct th_provider *provider;
     struct th_doctor *doctor;
     struct th_error *error;
-    size_t open; /* questions */
+    size_t open;                /* questions */
+    struct th_watermark *marks; /* of each partition, before its rows were read */
 };
 
 static uint32_t partitions(const struct examination *e)
@@ -105,10 +106,23 @@ static bool has_ends(const struct examination *e, const struct th_completion *c)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+/* Whether a projection that was whole has been wiped since: of what is not there then nothing
+ * follows. */
+static bool is_another(const struct examination *e, uint32_t partition,
+                       const struct th_watermark *now)
+{
+    const struct th_watermark *then = &e->marks[partition];
+    return !e->provider->ops->traits(e->provider).durable_projection &&
+           (now->offset < then->offset || (now->building && !then->building)) &&
+           !th_fail(e->error, TH_UNAVAILABLE,
+                    "the projection of partition %u lost its rows while they were read",
+                    (unsigned)partition);
+}
+
 static bool take_row(struct examination *e, const struct th_completion *c)
 {
-    if (c->error.code == TH_NOT_FOUND)
-        return true; /* it was purged meanwhile */
+    if (c->error.code == TH_NOT_FOUND) /* it was purged meanwhile */
+        return !is_another(e, c->partition, &c->watermark);
     if (c->error.code != TH_OK || c->row_count == 0)
         return refuse(e, c);
     th_doctor_row(e->doctor, c->partition, c->rows);
@@ -141,6 +155,14 @@ static bool load_rows(struct examination *e, const struct th_completion *page)
     return settle(e, 0);
 }
 
+static bool is_same(const struct examination *e, const struct th_completion *page)
+{
+    for (uint32_t p = 0; page->watermarks && p < partitions(e); p++)
+        if (is_another(e, p, &page->watermarks[p]))
+            return false;
+    return true;
+}
+
 static bool read_rows(struct examination *e)
 {
     struct th_query query = {.statuses = TH_STATUS_ORCHESTRATIONS | TH_STATUS_BIT(TH_STATUS_ENTITY),
@@ -158,7 +180,7 @@ static bool read_rows(struct examination *e)
             return false;
         if (page.error.code != TH_OK)
             return refuse(e, &page);
-        if (!load_rows(e, &page))
+        if (!is_same(e, &page) || !load_rows(e, &page))
             return false;
         free(token);
         token = th_str_dup(th_str_of(page.continuation));
@@ -190,6 +212,7 @@ static bool read_projection(struct examination *e)
             th_doctor_projection_away(e->doctor, c.error.message);
             return true;
         }
+        e->marks[p] = c.watermark;
         th_doctor_watermark(e->doctor, p, &c.watermark, c.stored_rows);
     }
     struct th_error why = {.code = TH_OK};
@@ -397,6 +420,9 @@ struct th_doctor *cli_examine(struct cli_patient *patient, struct th_error *erro
                             .provider = patient->provider,
                             .doctor = doctor_for(patient),
                             .error = error};
+    TH_AUTOFREE struct th_watermark *marks =
+        th_alloc(patient->provider->hub.partitions * sizeof *marks);
+    e.marks = marks;
     bool done = read_projection(&e) && read_logs(&e) && read_activities(&e) && read_inboxes(&e);
     look_at_members(&e);
     if (done)

@@ -33,6 +33,7 @@ struct th_lease {
     struct th_queue wake; /* holds nothing */
     atomic_bool leaving, left;
     bool joined, waits; /* waits: to join */
+    bool abandoned;     /* a client that did not close, and still knows of this */
 
     pthread_mutex_t lock; /* guards the following */
     bool settled;
@@ -185,17 +186,16 @@ static void subscribe(struct th_lease *lease)
     wake(lease);
 }
 
-/* The callbacks of the end come within rd_kafka_consumer_close. */
+/* The callbacks of the end come within. */
 static void leave(struct th_lease *lease)
 {
     if (!lease->joined)
         return;
     lease->joined = false;
-    rd_kafka_consumer_close(lease->client.rk);
     rd_kafka_queue_cb_event_enable(lease->queue, NULL, NULL);
     rd_kafka_queue_destroy(lease->queue);
-    th_kafka_client_close(&lease->client);
-    lease->client = (struct th_kafka_client){.rk = NULL};
+    lease->abandoned |= !th_kafka_client_leave(&lease->client);
+    lease->client.fatal = lease->client.ready = false;
     lease->committing = false;
 }
 
@@ -406,5 +406,6 @@ void th_lease_free(struct th_lease *lease)
     if (!lease)
         return;
     th_lease_leave(lease);
-    lease_free(lease);
+    if (!lease->abandoned) /* its client may still write log lines */
+        lease_free(lease);
 }

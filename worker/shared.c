@@ -190,12 +190,11 @@ static void leave(struct th_shared *shared)
 {
     if (!shared->joined)
         return;
-    rd_kafka_consumer_close(shared->client.rk);
-    shared->joined = false;
     rd_kafka_queue_cb_event_enable(shared->queue, NULL, NULL);
     rd_kafka_queue_destroy(shared->queue);
-    th_kafka_client_close(&shared->client);
-    shared->client = (struct th_kafka_client){.rk = NULL};
+    shared->abandoned |= !th_kafka_client_leave(&shared->client);
+    shared->joined = false;
+    shared->client.fatal = shared->client.ready = false;
     shared->committing = false;
 }
 
@@ -407,5 +406,6 @@ void th_shared_free(struct th_shared *shared)
     atomic_store(&shared->stopping, true);
     th_queue_wake(&shared->wake);
     pthread_join(shared->thread, NULL);
-    shared_free(shared);
+    if (!shared->abandoned) /* its client may still write log lines */
+        shared_free(shared);
 }

@@ -70,6 +70,7 @@ struct th_shared {
     sem_t left;
     bool has_left; /* the caller's */
     bool joined, full, committing, report_due;
+    bool abandoned; /* a client that did not close, and still knows of this */
     th_time commit_at, tick_at, open_at;
     int64_t session_ms;
     bool refused;

@@ -98,6 +98,7 @@ static void free_seats(struct part *part)
         th_row_deinit(&s->stored.row);
         th_row_deinit(&s->folded.row);
         free(s->text);
+        free(s->name);
         free(s->id);
         free(s);
     }
@@ -197,8 +198,8 @@ struct seat *seat_get(struct part *part, struct th_str id)
 
 /* ---- findings ---- */
 
-void find(struct th_doctor *d, enum th_doctor_kind kind, const struct part *part, struct th_str id,
-          const char *format, ...)
+void note_finding(struct th_doctor *d, enum th_doctor_kind kind, const struct part *part,
+                  struct th_str id, const char *format, ...)
 {
     struct th_buffer text = {NULL, 0, 0};
     va_list arguments;
@@ -269,12 +270,12 @@ void th_doctor_serves(struct th_doctor *d, enum th_function_kind kind, struct th
 static void judge_part(struct th_doctor *d, struct part *part)
 {
     if (d->counts.workers > 0 && part->trouble && !part->owner)
-        find(d, TH_DOCTOR_TROUBLE, part, TH_STR_ABSENT, "partition %u is not worked on: %s",
-             part->index, part->trouble);
+        note_finding(d, TH_DOCTOR_TROUBLE, part, TH_STR_ABSENT, "partition %u is not worked on: %s",
+                     part->index, part->trouble);
     else if (d->counts.workers > 0 && !part->owner)
-        find(d, TH_DOCTOR_NOT_OWNED, part, TH_STR_ABSENT,
-             "partition %u has no owner, though %llu workers are there", part->index,
-             (unsigned long long)d->counts.workers);
+        note_finding(d, TH_DOCTOR_NOT_OWNED, part, TH_STR_ABSENT,
+                     "partition %u has no owner, though %llu workers are there", part->index,
+                     (unsigned long long)d->counts.workers);
 }
 
 void th_doctor_judge(struct th_doctor *d)

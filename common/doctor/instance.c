@@ -2,6 +2,8 @@
  * instance: what each instance waits for, and whether that can come. An answer can come as long as
  * whoever owes it has not given it, or it is on its way: in a mailbox, in an inbox, in an outbox.
  */
+#include <stdarg.h>
+
 #include "doctor/internal.h"
 
 /* What is being said of one instance. */
@@ -64,7 +66,7 @@ static struct address *address_find(const struct th_doctor *d, struct th_str id)
 
 static void letter_travels(void *argument, const struct th_inspect_letter *letter)
 {
-    travel(argument, letter->message, "mailbox", letter);
+    note_travelling(argument, letter->message, "mailbox", letter);
 }
 
 static struct th_str keep(struct th_doctor *d, struct th_str s)
@@ -111,7 +113,7 @@ static void outgoing_travels(void *argument, const struct th_inspect_outgoing *o
                                  .index = m.origin.index};
     const struct sent *s = sent_find(u->d, key);
     if (!s || !s->there)
-        travel(u->d, &m, "outbox", NULL);
+        note_travelling(u->d, &m, "outbox", NULL);
     th_arena_reset(&u->d->arena);
 }
 
@@ -191,10 +193,10 @@ static bool is_any_trimmed(const struct th_doctor *d)
 static void lose_activity(struct verdict *v, const struct th_inspect_pending *p, const char *why)
 {
     say(&v->stuck, "activity %.*s (%d) %s", TH_PRI(p->name), p->event_id, why);
-    find(v->d, TH_DOCTOR_ACTIVITY_LOST, v->part, v->id,
-         "activity %.*s (%d) of %.*s, scheduled by record number %llu of partition %u, %s",
-         TH_PRI(p->name), p->event_id, TH_PRI(v->id), (unsigned long long)(p->stamp - 1),
-         v->part->index, why);
+    note_finding(v->d, TH_DOCTOR_ACTIVITY_LOST, v->part, v->id,
+                 "activity %.*s (%d) of %.*s, scheduled by record number %llu of partition %u, %s",
+                 TH_PRI(p->name), p->event_id, TH_PRI(v->id), (unsigned long long)(p->stamp - 1),
+                 v->part->index, why);
 }
 
 static void judge_shared(struct verdict *v, const struct th_inspect_pending *p)
@@ -287,16 +289,9 @@ static void judge_child(struct verdict *v, const struct th_inspect_pending *p)
             TH_PRI(p->child_id), p->event_id);
 }
 
-static bool is_locked(const struct th_doctor *d, struct th_str id)
-{
-    const struct address *a = address_find(d, id);
-
-    return a && a->first;
-}
-
 static void judge_entity(struct verdict *v, const struct th_inspect_pending *p)
 {
-    if (th_str_present(p->child_id) && is_locked(v->d, p->child_id))
+    if (th_str_present(p->child_id) && has_something(v->d, p->child_id))
         say(&v->waits, "entity %.*s (%d)", TH_PRI(p->child_id), p->event_id);
     else if (th_str_present(p->child_id))
         say(&v->stuck, "entity %.*s was called (%d), but neither call nor answer are under way",
@@ -454,10 +449,14 @@ static void judge(struct verdict *v)
     v->seat->state = conclude(v);
     count(&v->d->counts, v->seat->state);
     if (v->seat->state == TH_DOCTOR_STUCK_STATE)
-        find(v->d, TH_DOCTOR_INSTANCE_STUCK, v->part, v->id, "%.*s is stuck: %.*s", TH_PRI(v->id),
-             (int)v->stuck.len, v->stuck.data);
+        note_finding(v->d, TH_DOCTOR_INSTANCE_STUCK, v->part, v->id, "%.*s is stuck: %.*s",
+                     TH_PRI(v->id), (int)v->stuck.len, v->stuck.data);
     if (v->stuck.len > 0 && v->waits.len > 0)
         say(&v->stuck, "also waits for %.*s", (int)v->waits.len, v->waits.data);
+    v->seat->name = th_str_dup(v->info.name);
+    v->seat->status = v->info.status;
+    v->seat->created = v->info.created;
+    v->seat->updated = v->info.updated;
     v->seat->text = th_buffer_take(v->stuck.len > 0 ? &v->stuck : &v->waits);
     th_buffer_deinit(&v->waits);
     th_buffer_deinit(&v->stuck);
@@ -514,7 +513,10 @@ static void judge_arrivals(struct th_doctor *d)
         if (!a->name || (seat_find(part, id) && seat_find(part, id)->text))
             continue;
         v.seat = seat_get(part, id);
-        v.info = (struct th_instance_info){.status = TH_STATUS_PENDING};
+        v.info = (struct th_instance_info){.name = th_str_of(a->name),
+                                           .status = TH_STATUS_PENDING,
+                                           .created = TH_TIME_NONE,
+                                           .updated = TH_TIME_NONE};
         judge(&v);
     }
 }
@@ -538,24 +540,17 @@ void th_doctor_each(const struct th_doctor *d,
         const struct seat *s, *next;
 
         HASH_ITER(hh, d->parts[p].seats, s, next) {
-            const struct image *image = image_of(d, s);
-            struct th_doctor_instance view = {.instance_id = th_str_of(s->id),
-                                              .status = TH_STATUS_PENDING,
-                                              .state = s->state,
-                                              .created = TH_TIME_NONE,
-                                              .updated = TH_TIME_NONE,
-                                              .partition = p,
-                                              .text = s->text};
+            const struct th_doctor_instance view = {.instance_id = th_str_of(s->id),
+                                                    .name = th_str_of(s->name),
+                                                    .status = s->status,
+                                                    .state = s->state,
+                                                    .created = s->created,
+                                                    .updated = s->updated,
+                                                    .partition = p,
+                                                    .text = s->text};
 
-            if (!s->text)
-                continue;
-            if (image->present) {
-                view.name = image->row.name;
-                view.status = image->row.status;
-                view.created = image->row.created;
-                view.updated = image->row.updated;
-            }
-            visit(argument, &view);
+            if (s->text)
+                visit(argument, &view);
         }
     }
 }

@@ -34,8 +34,11 @@ struct seat {
     uint64_t due;     /* the last record of it that the watermark covers */
     uint64_t deleted; /* stamp of its last purge; 0: none since it was made */
     bool compared;
-    enum th_doctor_state state;
+    enum th_doctor_state state; /* as it was judged, with a text that is NULL before: */
     char *text;
+    char *name;
+    enum th_status status;
+    th_time created, updated;
 };
 
 /* A message that has not reached its instance. */
@@ -126,8 +129,8 @@ struct th_doctor {
 };
 
 /* ---- doctor.c ---- */
-void find(struct th_doctor *d, enum th_doctor_kind kind, const struct part *part, struct th_str id,
-          const char *format, ...) __attribute__((format(printf, 5, 6)));
+void note_finding(struct th_doctor *d, enum th_doctor_kind kind, const struct part *part,
+                  struct th_str id, const char *format, ...) __attribute__((format(printf, 5, 6)));
 struct seat *seat_find(const struct part *part, struct th_str id);
 struct seat *seat_get(struct part *part, struct th_str id);
 
@@ -141,8 +144,8 @@ void note_sent(struct th_doctor *d, struct part *part, const struct th_record *r
 void note_outbox(struct th_doctor *d, struct part *part);
 void check_traffic(struct th_doctor *d);
 struct sent *sent_find(struct th_doctor *d, struct sent_key key);
-void travel(struct th_doctor *d, const struct th_message *message, const char *where,
-            const struct th_inspect_letter *letter);
+void note_travelling(struct th_doctor *d, const struct th_message *message, const char *where,
+                     const struct th_inspect_letter *letter);
 struct address *address_get(struct th_doctor *d, struct th_str id);
 
 /* ---- instance.c ---- */

@@ -19,9 +19,9 @@ void th_doctor_log(struct th_doctor *d, uint32_t partition, int64_t start, int64
 static void check_offset(struct th_doctor *d, struct part *part, int64_t offset)
 {
     if (offset != part->next_offset)
-        find(d, TH_DOCTOR_LOG_HOLE, part, TH_STR_ABSENT,
-             "the log of partition %u lacks the records from %lld up to %lld", part->index,
-             (long long)part->next_offset, (long long)offset - 1);
+        note_finding(d, TH_DOCTOR_LOG_HOLE, part, TH_STR_ABSENT,
+                     "the log of partition %u lacks the records from %lld up to %lld", part->index,
+                     (long long)part->next_offset, (long long)offset - 1);
     part->next_offset = offset + 1;
 }
 
@@ -34,20 +34,22 @@ static void check_invalid(struct th_doctor *d, struct part *part, int64_t offset
     const struct th_validity *v = &part->validity;
 
     if (!v->started || r->epoch > v->epoch)
-        find(d, TH_DOCTOR_EPOCH_UNKNOWN, part, r->instance_id,
-             "record %lld of partition %u is of epoch %llu, but no claim stands at that offset",
-             (long long)offset, part->index, (unsigned long long)r->epoch);
+        note_finding(
+            d, TH_DOCTOR_EPOCH_UNKNOWN, part, r->instance_id,
+            "record %lld of partition %u is of epoch %llu, but no claim stands at that offset",
+            (long long)offset, part->index, (unsigned long long)r->epoch);
     else if (r->epoch < v->epoch || r->nonce != v->nonce)
         d->counts.fenced++;
     else if (r->sequence > v->next)
-        find(d, TH_DOCTOR_SEQUENCE_SKIPPED, part, r->instance_id,
-             "record %lld of partition %u has number %llu, but number %llu is missing before it",
-             (long long)offset, part->index, (unsigned long long)r->sequence,
-             (unsigned long long)v->next);
+        note_finding(
+            d, TH_DOCTOR_SEQUENCE_SKIPPED, part, r->instance_id,
+            "record %lld of partition %u has number %llu, but number %llu is missing before it",
+            (long long)offset, part->index, (unsigned long long)r->sequence,
+            (unsigned long long)v->next);
     else
-        find(d, TH_DOCTOR_SEQUENCE_REPEATED, part, r->instance_id,
-             "record %lld of partition %u has number %llu, as an earlier one of its owner",
-             (long long)offset, part->index, (unsigned long long)r->sequence);
+        note_finding(d, TH_DOCTOR_SEQUENCE_REPEATED, part, r->instance_id,
+                     "record %lld of partition %u has number %llu, as an earlier one of its owner",
+                     (long long)offset, part->index, (unsigned long long)r->sequence);
 }
 
 /* ---- what a record consumed ---- */
@@ -66,14 +68,16 @@ static void check_inbox_marks(struct th_doctor *d, struct part *part, int64_t of
     const struct th_inspect_marks marks = th_inspect_marks(part->core);
 
     if (r->position < marks.position)
-        find(d, TH_DOCTOR_POSITION_BACK, part, r->instance_id,
-             "record %lld of partition %u has inbox position %lld, but it was at %lld before",
-             (long long)offset, part->index, (long long)r->position, (long long)marks.position);
+        note_finding(
+            d, TH_DOCTOR_POSITION_BACK, part, r->instance_id,
+            "record %lld of partition %u has inbox position %lld, but it was at %lld before",
+            (long long)offset, part->index, (long long)r->position, (long long)marks.position);
     for (uint32_t n = 0; n < r->consumed_count; n++)
         if (r->consumed[n] < marks.position || is_early(&marks, r->consumed[n]))
-            find(d, TH_DOCTOR_CONSUMED_TWICE, part, r->instance_id,
-                 "record %lld of partition %u consumes message %lld of the inbox a second time",
-                 (long long)offset, part->index, (long long)r->consumed[n]);
+            note_finding(
+                d, TH_DOCTOR_CONSUMED_TWICE, part, r->instance_id,
+                "record %lld of partition %u consumes message %lld of the inbox a second time",
+                (long long)offset, part->index, (long long)r->consumed[n]);
 }
 
 static void check_locals(struct th_doctor *d, struct part *part, int64_t offset,
@@ -88,11 +92,12 @@ static void check_locals(struct th_doctor *d, struct part *part, int64_t offset,
             again = r->consumed_local[m].sequence == ref.sequence &&
                     r->consumed_local[m].index == ref.index;
         if (again)
-            find(d, TH_DOCTOR_LOCAL_TWICE, part, r->instance_id,
-                 "record %lld of partition %u consumes local message %llu.%llu, which is not there "
-                 "or was consumed before",
-                 (long long)offset, part->index, (unsigned long long)ref.sequence,
-                 (unsigned long long)ref.index);
+            note_finding(
+                d, TH_DOCTOR_LOCAL_TWICE, part, r->instance_id,
+                "record %lld of partition %u consumes local message %llu.%llu, which is not there "
+                "or was consumed before",
+                (long long)offset, part->index, (unsigned long long)ref.sequence,
+                (unsigned long long)ref.index);
     }
 }
 
@@ -175,10 +180,11 @@ static void check_events(struct th_doctor *d, struct part *part, int64_t offset,
             (opened_within(events, n, e->related_id) ||
              th_inspect_is_pending(part->core, r->instance_id, r->execution_id, e->related_id)))
             continue;
-        find(d, TH_DOCTOR_ANSWER_TWICE, part, r->instance_id,
-             "record %lld of partition %u: %s answers event %d of %.*s, which waits for nothing",
-             (long long)offset, part->index, th_event_kind_text(e->kind), e->related_id,
-             TH_PRI(r->instance_id));
+        note_finding(
+            d, TH_DOCTOR_ANSWER_TWICE, part, r->instance_id,
+            "record %lld of partition %u: %s answers event %d of %.*s, which waits for nothing",
+            (long long)offset, part->index, th_event_kind_text(e->kind), e->related_id,
+            TH_PRI(r->instance_id));
     }
     HASH_CLEAR(hh, answers.seen);
 }
@@ -207,10 +213,12 @@ static void fold(struct th_doctor *d, struct part *part)
     struct th_str id;
     struct th_error error = {.code = TH_OK};
 
-    for (size_t n = 0; th_str_present(id = th_partition_wanted(part->core, n)); n++)
+    for (size_t n = 0; th_str_present(id = th_partition_wanted(part->core, n)); n++) {
+        seat_get(part, id); /* its row may be still to come */
         if (!th_partition_base(part->core, id, base_row(d, part, id), &error))
-            find(d, TH_DOCTOR_ROW_DIFFERS, part, id, "the row of %.*s cannot be read: %s",
-                 TH_PRI(id), error.message);
+            note_finding(d, TH_DOCTOR_ROW_DIFFERS, part, id, "the row of %.*s cannot be read: %s",
+                         TH_PRI(id), error.message);
+    }
     th_partition_fold(part->core);
     take_rows(d, part);
 }
@@ -250,9 +258,9 @@ static void check_first(struct th_doctor *d, struct part *part, int64_t offset,
                         const struct th_record *r)
 {
     if (offset > 0 && r->kind != TH_RECORD_CHECKPOINT && r->kind != TH_RECORD_PART)
-        find(d, TH_DOCTOR_LOG_START, part, TH_STR_ABSENT,
-             "the log of partition %u begins at %lld with a record that is no checkpoint",
-             part->index, (long long)offset);
+        note_finding(d, TH_DOCTOR_LOG_START, part, TH_STR_ABSENT,
+                     "the log of partition %u begins at %lld with a record that is no checkpoint",
+                     part->index, (long long)offset);
     part->first_sequence = r->kind == TH_RECORD_CLAIM ? 0 : r->sequence;
 }
 
@@ -279,7 +287,7 @@ static void take_record(struct th_doctor *d, struct part *part, int64_t offset,
             take_valid(d, part, offset, r);
     }
     if (!th_partition_feed(part->core, offset, bytes, first, &error)) {
-        find(d, TH_DOCTOR_LOG_UNREADABLE, part, TH_STR_ABSENT, "%s", error.message);
+        note_finding(d, TH_DOCTOR_LOG_UNREADABLE, part, TH_STR_ABSENT, "%s", error.message);
         return;
     }
     fold(d, part);
@@ -297,8 +305,9 @@ void th_doctor_record(struct th_doctor *d, uint32_t partition, int64_t offset,
 
     check_offset(d, part, offset);
     if (!th_decode_record(&reader, &record))
-        find(d, TH_DOCTOR_LOG_UNREADABLE, part, TH_STR_ABSENT, "record %lld of partition %u: %s",
-             (long long)offset, part->index, why.message);
+        note_finding(d, TH_DOCTOR_LOG_UNREADABLE, part, TH_STR_ABSENT,
+                     "record %lld of partition %u: %s", (long long)offset, part->index,
+                     why.message);
     else if (record.incarnation != d->options.incarnation)
         d->counts.foreign++;
     else
@@ -313,10 +322,11 @@ void th_doctor_log_done(struct th_doctor *d, uint32_t partition)
     part->done = true;
     check_offset(d, part, part->log_end);
     if (part->mark.offset >= 0 && part->mark.sequence > part->validity.next)
-        find(d, TH_DOCTOR_LOG_END, part, TH_STR_ABSENT,
-             "the projection of partition %u holds %llu records, its log only %llu: it lost its "
-             "end",
-             part->index, (unsigned long long)part->mark.sequence,
-             (unsigned long long)part->validity.next);
+        note_finding(
+            d, TH_DOCTOR_LOG_END, part, TH_STR_ABSENT,
+            "the projection of partition %u holds %llu records, its log only %llu: it lost its "
+            "end",
+            part->index, (unsigned long long)part->mark.sequence,
+            (unsigned long long)part->validity.next);
     check_rows(d, part);
 }

@@ -17,20 +17,20 @@ void th_doctor_watermark(struct th_doctor *d, uint32_t partition, const struct t
     if (d->options.traits.durable_projection)
         return;
     if (mark->offset < 0 || mark->building)
-        find(d, TH_DOCTOR_PROJECTION_BUILDING, part, TH_STR_ABSENT,
-             "the projection of partition %u %s; queries wait for it", part->index,
-             mark->building ? "is being made again" : "holds nothing yet");
+        note_finding(d, TH_DOCTOR_PROJECTION_BUILDING, part, TH_STR_ABSENT,
+                     "the projection of partition %u %s; queries wait for it", part->index,
+                     mark->building ? "is being made again" : "holds nothing yet");
     else if (stored_rows != mark->rows)
-        find(d, TH_DOCTOR_ROW_COUNT, part, TH_STR_ABSENT,
-             "the projection of partition %u holds %lld rows, its watermark says %llu", part->index,
-             (long long)stored_rows, (unsigned long long)mark->rows);
+        note_finding(d, TH_DOCTOR_ROW_COUNT, part, TH_STR_ABSENT,
+                     "the projection of partition %u holds %lld rows, its watermark says %llu",
+                     part->index, (long long)stored_rows, (unsigned long long)mark->rows);
 }
 
 void th_doctor_projection_away(struct th_doctor *d, const char *why)
 {
     d->projection_away = true;
-    find(d, TH_DOCTOR_PROJECTION_AWAY, NULL, TH_STR_ABSENT, "the projection was not looked at: %s",
-         why);
+    note_finding(d, TH_DOCTOR_PROJECTION_AWAY, NULL, TH_STR_ABSENT,
+                 "the projection was not looked at: %s", why);
 }
 
 static void add_history(struct image *image, const struct th_row *row)
@@ -112,12 +112,13 @@ static void compare(struct th_doctor *d, const struct part *part, struct seat *s
         d->counts.equal++;
         return;
     }
-    find(d, TH_DOCTOR_ROW_DIFFERS, part, th_str_of(s->id),
-         "the row of %s has another %s than the log at record number %llu of partition %u (the "
-         "row is %s with %zu bytes of history, the log says %s with %zu)",
-         s->id, what, (unsigned long long)(s->stored.row.last - 1), part->index,
-         th_status_text(s->stored.row.status), s->stored.len, th_status_text(s->folded.row.status),
-         s->folded.len);
+    note_finding(
+        d, TH_DOCTOR_ROW_DIFFERS, part, th_str_of(s->id),
+        "the row of %s has another %s than the log at record number %llu of partition %u (the "
+        "row is %s with %zu bytes of history, the log says %s with %zu)",
+        s->id, what, (unsigned long long)(s->stored.row.last - 1), part->index,
+        th_status_text(s->stored.row.status), s->stored.len, th_status_text(s->folded.row.status),
+        s->folded.len);
 }
 
 static void take_row(struct th_doctor *d, struct part *part, const struct th_row *row)
@@ -174,24 +175,26 @@ static void check_stored(struct th_doctor *d, const struct part *part, const str
 
     if (s->compared) {
         if (last < s->due)
-            find(d, TH_DOCTOR_ROW_STALE, part, th_str_of(s->id),
-                 "the row of %s reflects record number %llu of partition %u, the watermark covers "
-                 "number %llu of it",
-                 s->id, (unsigned long long)(last - 1), part->index,
-                 (unsigned long long)(s->due - 1));
+            note_finding(
+                d, TH_DOCTOR_ROW_STALE, part, th_str_of(s->id),
+                "the row of %s reflects record number %llu of partition %u, the watermark covers "
+                "number %llu of it",
+                s->id, (unsigned long long)(last - 1), part->index,
+                (unsigned long long)(s->due - 1));
         return;
     }
     if (!s->folded.present && s->deleted > 0 && s->deleted <= part->mark.sequence)
-        find(d, TH_DOCTOR_ROW_STALE, part, th_str_of(s->id),
-             "there is a row of %s, which record number %llu of partition %u purged", s->id,
-             (unsigned long long)(s->deleted - 1), part->index);
+        note_finding(d, TH_DOCTOR_ROW_STALE, part, th_str_of(s->id),
+                     "there is a row of %s, which record number %llu of partition %u purged", s->id,
+                     (unsigned long long)(s->deleted - 1), part->index);
     else if (last <= part->first_sequence || part->log_start > 0)
         d->counts.older++;
     else
-        find(d, TH_DOCTOR_ROW_UNFOUNDED, part, th_str_of(s->id),
-             "the row of %s reflects record number %llu of partition %u, which is none of its "
-             "records",
-             s->id, (unsigned long long)(last - 1), part->index);
+        note_finding(
+            d, TH_DOCTOR_ROW_UNFOUNDED, part, th_str_of(s->id),
+            "the row of %s reflects record number %llu of partition %u, which is none of its "
+            "records",
+            s->id, (unsigned long long)(last - 1), part->index);
 }
 
 /* While rows are made again, those that are not there yet may exist. */
@@ -210,8 +213,9 @@ void check_rows(struct th_doctor *d, struct part *part)
         if (s->stored.present)
             check_stored(d, part, s);
         else if (s->folded.present && s->due > 0 && !may_lack_rows(d, part))
-            find(d, TH_DOCTOR_ROW_MISSING, part, th_str_of(s->id),
-                 "the projection of partition %u lacks %s (%s, record number %llu)", part->index,
-                 s->id, th_status_text(s->folded.row.status), (unsigned long long)(s->due - 1));
+            note_finding(d, TH_DOCTOR_ROW_MISSING, part, th_str_of(s->id),
+                         "the projection of partition %u lacks %s (%s, record number %llu)",
+                         part->index, s->id, th_status_text(s->folded.row.status),
+                         (unsigned long long)(s->due - 1));
     }
 }

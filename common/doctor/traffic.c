@@ -55,9 +55,9 @@ void note_sent(struct th_doctor *d, struct part *part, const struct th_record *r
         if (read_message(d, m->bytes, &message))
             sent_add(d, key_of(&message.origin, false), r->sequence, m->destination);
         else
-            find(d, TH_DOCTOR_LOG_UNREADABLE, part, r->instance_id,
-                 "message %u of record number %llu of partition %u cannot be read", n,
-                 (unsigned long long)r->sequence, part->index);
+            note_finding(d, TH_DOCTOR_LOG_UNREADABLE, part, r->instance_id,
+                         "message %u of record number %llu of partition %u cannot be read", n,
+                         (unsigned long long)r->sequence, part->index);
     }
     for (uint32_t n = 0; n < r->shared_task_count; n++) {
         const struct sent_key key = {.sequence = r->sequence,
@@ -101,13 +101,14 @@ void th_doctor_inbox(struct th_doctor *d, uint32_t partition, int64_t start, int
     part->inbox_start = start;
     part->inbox_end = end;
     if (marks.position > end)
-        find(d, TH_DOCTOR_POSITION_AHEAD, part, TH_STR_ABSENT,
-             "the inbox position of partition %u is %lld, but its inbox ends at %lld", part->index,
-             (long long)marks.position, (long long)end);
+        note_finding(d, TH_DOCTOR_POSITION_AHEAD, part, TH_STR_ABSENT,
+                     "the inbox position of partition %u is %lld, but its inbox ends at %lld",
+                     part->index, (long long)marks.position, (long long)end);
     if (start > marks.position)
-        find(d, TH_DOCTOR_INBOX_TRIMMED, part, TH_STR_ABSENT,
-             "the inbox of partition %u begins at %lld, but only those below %lld were consumed",
-             part->index, (long long)start, (long long)marks.position);
+        note_finding(
+            d, TH_DOCTOR_INBOX_TRIMMED, part, TH_STR_ABSENT,
+            "the inbox of partition %u begins at %lld, but only those below %lld were consumed",
+            part->index, (long long)start, (long long)marks.position);
 }
 
 static bool above(const struct th_origin *origin, const struct th_vector_entry *last)
@@ -134,12 +135,13 @@ static void note_founded(struct th_doctor *d, struct part *part, int64_t offset,
         return;
     }
     if (!s || s->destination != part->index) {
-        find(d, TH_DOCTOR_MESSAGE_UNFOUNDED, part, m->instance_id,
-             "message %lld in the inbox of partition %u, %s for %.*s, says it is number %llu.%u of "
-             "partition %u, but no valid record sent it",
-             (long long)offset, part->index, th_event_kind_text(m->event.kind),
-             TH_PRI(m->instance_id), (unsigned long long)m->origin.sequence, m->origin.index,
-             source->index);
+        note_finding(
+            d, TH_DOCTOR_MESSAGE_UNFOUNDED, part, m->instance_id,
+            "message %lld in the inbox of partition %u, %s for %.*s, says it is number %llu.%u of "
+            "partition %u, but no valid record sent it",
+            (long long)offset, part->index, th_event_kind_text(m->event.kind),
+            TH_PRI(m->instance_id), (unsigned long long)m->origin.sequence, m->origin.index,
+            source->index);
         return;
     }
     s->there = true;
@@ -197,13 +199,13 @@ void th_doctor_message(struct th_doctor *d, uint32_t partition, int64_t offset,
 
     d->counts.messages++;
     if (!bytes || !read_message(d, th_blob_view(bytes), &m)) {
-        find(d, TH_DOCTOR_MESSAGE_UNREADABLE, part, TH_STR_ABSENT,
-             "message %lld in the inbox of partition %u cannot be read", (long long)offset,
-             part->index);
+        note_finding(d, TH_DOCTOR_MESSAGE_UNREADABLE, part, TH_STR_ABSENT,
+                     "message %lld in the inbox of partition %u cannot be read", (long long)offset,
+                     part->index);
     } else if (accept(d, part, offset, &m) && !is_consumed(part, offset) &&
                !will_be_dropped(part, &m)) {
         d->counts.waiting++;
-        travel(d, &m, "inbox", NULL);
+        note_travelling(d, &m, "inbox", NULL);
     }
     th_arena_reset(&d->arena);
 }
@@ -229,11 +231,12 @@ static void take_activity(struct th_doctor *d, uint32_t place, int64_t offset,
     if (!s && m->origin.sequence < d->parts[m->origin.partition].first_sequence) {
         d->counts.from_before++;
     } else if (!s) {
-        find(d, TH_DOCTOR_MESSAGE_UNFOUNDED, NULL, m->instance_id,
-             "message %lld in partition %u of the activities, %.*s for %.*s, says it is of record "
-             "number %llu of partition %d, but no valid record scheduled it",
-             (long long)offset, place, TH_PRI(m->event.name), TH_PRI(m->instance_id),
-             (unsigned long long)m->origin.sequence, m->origin.partition);
+        note_finding(
+            d, TH_DOCTOR_MESSAGE_UNFOUNDED, NULL, m->instance_id,
+            "message %lld in partition %u of the activities, %.*s for %.*s, says it is of record "
+            "number %llu of partition %d, but no valid record scheduled it",
+            (long long)offset, place, TH_PRI(m->event.name), TH_PRI(m->instance_id),
+            (unsigned long long)m->origin.sequence, m->origin.partition);
     } else if (s->there) {
         d->counts.activities_repeated++;
     } else {
@@ -252,9 +255,9 @@ void th_doctor_activity(struct th_doctor *d, uint32_t partition, int64_t offset,
     if (bytes && read_message(d, th_blob_view(bytes), &m))
         take_activity(d, partition, offset, &m);
     else
-        find(d, TH_DOCTOR_MESSAGE_UNREADABLE, NULL, TH_STR_ABSENT,
-             "message %lld in partition %u of the activities cannot be read", (long long)offset,
-             partition);
+        note_finding(d, TH_DOCTOR_MESSAGE_UNREADABLE, NULL, TH_STR_ABSENT,
+                     "message %lld in partition %u of the activities cannot be read",
+                     (long long)offset, partition);
     th_arena_reset(&d->arena);
 }
 
@@ -284,18 +287,20 @@ static void check_message(struct th_doctor *d, const struct sent *s)
     if (s->there && s->accepted) {
         d->counts.found++;
     } else if (s->there) {
-        find(d, TH_DOCTOR_MESSAGE_LOST, to, TH_STR_ABSENT,
-             "message %llu.%u of partition %u came to partition %u only behind a later one, and "
-             "was dropped",
-             (unsigned long long)s->key.sequence, s->key.index, from->index, to->index);
+        note_finding(
+            d, TH_DOCTOR_MESSAGE_LOST, to, TH_STR_ABSENT,
+            "message %llu.%u of partition %u came to partition %u only behind a later one, and "
+            "was dropped",
+            (unsigned long long)s->key.sequence, s->key.index, from->index, to->index);
     } else if (s->record >= th_inspect_marks(from->core).sent) {
         return; /* a new owner sends it again */
     } else if (may_be_trimmed(d, s)) {
         d->counts.trimmed++;
     } else {
-        find(d, TH_DOCTOR_MESSAGE_LOST, to, TH_STR_ABSENT,
-             "message %llu.%u of partition %u counts as sent, but partition %u never got it",
-             (unsigned long long)s->key.sequence, s->key.index, from->index, to->index);
+        note_finding(
+            d, TH_DOCTOR_MESSAGE_LOST, to, TH_STR_ABSENT,
+            "message %llu.%u of partition %u counts as sent, but partition %u never got it",
+            (unsigned long long)s->key.sequence, s->key.index, from->index, to->index);
     }
 }
 
@@ -312,11 +317,12 @@ static void check_vector(struct th_doctor *d, struct part *part)
             continue;
         if (seen->sequence > 0 && part->inbox_start > 0 && !above(&origin, have))
             continue; /* what is retained was sent again */
-        find(d, TH_DOCTOR_VECTOR, part, TH_STR_ABSENT,
-             "partition %u says that it accepted messages of partition %u up to %lld.%u, its inbox "
-             "holds them up to %lld.%u",
-             part->index, n, (long long)have->sequence - 1, have->index,
-             (long long)seen->sequence - 1, seen->index);
+        note_finding(
+            d, TH_DOCTOR_VECTOR, part, TH_STR_ABSENT,
+            "partition %u says that it accepted messages of partition %u up to %lld.%u, its inbox "
+            "holds them up to %lld.%u",
+            part->index, n, (long long)have->sequence - 1, have->index,
+            (long long)seen->sequence - 1, seen->index);
     }
 }
 
@@ -349,8 +355,8 @@ struct address *address_get(struct th_doctor *d, struct th_str id)
     return a;
 }
 
-void travel(struct th_doctor *d, const struct th_message *m, const char *where,
-            const struct th_inspect_letter *letter)
+void note_travelling(struct th_doctor *d, const struct th_message *m, const char *where,
+                     const struct th_inspect_letter *letter)
 {
     struct address *a = address_get(d, m->instance_id);
     struct travelling *t = TH_NEW(struct travelling);

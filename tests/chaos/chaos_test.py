@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -54,6 +55,30 @@ def doctor(world, *more):
     except ValueError:
         return result.returncode, {"findings": [{"text": result.stdout + result.stderr}],
                                    "counts": {}, "instances": []}
+
+
+class Rounds(threading.Thread):
+    """Examines the hub all the time while it runs and suffers: something may be stuck then, but nothing
+    may contradict itself, and the hub must not feel it."""
+
+    def __init__(self, world):
+        super().__init__(daemon=True)
+        self.world, self.ending = world, threading.Event()
+        self.wrong, self.codes = [], {}
+
+    def run(self):
+        while not self.ending.wait(5):
+            code, found = doctor(self.world)
+            self.codes[code] = self.codes.get(code, 0) + 1
+            self.wrong += [f"doctor, in the storm: {f['text']}" for f in found["findings"]
+                           if f.get("severity") == "damage"]
+            if code not in (0, 1, 7, 8):
+                self.wrong.append(f"doctor, in the storm: exit code {code}: {found['findings']}")
+
+    def stop(self):
+        self.ending.set()
+        self.join()
+        return self.wrong
 
 
 def running(world):
@@ -137,7 +162,7 @@ def examine(world, load, options):
 def run(options, directory):
     world = World(directory, f"Chaos{options.seed}", options.version, options.nodes, options.workers,
                   options.coordinators, options.partitions)
-    load = None
+    load, rounds = None, Rounds(world)
     try:
         world.start()
         load = Load(os.path.join(directory, "promises"), world.hub, options.seed, world.servers, options.clients,
@@ -145,14 +170,17 @@ def run(options, directory):
         chaos = Chaos(world, options.seed, options.minutes * 60 or options.seconds,
                       options.only.split(",") if options.only else None)
         load.start()
+        rounds.start()
         chaos.run()
-        wrong = world.heal()
+        wrong = rounds.stop() + world.heal()
         load.stop()
-        say("answers to starts:", load.codes, "faults:", chaos.done)
+        say("answers to starts:", load.codes, "faults:", chaos.done, "doctor's exit codes:",
+            rounds.codes)
         return wrong + examine(world, load, options)
     finally:
         if load and not load.ending:
             load.stop(0)
+        rounds.ending.set()
         world.down()
 
 

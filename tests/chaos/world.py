@@ -41,7 +41,7 @@ class World:
                                          "--log-level", "debug", name=f"coordinator-{n}")
                              for n in range(coordinators)]
         self.workers = [Worker(self.fleet, hub, os.path.join(APPS, "chaos.so"), "--log-level",
-                               "debug", "--activities", "8", name=f"worker-{n}",
+                               "debug", "--activities", ("2", "8")[n % 2], name=f"worker-{n}",
                                TASKHUB_STATE=os.path.join(directory, f"state-{n}"))
                         for n in range(workers)]
         self.paused = {}
@@ -253,7 +253,7 @@ class Storm(threading.Thread):
     """One fault after the other, from a seed, until the time is over."""
 
     def __init__(self, world, seed, until_then, faults):
-        super().__init__()
+        super().__init__(daemon=True)
         self.world, self.until_then, self.faults = world, until_then, faults
         self.random = random.Random(seed)
         self.done, self.error = {}, None
@@ -262,7 +262,10 @@ class Storm(threading.Thread):
         choose = random.Random(self.random.random())
         name = choose.choices(list(self.faults), list(self.faults.values()))[0]
         began = time.monotonic()
-        what = getattr(self.world, name)(choose)
+        try:
+            what = getattr(self.world, name)(choose)
+        except ProcessLookupError:
+            what = "was gone already"
         self.done[name] = self.done.get(name, 0) + 1
         say(f"{began - self.world.began:7.1f} s {name} {os.path.basename(str(what or ''))}"
             f" ({time.monotonic() - began:.1f} s)")
@@ -273,6 +276,7 @@ class Storm(threading.Thread):
                 time.sleep(self.random.uniform(0.2, 3.0))
                 self.one()
         except Exception as error:  # told by whoever waits for the storm
+            say("the storm ends:", repr(error))
             self.error = error
 
 

@@ -592,8 +592,8 @@ static void row_with_another_output(struct stored *s)
 
 static void row_with_a_shorter_history(struct stored *s)
 {
-    th_blob_unref(s->rows[0].history[0]);
-    s->rows[0].history_count = 0;
+    while (s->rows[0].history_count > 0)
+        th_blob_unref(s->rows[0].history[--s->rows[0].history_count]);
 }
 
 static void row_from_nowhere(struct stored *s)

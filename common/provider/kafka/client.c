@@ -123,6 +123,43 @@ void th_kafka_client_close(struct th_kafka_client *client)
     }
 }
 
+#define LEAVE_PATIENCE (10 * TH_SECOND)
+
+static bool leave_group(struct th_kafka_client *client)
+{
+    th_time deadline = th_monotonic() + LEAVE_PATIENCE;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client->rk);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(client->rk, queue);
+    bool closed = error != NULL; /* there is nothing to wait for */
+    while (!closed && th_monotonic() < deadline) {
+        rd_kafka_message_t *message = rd_kafka_consume_queue(queue, 50);
+        if (message) {
+            rd_kafka_message_destroy(message);
+        }
+        closed = rd_kafka_consumer_closed(client->rk);
+    }
+    if (error) {
+        rd_kafka_error_destroy(error);
+    }
+    if (closed) {
+        rd_kafka_queue_destroy(queue);
+    }
+    return closed;
+}
+
+bool th_kafka_client_leave(struct th_kafka_client *client)
+{
+    if (leave_group(client)) {
+        th_kafka_client_close(client);
+        return true;
+    }
+    th_log(client->cluster->log, TH_LOG_WARN, "Kafka",
+           "a consumer at %s does not close: it is left to itself", client->cluster->brokers);
+    rd_kafka_queue_cb_event_enable(client->main, NULL, NULL);
+    client->rk = NULL;
+    return false;
+}
+
 /* ---- its queue ---- */
 
 static void on_event(rd_kafka_t *rk, void *opaque)

@@ -57,6 +57,12 @@ bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
                           struct th_error *error);
 void th_kafka_client_close(struct th_kafka_client *client); /* blocks; a zeroed one is fine */
 
+/* A member of a group leaves it and is closed; callbacks of the group come within. Blocks, at most
+ * about 10 s: librdkafka waits for a coordinator as long as it takes (its issue 3740), and
+ * sometimes for ever. False: it was abandoned, with its threads, and what `client` lies in must not
+ * be freed; the group forgets the member when its session is over. */
+bool th_kafka_client_leave(struct th_kafka_client *client);
+
 /* From now on `wake` is called, on any thread, when the queue has something after being empty. */
 void th_kafka_client_listen(struct th_kafka_client *client, void (*wake)(void *), void *argument);
 /* Serves the queue if it has something. Does not wait. */
