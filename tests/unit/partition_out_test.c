@@ -38,6 +38,7 @@ static void begin(struct desk *d)
     desk_open(d);
 }
 
+/* Lives in the arena, longer than what was sent. */
 static struct th_message sent_work(struct desk *d, struct th_arena *arena)
 {
     struct th_reader in;
@@ -45,7 +46,7 @@ static struct th_message sent_work(struct desk *d, struct th_arena *arena)
 
     assert_int_equal(d->send_count, 1);
     assert_int_equal(d->sends[0].destination, TH_SEND_ACTIVITIES);
-    in = th_reader_of(th_blob_view(d->sends[0].blob), arena, NULL);
+    in = th_reader_of(th_arena_str(arena, th_blob_view(d->sends[0].blob)), arena, NULL);
     assert_true(th_decode_message(&in, &m));
     return m;
 }
