@@ -867,6 +867,17 @@ class Hubs(RpcTest):
             self.assertEqual(caught.exception.code(), grpc.StatusCode.NOT_FOUND)
             self.assertIn("Elsewhere", caught.exception.details())
 
+    def test_managing_hubs(self):
+        """The one that is served exists; it is not taken away under those who use it."""
+        instance = self.peer.begin(self.name)
+        self.assertEqual(self.peer.code("CreateTaskHub", pb.CreateTaskHubRequest()), "OK")
+        self.refused("UNIMPLEMENTED", "CreateTaskHub",
+                     pb.CreateTaskHubRequest(recreateIfExists=True), "in use")
+        self.refused("UNIMPLEMENTED", "DeleteTaskHub", pb.DeleteTaskHubRequest(), "in use")
+        with self.named("Elsewhere") as peer:
+            self.assertEqual(peer.code("CreateTaskHub", pb.CreateTaskHubRequest()), "NOT_FOUND")
+        self.assertEqual(self.peer.how(instance), "PENDING")
+
     def test_not_served(self):
         self.refused("UNIMPLEMENTED", "SkipGracefulOrchestrationTerminations",
                      pb.SkipGracefulOrchestrationTerminationsRequest())
