@@ -31,6 +31,7 @@ from sdk.sidecar import Dev  # noqa: E402
 
 MIB = 1 << 20
 MOST_MEMORY = 200  # MiB
+SANITIZED = "asan" in BIN or "tsan" in BIN  # memory says nothing then
 
 
 def memory(pid):
@@ -114,7 +115,8 @@ class Crowds(RpcTest):
                 call.cancel()
             self.assertEqual(self.peer.code("Hello", raw.EMPTY), "OK")
             sizes.append(memory(self.sidecar.worker()))
-        self.assertLess(sizes[2] - sizes[1], 4, sizes)
+        if not SANITIZED:
+            self.assertLess(sizes[2] - sizes[1], 4, sizes)
 
     @unittest.skipUnless(os.environ.get("TASKHUB_LONG"), "long")
     def test_thousands(self):
