@@ -86,7 +86,7 @@ static void note_trouble(struct th_node *node, struct part *part, const struct t
 void part_lose(struct th_node *node, struct part *part, const struct th_error *error)
 {
     const struct th_error why = *error; /* may lie in what is dropped */
-    const bool given_up = part->releasing;
+    const bool given_up = part->releasing && !part->take_again;
 
     node->stats.leases_lost += part->state == PART_ACTIVE;
     part->distrusted |= why.code == TH_CORRUPT;
