@@ -237,6 +237,11 @@ static bool on_serves(void *argument, enum th_function_kind kind, struct th_str 
     return host_serves(argument, kind, name, version);
 }
 
+static bool on_runs_elsewhere(void *argument, enum th_function_kind kind, struct th_str name)
+{
+    return host_runs_elsewhere(argument, kind, name);
+}
+
 static bool on_withdraw(void *argument, uint64_t token)
 {
     return host_withdraw(argument, token);
@@ -415,6 +420,7 @@ static struct th_node_hooks hooks_of(struct th_host *host)
         .forget = on_forget,
         .episode_canceled = options->rpc ? on_episode_canceled : NULL,
         .serves = others_may_serve(host) ? on_serves : NULL,
+        .runs_elsewhere = options->rpc ? on_runs_elsewhere : NULL,
         .withdraw = withdraws ? on_withdraw : NULL,
         .goes_out = options->goes_out ? host_goes_out : NULL,
         .is_alive = options->is_alive ? on_is_alive : NULL,

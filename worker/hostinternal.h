@@ -111,6 +111,9 @@ void host_forget(struct th_host *host, struct th_str instance_id);
 void host_episode_canceled(struct th_host *host, uint64_t episode);
 bool host_serves(const struct th_host *host, enum th_function_kind kind, struct th_str name,
                  struct th_str version);
+/* In a program that is connected over RPC. */
+bool host_runs_elsewhere(const struct th_host *host, enum th_function_kind kind,
+                         struct th_str name);
 size_t host_running(struct th_host *host);
 
 /* ---- hostfleet.c ---- */

@@ -15,14 +15,14 @@ static bool is_own(const struct th_host *host, enum th_function_kind kind, struc
     return app && th_app_function_index(app, kind, name) != SIZE_MAX;
 }
 
-static bool goes_by_rpc(const struct th_host *host, enum th_function_kind kind, struct th_str name)
+bool host_runs_elsewhere(const struct th_host *host, enum th_function_kind kind, struct th_str name)
 {
     return host->options.rpc && !is_own(host, kind, name);
 }
 
 void host_activity(struct th_host *host, const struct th_activity_work *work)
 {
-    if (goes_by_rpc(host, TH_FUNCTION_ACTIVITY, work->name))
+    if (host_runs_elsewhere(host, TH_FUNCTION_ACTIVITY, work->name))
         th_rpc_activity(host->options.rpc, &host->rpc, work);
     else if (has_runner(host))
         host->runner.activity(host->runner.argument, work);
@@ -49,7 +49,7 @@ bool host_withdraw(struct th_host *host, uint64_t token)
 enum th_executor_result host_orchestrate(struct th_host *host, const struct th_episode *episode,
                                          struct th_arena *arena, struct th_actions *out)
 {
-    if (goes_by_rpc(host, th_function_kind_of(episode->instance_id), episode->name))
+    if (host_runs_elsewhere(host, th_function_kind_of(episode->instance_id), episode->name))
         return th_rpc_orchestrate(host->options.rpc, &host->rpc, episode, arena, out);
     if (has_runner(host))
         return host->runner.orchestrate(host->runner.argument, episode, arena, out);

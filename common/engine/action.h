@@ -71,6 +71,7 @@ struct th_episode {
     struct th_str execution_id;
     struct th_str name, version; /* of the function, by the node */
     bool past_loaded;
+    bool past_stored; /* it is the history that the hub has of the instance */
     const struct th_event *past;
     size_t past_count;
     const struct th_event *fresh; /* begins with ORCHESTRATOR_STARTED */

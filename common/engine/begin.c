@@ -126,10 +126,8 @@ static enum th_verdict park_start(struct begin *b, struct th_offer *offer)
     const bool running = th_info_exists(&b->info) && b->info.status != TH_STATUS_PENDING &&
                          !th_status_terminal(b->info.status);
 
-    if (running && !(offer->message->reuse & TH_STATUS_BIT(TH_STATUS_TERMINATED)))
-        return refuse_existing(b, offer);
     if (running)
-        return end_first(b);
+        return refuse_existing(b, offer);
     offer->not_before = offer->message->event.fire_at;
     b->ended = true; /* what comes behind it meets the placeholder */
     return TH_VERDICT_PARKED;
@@ -142,6 +140,21 @@ static bool repeated(const struct begin *b, const struct th_message *start)
 
     return view->repeated && th_str_present(start->request_id) &&
            view->repeated(view->argument, start->request_id);
+}
+
+/* A start that replaces what this episode would run: nobody needs what its code makes of the news.
+ */
+static bool ends_episode(const struct begin *b, const struct th_message *start)
+{
+    const enum th_status status = b->info.status;
+    const th_reuse needed = TH_STATUS_BIT(status) | TH_STATUS_BIT(TH_STATUS_TERMINATED);
+
+    return start->event.kind == TH_EVENT_EXECUTION_STARTED && th_str_present(start->event.name) &&
+           th_info_exists(&b->info) && status != TH_STATUS_PENDING && !th_status_terminal(status) &&
+           (start->reuse & needed) == needed &&
+           !(th_str_present(start->request_id) &&
+             th_str_eq(start->request_id, b->info.request_id)) &&
+           !b->out->terminated && !b->rewound && !b->purge;
 }
 
 static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
@@ -161,6 +174,8 @@ static enum th_verdict offer_start(struct begin *b, struct th_offer *offer)
     } else if (exists && !(m->reuse & TH_STATUS_BIT(b->info.status))) {
         return refuse_existing(b, offer);
     }
+    if (ends_episode(b, m))
+        return end_first(b);
     if (b->out->fresh.count > 1)
         return TH_VERDICT_LEFT; /* one execution per episode */
     if (!due)
@@ -326,13 +341,28 @@ static enum th_verdict offer_purge(struct begin *b, struct th_offer *offer)
     return TH_VERDICT_TAKEN;
 }
 
+/* Behind what ended the episode nothing is taken but what makes all before it pointless: code that
+ * takes long would keep it waiting. */
+static enum th_verdict decide_end(struct begin *b, struct th_offer *offer)
+{
+    const bool runs = th_info_exists(&b->info) && !th_status_terminal(b->info.status) &&
+                      b->info.status != TH_STATUS_PENDING && !b->out->terminated && !b->rewound &&
+                      !b->purge;
+
+    if (!offer->parked && ends_episode(b, offer->message))
+        return end_first(b);
+    if (runs && offer->message->event.kind == TH_EVENT_EXECUTION_TERMINATED)
+        return offer_terminated(b, offer);
+    return TH_VERDICT_LEFT;
+}
+
 static enum th_verdict decide(struct begin *b, struct th_offer *offer)
 {
     const struct th_message *m = offer->message;
     const enum th_event_kind kind = m->event.kind;
 
     if (b->ended)
-        return TH_VERDICT_LEFT;
+        return decide_end(b, offer);
     switch (kind) {
     case TH_EVENT_EXECUTION_STARTED:
         return offer_start(b, offer);

@@ -93,6 +93,20 @@ static bool may_run(struct th_node *node, struct part *part, struct th_instance 
     return false;
 }
 
+/* Whether it has to wait once more, see th_partition_accept. */
+static bool accepts_first(struct th_node *node, struct part *part, struct th_instance *instance)
+{
+    const struct th_node_hooks *h = &node->options.hooks;
+    const enum th_function_kind kind = th_function_kind_of(th_partition_instance_id(instance));
+    struct th_str name, version;
+
+    if (!h->runs_elsewhere)
+        return false;
+    th_partition_function(instance, &name, &version);
+    return h->runs_elsewhere(h->argument, kind, name) &&
+           th_partition_accept(part->core, instance, node->now);
+}
+
 static void run_episode(struct th_node *node, struct part *part, struct th_instance *instance)
 {
     struct th_arena *arena = th_partition_arena(instance);
@@ -100,7 +114,8 @@ static void run_episode(struct th_node *node, struct part *part, struct th_insta
     struct th_episode episode;
     enum th_executor_result result;
 
-    if (!may_run(node, part, instance) || away_must_wait(node, part, instance))
+    if (!may_run(node, part, instance) || accepts_first(node, part, instance) ||
+        away_must_wait(node, part, instance))
         return;
     th_partition_episode(part->core, instance, false, &episode);
     episode.number = ++node->next_episode;

@@ -48,6 +48,8 @@ struct th_node_hooks {
      * view. NULL: everything. */
     bool (*serves)(void *argument, enum th_function_kind kind, struct th_str name,
                    struct th_str version);
+    /* Whether the function's episodes run elsewhere, so that they may take long; NULL: none do. */
+    bool (*runs_elsewhere)(void *argument, enum th_function_kind kind, struct th_str name);
     /* A partition was lost or broke; the node claims it again by itself after a back-off. */
     void (*trouble)(void *argument, uint32_t partition, const struct th_error *error);
     /* Shared hubs only. Whether this activity is put where any process may take it, instead of

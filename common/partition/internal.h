@@ -440,6 +440,10 @@ void write_checkpoint(struct th_partition *p, struct th_str body);
 size_t write_snapshot(struct th_partition *p, struct th_instance *i, struct th_str history);
 /* Records the verdicts of a turn that changed no instance among the marks. */
 void write_nothing(struct th_partition *p, struct turn *t);
+/* Among the marks, too: a letter of I[p] that is parked, or was dropped, outside of a turn. It is
+ * freed. */
+void write_acceptance(struct th_partition *p, struct letter *l);
+void write_refusal(struct th_partition *p, struct letter *l, const struct th_offer *offer);
 void marks_settle(struct th_partition *p, struct turn *t);
 /* Adds the messages of an outcome to those of the next record. */
 void marks_outgoing(struct th_partition *p, const struct th_outcome *outcome);
@@ -454,6 +458,10 @@ void turn_free(struct th_partition *p, struct turn *t);
 void effect_run(struct th_instance *i); /* of its turn */
 /* It runs elsewhere, perhaps for ever, and is not to be waited for. */
 void turn_interrupt(struct th_instance *i);
+/* A letter of I[p] has come while its instance runs. If somebody waits for the answer it is given
+ * now: what the run cannot change is decided, what will be news for the next one is parked (the
+ * letter is freed then). What makes the run pointless ends it. */
+void turn_meanwhile(struct letter *l);
 
 /* ---- release.c ---- */
 struct th_effect *effect_hold(struct th_partition *p, enum th_effect_kind kind, uint64_t stamp);

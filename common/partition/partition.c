@@ -202,6 +202,7 @@ void th_partition_deliver(struct th_partition *p, int64_t offset, struct th_blob
             letter_deliver(l, instance_get(p, l->message.instance_id));
             instance_ready(l->instance);
             instance_touch(l->instance);
+            turn_meanwhile(l);
         }
     }
     slots_advance(p);
@@ -406,7 +407,7 @@ bool th_partition_stored(struct th_partition *p, struct th_str id)
 {
     const struct th_instance *i = instance_find(p, id);
 
-    return !i || (!i->dirty && !i->projecting && !i->mailbox && !i->busy && i->last <= p->acked);
+    return !i || (!i->dirty && !i->projecting && (!i->mailbox || i->busy) && i->last <= p->acked);
 }
 
 void th_partition_get_stats(const struct th_partition *p, struct th_partition_stats *out)

@@ -245,6 +245,9 @@ void th_partition_ran(struct th_partition *p, struct th_instance *instance,
  * the partition is taken up again or th_partition_serve_again. What needs no code goes on. */
 void th_partition_put_back(struct th_partition *p, struct th_instance *instance, th_time now);
 void th_partition_serve_again(struct th_partition *p, th_time now);
+/* This RUN may take long. True: what it was started by, or what somebody waits for an answer to, is
+ * written down as accepted first, and RUN comes again. */
+bool th_partition_accept(struct th_partition *p, struct th_instance *instance, th_time now);
 /* The function of this RUN is served. False: there are older messages that waited for this; RUN
  * comes again with them. */
 bool th_partition_served(struct th_partition *p, struct th_instance *instance, th_time now);

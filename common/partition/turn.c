@@ -253,7 +253,11 @@ static void undo(struct th_partition *p, struct th_instance *i, struct turn *t)
 {
     take_back(t);
     i->wants_code = p->held;
+    if (p->active)
+        write_marks(p); /* of what came during the run */
     end_turn(p, i, t);
+    if (i->info.status != TH_STATUS_SUSPENDED && i->info.status != TH_STATUS_PENDING)
+        instance_unpark(i);
 }
 
 void turn_interrupt(struct th_instance *i)
@@ -364,6 +368,95 @@ void turn_run(struct th_partition *p, struct th_instance *i)
     end_turn(p, i, t);
 }
 
+/* ---- while it runs ---- */
+
+/* Whether others are to know by now that it was accepted. */
+static bool is_news(const struct th_offer *offer)
+{
+    const struct th_message *m = offer->message;
+    const bool starts = m->event.kind == TH_EVENT_EXECUTION_STARTED && !offer->parked;
+
+    return offer->verdict == TH_VERDICT_TAKEN && (starts || th_str_present(m->reply_to));
+}
+
+static bool has_news(const struct turn *t)
+{
+    for (size_t n = 0; n < t->count; n++)
+        if (is_news(&t->offers[n]))
+            return true;
+    return false;
+}
+
+/* The instance as the events of this turn make it. */
+static struct th_instance_info as_it_runs(const struct th_instance *i)
+{
+    struct th_instance_info info = i->info;
+
+    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
+        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
+    return info;
+}
+
+static bool decides_existence(enum th_event_kind kind)
+{
+    return kind == TH_EVENT_EXECUTION_STARTED || kind == TH_EVENT_EXECUTION_REWOUND ||
+           kind == TH_EVENT_EXECUTION_TERMINATED || kind == TH_EVENT_PURGE_REQUESTED;
+}
+
+/* Whether it may be decided now: nothing before it in the mailbox decides it otherwise. */
+static bool is_next_to_decide(const struct letter *l)
+{
+    const struct letter *before;
+
+    DL_FOREACH(l->instance->mailbox, before) {
+        if (before == l)
+            return true;
+        if (!before->offered && decides_existence(before->message.event.kind))
+            return false;
+    }
+    return true;
+}
+
+/* The offer of this one letter to the instance as it runs. */
+static void decide_meanwhile(struct th_instance *i, struct letter *l, struct th_arena *arena,
+                             struct th_offer *offer)
+{
+    const struct th_instance_info info = as_it_runs(i);
+    struct view v = {.instance = i, .turn = i->turn->id};
+    const struct th_engine_in in = {
+        .info = &info,
+        .pending = {.argument = &v, .take = take_pending, .child = child_at, .repeated = repeated},
+        .now = i->turn->in.now,
+        .new_execution_id = th_str_of(i->turn->execution_id),
+        .next_execution_id = th_str_of(i->turn->next_execution_id),
+    };
+    struct th_outcome outcome = {0};
+
+    *offer = (struct th_offer){.message = &l->message};
+    th_engine_begin(&in, offer, 1, arena, &outcome);
+}
+
+void turn_meanwhile(struct letter *l)
+{
+    struct th_instance *i = l->instance;
+    TH_ARENA arena = {0};
+    struct th_offer offer;
+
+    if (!i->busy || th_is_entity(instance_id(i)) || !th_str_present(l->message.reply_to) ||
+        !is_next_to_decide(l))
+        return;
+    if (!decides_existence(l->message.event.kind)) {
+        if (!has_news(i->turn)) /* or the next owner would meet it before what it follows */
+            write_acceptance(i->partition, l);
+        return;
+    }
+    decide_meanwhile(i, l, &arena, &offer);
+    if (offer.verdict == TH_VERDICT_DROPPED)
+        write_refusal(i->partition, l, &offer);
+    else if (l->message.event.kind == TH_EVENT_EXECUTION_STARTED)
+        turn_interrupt(i);
+}
+
 bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool history,
                           struct th_episode *out)
 {
@@ -383,6 +476,7 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
     *out = (struct th_episode){.instance_id = instance_id(i),
                                .execution_id = t->outcome.execution_id,
                                .past_loaded = begins,
+                               .past_stored = !begins,
                                .past = t->outcome.past.items,
                                .past_count = begins ? t->outcome.past.count : i->info.event_count,
                                .fresh = t->outcome.fresh.items,
@@ -407,16 +501,6 @@ struct th_arena *th_partition_arena(struct th_instance *i)
     return &i->turn->arena;
 }
 
-/* The instance as the events of this turn make it. */
-static struct th_instance_info as_it_runs(const struct th_instance *i)
-{
-    struct th_instance_info info = i->info;
-
-    for (size_t n = 0; n < i->turn->outcome.fresh.count; n++)
-        th_info_apply(&info, &i->turn->outcome.fresh.items[n]);
-    return info;
-}
-
 void th_partition_ran(struct th_partition *p, struct th_instance *i,
                       const struct th_actions *actions, th_time now)
 {
@@ -425,6 +509,8 @@ void th_partition_ran(struct th_partition *p, struct th_instance *i,
     p->now = now > p->now ? now : p->now;
     if (!p->active)
         return; /* fenced meanwhile */
+    if (t->in.now < p->now)
+        t->in.now = p->now; /* it may have taken long */
     t->actions = th_is_entity(instance_id(i))
                      ? results_in_size(p, actions, &t->arena)
                      : actions_in_size(p, actions, as_it_runs(i).parent != NULL, &t->arena);
@@ -479,6 +565,22 @@ static void serve(struct th_instance *i)
     instance_unpark(i);
     instance_ready(i);
     instance_touch(i);
+}
+
+/* What is rewound shows it by its episode's record only. */
+static bool is_rewound(const struct turn *t)
+{
+    return t->outcome.past.count > 0;
+}
+
+bool th_partition_accept(struct th_partition *p, struct th_instance *i, th_time now)
+{
+    if (!has_news(i->turn) || is_rewound(i->turn))
+        return false;
+    th_partition_put_back(p, i, now);
+    write_marks(p);
+    serve(i);
+    return true;
 }
 
 void th_partition_serve_again(struct th_partition *p, th_time now)

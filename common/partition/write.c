@@ -167,6 +167,7 @@ static bool is_parked_by_record(const struct letter *l)
 static bool settle_parked(struct th_partition *p, struct letter *l, const struct th_offer *offer)
 {
     if (is_parked_by_record(l)) {
+        l->message.reply_to = TH_STR_ABSENT;
         letter_park(l, offer->not_before);
         return true;
     }
@@ -196,6 +197,23 @@ void marks_settle(struct th_partition *p, struct turn *t)
         if (settle(p, t, t->letters[n], &t->offers[n]))
             t->letters[n] = NULL;
     slots_advance(p);
+}
+
+void write_acceptance(struct th_partition *p, struct letter *l)
+{
+    const struct th_offer offer = {.message = &l->message, .verdict = TH_VERDICT_PARKED};
+
+    add_reply(&p->marks, &offer);
+    park_durably(p, l, TH_TIME_NONE);
+    consume(p, l, false);
+    letter_free(l);
+}
+
+void write_refusal(struct th_partition *p, struct letter *l, const struct th_offer *offer)
+{
+    add_reply(&p->marks, offer);
+    consume(p, l, false);
+    letter_free(l);
 }
 
 /* Letters whose consumption is recorded, or about to be: nothing points at them any more. */

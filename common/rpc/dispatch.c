@@ -351,15 +351,18 @@ static void place(struct th_dispatch *d, struct item *item, th_time now)
     line_up(d, item);
 }
 
-/* What nobody takes goes back to its owner, but for activities of this process. */
+/* What nobody takes goes back to its owner, but for activities of this process; and for what was
+ * refused, which would come as something new: its program is likely to be back in a moment. */
 static void give_back(struct th_dispatch *d, struct line *line)
 {
+    struct item *item, *next;
     if (line->kind == TH_FUNCTION_ACTIVITY && !line->relayed)
         return;
     line->items++; /* stays until all are out */
-    while (line->waiting) {
-        struct item *item = line->waiting;
+    DL_FOREACH_SAFE(line->waiting, item, next) {
         struct owner_key owner = item->owner;
+        if (item->refusals > 0)
+            continue;
         line_out(d, item);
         item_free(d, item);
         d->hooks.back(d->hooks.argument, (void *)owner.owner, line->kind, owner.ticket);

@@ -73,7 +73,7 @@ struct th_dispatch_hooks {
     bool (*send)(void *argument, void *user, struct th_blob *blob, struct th_str token);
     bool (*ping)(void *argument, void *user); /* the stream was silent for a while; as `send` */
     /* No stream takes this function any more, so it is forgotten here. Activities wait instead, but
-     * for those that are relayed. */
+     * for those that are relayed; so does what a program broke its stream off for. */
     void (*back)(void *argument, void *owner, enum th_function_kind kind, uint64_t ticket);
     /* Programs broke off their stream each time they were sent this; it is forgotten. */
     void (*refused)(void *argument, void *owner, enum th_function_kind kind, uint64_t ticket,

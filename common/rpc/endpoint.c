@@ -37,8 +37,14 @@ static void manage(struct th_grpc_call *call, bool creates, bool again)
     const struct th_rpc_endpoint_options *o = &route->endpoint->options;
     struct th_str name = th_str_of(route->hub->gateway->hub->name);
     struct th_error error = {.code = TH_OK};
+    if (creates && !again && !o->create_hub) {
+        call_answer_nothing(call);
+        return;
+    }
     if (creates ? !o->create_hub : !o->delete_hub) {
-        call_finish(call, TH_GRPC_UNIMPLEMENTED, TH_STR("hubs are not managed here"));
+        call_finish(call, TH_GRPC_UNIMPLEMENTED,
+                    TH_STR("the hub is in use here: it is neither deleted nor made anew over RPC "
+                           "(stop the program, then delete the hub)"));
         return;
     }
     if (creates ? o->create_hub(o->argument, name, again, &error)

@@ -236,7 +236,7 @@ enum th_executor_result th_rpc_orchestrate(struct th_rpc_hub *hub, const struct 
         th_blob_unref(work.blob);
         return TH_EXECUTOR_DONE;
     }
-    if (!episode->entity && work.blob->len > TH_DISPATCH_BRIEF)
+    if (!episode->entity && episode->past_stored && work.blob->len > TH_DISPATCH_BRIEF)
         work.brief = th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), true, NULL);
     add(hub, &work);
     return TH_EXECUTOR_LATER;
@@ -291,12 +291,18 @@ bool th_rpc_withdraw(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, u
 
 /* ---- a relay's ------------------------------------------------------------------------------- */
 
-static struct th_str started_name(const HistoryEvent *const *events, size_t count)
+/* Name and version stand where the execution began. */
+static bool read_started(const HistoryEvent *const *events, size_t count,
+                         struct th_dispatch_work *work)
 {
-    for (size_t i = 0; i < count; i++)
-        if (events[i]->event_type_case == HISTORY_EVENT__EVENT_TYPE_EXECUTION_STARTED)
-            return th_str_of(events[i]->execution_started->name);
-    return TH_STR_ABSENT;
+    for (size_t i = 0; i < count; i++) {
+        if (events[i]->event_type_case != HISTORY_EVENT__EVENT_TYPE_EXECUTION_STARTED)
+            continue;
+        work->name = th_str_of(events[i]->execution_started->name);
+        work->version = th_rpc_value_of(events[i]->execution_started->version);
+        return true;
+    }
+    return false;
 }
 
 static bool read_item(const WorkItem *item, struct th_dispatch_work *work)
@@ -307,10 +313,8 @@ static bool read_item(const WorkItem *item, struct th_dispatch_work *work)
     case WORK_ITEM__REQUEST_ORCHESTRATOR_REQUEST:
         work->kind = TH_FUNCTION_ORCHESTRATOR;
         work->instance_id = th_str_of(o->instance_id);
-        work->name = started_name((const HistoryEvent *const *)o->past_events, o->n_past_events);
-        if (!th_str_present(work->name))
-            work->name = started_name((const HistoryEvent *const *)o->new_events, o->n_new_events);
-        return true;
+        return read_started((const HistoryEvent *const *)o->past_events, o->n_past_events, work) ||
+               read_started((const HistoryEvent *const *)o->new_events, o->n_new_events, work);
     case WORK_ITEM__REQUEST_ACTIVITY_REQUEST:
         work->kind = TH_FUNCTION_ACTIVITY;
         work->name = th_str_of(a->name);

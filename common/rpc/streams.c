@@ -307,7 +307,7 @@ static void on_ended(struct th_grpc_call *call, enum th_grpc_end why)
     if (!stream)
         return;
     if (stream->dispatched)
-        close_stream(stream, why == TH_GRPC_RESET);
+        close_stream(stream, why == TH_GRPC_RESET || why == TH_GRPC_LOST);
     free(stream);
 }
 

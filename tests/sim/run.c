@@ -205,6 +205,7 @@ static void process_open(struct run *run, struct process *p)
     options.hooks.trouble = trouble_told;
     options.hooks.episode_canceled = away_canceled;
     options.hooks.serves = run->plan.strike > 0 ? away_serves : NULL;
+    options.hooks.runs_elsewhere = run->plan.away > 0 ? away_runs_elsewhere : NULL;
     if (run->plan.world.shared) {
         options.hooks.goes_out = pool_goes_out;
         options.hooks.is_alive = pool_is_alive;

@@ -235,6 +235,7 @@ enum th_executor_result away_run(struct process *p, const struct th_episode *epi
                                  struct th_arena *arena, struct th_actions *out, away_code *code);
 void away_canceled(void *process, uint64_t episode);
 void away_lost(struct run *run, const struct process *process); /* it died */
+bool away_runs_elsewhere(void *process, enum th_function_kind kind, struct th_str name);
 bool away_serves(void *process, enum th_function_kind kind, struct th_str name,
                  struct th_str version);
 void away_strike(struct run *run, struct process *p); /* it serves nothing for a while */

@@ -397,6 +397,62 @@ static void test_unserved_and_terminated(void **state)
     desk_deinit(&d);
 }
 
+static void answered(struct desk *d)
+{
+    desk_work(d);
+    desk_ack(d, d->append_count);
+    desk_work(d);
+}
+
+static void ask(struct desk *d, struct th_message message, const char *request)
+{
+    desk_deliver(d, desk_asked(message, request));
+    answered(d);
+}
+
+/* Whoever asks while the code runs elsewhere, for as long as it likes, is answered; and nothing of
+ * that is lost with the process. */
+static void test_answers_while_code_runs(void **state)
+{
+    for (int crash = 0; crash < 2; crash++) {
+        (void)state;
+        struct desk d;
+
+        begin(&d);
+        d.hold_runs = true;
+        desk_deliver(&d, desk_asked(desk_start("a", "Collect"), "first"));
+        desk_work(&d);
+        assert_int_equal(d.run_count, 1);
+        d.run_count = 0;
+        assert_true(th_partition_accept(d.p, d.runs[0], d.now));
+        answered(&d);
+        assert_non_null(strstr(d.trace.data, "reply first for a: ok\n"));
+        assert_int_equal(desk_status(&d, "a"), TH_STATUS_PENDING);
+        assert_int_equal(d.run_count, 1); /* it comes again, and has nothing to say any more */
+        assert_false(th_partition_accept(d.p, d.runs[0], d.now));
+
+        ask(&d, desk_start("a", "Collect"), "again");
+        assert_non_null(strstr(d.trace.data, "reply again for a: instance \"a\" already exists"));
+        ask(&d, desk_message("a", TH_EVENT_PURGE_REQUESTED), "purge");
+        assert_non_null(strstr(d.trace.data, "reply purge for a: instance \"a\" cannot be purged"));
+        ask(&d, desk_raise("a", "one", NULL), "event");
+        assert_non_null(strstr(d.trace.data, "reply event for a: ok\n"));
+        ask(&d, desk_raise("a", "end", NULL), "end");
+        expect_consumed(&d);
+        d.hold_runs = false;
+        if (crash) {
+            desk_crash(&d);
+            desk_open(&d);
+        } else {
+            desk_run(&d);
+        }
+        desk_settle(&d);
+        assert_str(desk_info(&d, "a")->output, "one end ");
+        desk_expect_recovery(&d);
+        desk_deinit(&d);
+    }
+}
+
 static void test_served_again_in_order(void **state)
 {
     (void)state;
@@ -535,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_suspended_and_cold),
         cmocka_unit_test(test_put_back_until_the_partition_is_taken_up_again),
         cmocka_unit_test(test_unserved_and_terminated),
+        cmocka_unit_test(test_answers_while_code_runs),
         cmocka_unit_test(test_served_again_in_order),
         cmocka_unit_test(test_a_refused_child_of_an_unserved_one),
         cmocka_unit_test(test_found_served),

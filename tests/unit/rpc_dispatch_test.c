@@ -370,6 +370,31 @@ static void what_is_too_large_is_not_sent_for_ever(void **state)
     th_dispatch_free(desk.d);
 }
 
+/* Also an episode, which otherwise goes back when its only program is gone. */
+static void an_episode_that_is_too_large_is_not_sent_for_ever(void **state)
+{
+    struct desk desk;
+    static struct program p;
+    begin(&desk);
+    add_of(&desk, A, "f", NULL, 1, 0); /* keeps nothing alive */
+    p = (struct program){0};
+    open_most(&desk, &p, 0);
+    add(&desk, O, 2);
+    add_of(&desk, O, "f", NULL, 3, 5 << 20);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(desk.refused, 0);
+        th_dispatch_close(desk.d, p.stream, true, desk.now);
+        p = (struct program){0};
+        desk.now += TH_SECOND;
+        open_most(&desk, &p, 0);
+    }
+    assert_int_equal(desk.refused, 1);
+    assert_int_equal(desk.back, 1); /* the small one */
+    assert_int_equal(desk.last_back, 2);
+    assert_int_equal(p.count, 1);
+    th_dispatch_free(desk.d);
+}
+
 static void tokens_are_not_guessed(void **state)
 {
     static const char *const bad[] = {"1", "0123456789abcdef0123456789abcdef0",
@@ -472,6 +497,7 @@ int main(void)
         cmocka_unit_test(programs_without_tokens_are_understood),
         cmocka_unit_test(owners_take_back_what_is_theirs),
         cmocka_unit_test(what_is_too_large_is_not_sent_for_ever),
+        cmocka_unit_test(an_episode_that_is_too_large_is_not_sent_for_ever),
         cmocka_unit_test(tokens_are_not_guessed),
         cmocka_unit_test(anything_goes),
     };

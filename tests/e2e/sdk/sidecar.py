@@ -57,13 +57,14 @@ class Dev(Sidecar):
     """`taskhub dev`; where it listened once it listens again."""
     lines = {"url": r"\s+API\s+(http://\S+)", **Sidecar.lines}
 
-    def __init__(self, directory):
+    def __init__(self, directory, *args):
         super().__init__(directory, "sidecar")
         self.rpc_port = "0"
+        self.args = args
 
     def command(self):
         return [TASKHUB, "dev", "--db", os.path.join(self.directory, "hub.db"), "--port",
-                self.port, "--rpc-port", self.rpc_port]
+                self.port, "--rpc-port", self.rpc_port, *self.args]
 
     def listen(self):
         super().listen()
