@@ -124,6 +124,12 @@ static void set_entry(struct th_vector_entry *entry, const struct th_origin *ori
                                       .index = origin->index};
 }
 
+/* Of a record behind the end of the log as it was when that was read, before this. */
+static bool is_newer(const struct part *source, const struct th_origin *origin)
+{
+    return origin->sequence >= source->validity.next;
+}
+
 static void note_founded(struct th_doctor *d, struct part *part, int64_t offset,
                          const struct th_message *m, bool accepted)
 {
@@ -134,6 +140,8 @@ static void note_founded(struct th_doctor *d, struct part *part, int64_t offset,
         d->counts.from_before++;
         return;
     }
+    if (!s && is_newer(source, &m->origin))
+        return;
     if (!s || s->destination != part->index) {
         note_finding(
             d, TH_DOCTOR_MESSAGE_UNFOUNDED, part, m->instance_id,
@@ -230,6 +238,8 @@ static void take_activity(struct th_doctor *d, uint32_t place, int64_t offset,
     s = sent_find(d, key_of(&m->origin, true));
     if (!s && m->origin.sequence < d->parts[m->origin.partition].first_sequence) {
         d->counts.from_before++;
+    } else if (!s && is_newer(&d->parts[m->origin.partition], &m->origin)) {
+        return;
     } else if (!s) {
         note_finding(
             d, TH_DOCTOR_MESSAGE_UNFOUNDED, NULL, m->instance_id,

@@ -122,8 +122,10 @@ struct part {
     th_time active_since;
     th_time check_at; /* when to look whether the partition is still ours */
     bool checking;
-    struct th_watermark checked; /* where the projection stood when the look began */
-    int64_t checked_offset;      /* and the last record that was acknowledged */
+    struct th_watermark checked;            /* where the projection stood when the look began */
+    int64_t checked_offset;                 /* and the last record that was acknowledged */
+    int64_t checked_delivered, checked_end; /* of the inbox, at the last look … */
+    th_time inbox_check_at;                 /* … and when the next one is */
 
     struct parting *partings; /* workers that are gone: see gone.c */
     struct outlook outlook;

@@ -175,6 +175,7 @@ void part_activate(struct th_node *node, struct part *part)
     part->active_since = node->now;
     part->project_after = TH_TIME_NONE;
     part->check_at = node->now + CHECK_INTERVAL;
+    part->checked_end = 0;
     part->trouble[0] = '\0';
     part_report_crashes(node, part);
     th_partition_hold(part->core, node->held);
@@ -216,6 +217,25 @@ th_time part_check(struct th_node *node, struct part *part)
     return TH_TIME_NONE;
 }
 
+/* A stream of deliveries may come to rest without a word, as librdkafka's have where a leader died:
+ * what was there at two looks and did not come in between is asked for again. */
+static void mind_inbox(struct th_node *node, struct part *part, int64_t end)
+{
+    const bool rests = part->delivered == part->checked_delivered && part->delivered < end &&
+                       part->delivered < part->checked_end && !part->intake_stopped;
+
+    if (node->now < part->inbox_check_at)
+        return;
+    part->inbox_check_at = node->now + (rests ? 5 : 1) * CHECK_INTERVAL;
+    part->checked_delivered = part->delivered;
+    part->checked_end = end;
+    if (!rests || part->state != PART_ACTIVE || part->releasing)
+        return;
+    node_say(node, TH_LOG_WARN, "partition %u: nothing of its inbox came from %lld on: asked again",
+             part->index, (long long)part->delivered);
+    node->provider->ops->inbox_open(node->provider, part->index, part->delivered);
+}
+
 void part_checked(struct th_node *node, struct part *part, struct th_completion *c)
 {
     part->checking = false;
@@ -223,6 +243,7 @@ void part_checked(struct th_node *node, struct part *part, struct th_completion 
     if (c->error.code != TH_OK)
         return;
     th_partition_log_end(part->core, part->checked_offset, c->log_end, node->now);
+    mind_inbox(node, part, c->inbox_end);
     if (!node->traits.durable_projection)
         project_looked(node, part, &c->watermark, c->stored_rows);
 }

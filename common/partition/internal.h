@@ -285,7 +285,8 @@ struct th_partition {
     uint64_t acked; /* stamp of the last durable record */
     int64_t acked_offset, acked_position;
     uint64_t claim_nonce;
-    bool verifying; /* whether the last durable record is still there */
+    bool verifying;                  /* whether the last durable record is still there */
+    th_time absent_since, verify_at; /* it was not to be read; when it is looked for again */
     struct th_buffer scratch;
 
     struct th_effect *effects; /* ring: ready and held, in order */
@@ -473,6 +474,8 @@ void outbox_add(struct th_partition *p, uint64_t sequence, uint32_t index, uint3
 void outbox_release(struct th_partition *p);
 void outbox_free(struct th_partition *p);
 void run_deferred(struct th_partition *p);
+/* Looks for the last durable record again when it is time. The earlier of `next` and that time. */
+th_time verify_due(struct th_partition *p, th_time next);
 void fence(struct th_partition *p, enum th_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -20,6 +20,7 @@ struct th_partition *th_partition_new(const struct th_partition_options *options
     p->stored = p->watermark;
     p->checkpoint.offset = p->floor.offset = -1;
     p->moved_since = TH_TIME_NONE;
+    p->absent_since = p->verify_at = TH_TIME_NONE;
     p->parts_next = UINT32_MAX;
     return p;
 }

@@ -387,6 +387,33 @@ static bool is_own(struct th_partition *p, const struct th_log_record *r)
     return own && record.nonce == p->claim_nonce && record.incarnation == p->options.incarnation;
 }
 
+/* A new leader shows its followers' common end before its own, so a record may be there and not be
+ * shown yet: only another one in its place, or a long absence, says that it is lost. */
+#define ABSENT_PATIENCE (10 * TH_SECOND)
+#define LOOK_AGAIN      (100 * TH_MILLISECOND)
+
+static bool look_again(struct th_partition *p)
+{
+    if (p->absent_since == TH_TIME_NONE)
+        p->absent_since = p->now;
+    if (p->now - p->absent_since >= ABSENT_PATIENCE)
+        return false;
+    p->verifying = true;
+    p->verify_at = p->now + LOOK_AGAIN;
+    return true;
+}
+
+th_time verify_due(struct th_partition *p, th_time next)
+{
+    if (p->verify_at == TH_TIME_NONE)
+        return next;
+    if (p->verify_at > p->now)
+        return next == TH_TIME_NONE || p->verify_at < next ? p->verify_at : next;
+    p->verify_at = TH_TIME_NONE;
+    effect_now(p, TH_EFFECT_VERIFY)->from = p->acked_offset;
+    return next;
+}
+
 void th_partition_verified(struct th_partition *p, const struct th_log_record *records,
                            size_t count, int64_t next, th_time now)
 {
@@ -403,6 +430,9 @@ void th_partition_verified(struct th_partition *p, const struct th_log_record *r
               p->options.index);
         return;
     }
+    if (count == 0 && look_again(p))
+        return;
+    p->absent_since = TH_TIME_NONE;
     if (!own) {
         fence(p, TH_TRUNCATED,
               "the log of partition %u lost its end: the record acknowledged at %lld is not there",

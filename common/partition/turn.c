@@ -680,7 +680,7 @@ th_time th_partition_work(struct th_partition *p, th_time now)
     clean_maybe(p);
     checkpoint_maybe(p);
     evict_idle(p);
-    return heap_next(p);
+    return verify_due(p, heap_next(p));
 }
 
 void th_partition_pause(struct th_partition *p)

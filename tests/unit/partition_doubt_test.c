@@ -56,7 +56,38 @@ static void test_the_record_is_gone(void **state)
 
     begin(&d);
     th_blob_unref(d.log[--d.log_count].bytes);
+    desk_verify(&d);
+    desk_work(&d);
+    assert_false(d.fenced); /* it may only not be shown yet */
+    d.now += 11 * TH_SECOND;
+    desk_work(&d);
     expect_stopped(&d);
+}
+
+/* A new leader does not show all it has at once. */
+static void test_the_record_is_shown_late(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    begin(&d);
+    desk_ack(&d, 1);
+    const size_t count = d.log_count;
+    d.log_count = 1;
+    desk_verify(&d);
+    desk_work(&d);
+    desk_expect(&d, "");
+    assert_false(d.fenced);
+    d.log_count = count;
+    d.now += TH_SECOND;
+    desk_work(&d);
+    desk_verify(&d);
+    desk_work(&d);
+    desk_expect(&d, "verify 1\n"
+                    "activity b/0 Work\n"
+                    "changed b\n");
+    assert_false(d.fenced);
+    desk_deinit(&d);
 }
 
 /* Another owner's claim stands where the lost record was: the next acknowledgement would look fine.
@@ -138,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_acknowledgements_wait),
         cmocka_unit_test(test_the_record_is_gone),
+        cmocka_unit_test(test_the_record_is_shown_late),
         cmocka_unit_test(test_another_record_fills_the_hole),
         cmocka_unit_test(test_the_record_was_cleaned),
         cmocka_unit_test(test_the_claim_itself),

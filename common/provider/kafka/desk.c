@@ -26,6 +26,16 @@ static bool passes(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT;
 }
 
+/* librdkafka asks the leader it knows, again and again, and is refused: it learns of another one
+ * only when it asks for it. */
+static void learn_leaders(struct th_kafka *kafka)
+{
+    const struct rd_kafka_metadata *metadata;
+    if (rd_kafka_metadata(kafka->logs.rk, 0, NULL, &metadata, 1000) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(metadata);
+    }
+}
+
 static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
                       int64_t *start, int64_t *end, struct th_error *error)
 {
@@ -38,6 +48,7 @@ static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_
                                                           start, end,
                                                           th_kafka_milliseconds(patience))) &&
            th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
+        learn_leaders(kafka);
         th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
     }
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
