@@ -53,8 +53,8 @@ class Calls(SdkTest):
         before = datetime.datetime.now(UTC)
         data = {"text": "ä€𝄞\"\\\n", "list": [1, 2.5, None, True], "empty": {}}
         instance = self.client.schedule_new_orchestration(
-            "echo", input=data, instance_id="an id/with %2F&?", tags={"for": "Anna"}, version="1.2")
-        self.assertEqual(instance, "an id/with %2F&?")
+            "echo", input=data, instance_id="an id with %2F&=+", tags={"for": "Anna"}, version="1.2")
+        self.assertEqual(instance, "an id with %2F&=+")
         end = self.end(instance)
         self.assertEqual((end.runtime_status, end.name, end.instance_id),
                          (Status.COMPLETED, "echo", instance))
