@@ -21,6 +21,7 @@
 #define DEFAULT_PORT     7071
 #define DEFAULT_DRAIN_MS 10000
 #define NO_RPC           (-1)
+#define MOST_HUBS        16
 #define EXIT_RESTART     75 /* the child asks for a fresh process */
 
 struct dev {
@@ -33,6 +34,12 @@ struct dev {
     struct th_runner runner;
     char *flight;
     char *hub_name;
+    struct others { /* more hubs, for programs with an SDK */
+        char *names[MOST_HUBS];
+        struct th_embedded *hubs[MOST_HUBS];
+        struct th_rpc_hub *rpc[MOST_HUBS];
+        size_t count;
+    } others;
     char *default_version;
     char *route_prefix;
     bool supervised;
@@ -59,6 +66,27 @@ static bool set_level(struct dev *dev)
     return false;
 }
 
+/* Of "A,B,C" the first is the hub; the others are kept beside it. */
+static bool split_hubs(struct dev *dev)
+{
+    char *rest = dev->hub_name + strcspn(dev->hub_name, ",");
+    if (*rest && dev->options->arguments[0]) {
+        fprintf(stderr, "taskhub dev: --hub names one hub: an application has no more\n");
+        return false;
+    }
+    while (*rest) {
+        *rest++ = '\0';
+        size_t len = strcspn(rest, ",");
+        if (dev->others.count == MOST_HUBS) {
+            fprintf(stderr, "taskhub dev: --hub names at most %d hubs\n", MOST_HUBS + 1);
+            return false;
+        }
+        dev->others.names[dev->others.count++] = th_str_dup(th_str_n(rest, len));
+        rest += len;
+    }
+    return true;
+}
+
 static bool load_settings(struct dev *dev)
 {
     struct th_error error = {.code = TH_OK};
@@ -76,7 +104,7 @@ static bool load_settings(struct dev *dev)
                                       : th_str_dup(dev->settings.hub_name);
     dev->default_version = th_str_dup(dev->settings.default_version);
     dev->route_prefix = th_str_dup(dev->settings.route_prefix);
-    return true;
+    return split_hubs(dev);
 }
 
 static void warn_of_settings(const struct dev *dev)
@@ -195,6 +223,8 @@ static void print_banner(const struct dev *dev, struct th_embedded *hub)
         printf("  %-15s%s:%d%s\n", "RPC",
                dev->options->address ? dev->options->address : "localhost",
                th_embedded_rpc_port(hub), dev->options->rpc_certificate ? " (TLS)" : "");
+    for (size_t i = 0; i < dev->others.count; i++)
+        printf("  %-15s%s\n", i ? "" : "more hubs", dev->others.names[i]);
     if (dev->app) {
         print_names("orchestrators", th_app_orchestrator_names(dev->app));
         print_names("activities", th_app_activity_names(dev->app));
@@ -256,6 +286,8 @@ static struct th_embedded_options embedded_options(struct dev *dev)
                 .certificate = options->rpc_certificate,
                 .private_key = options->rpc_key,
                 .client_ca = options->rpc_client_ca,
+                .hubs = dev->others.rpc,
+                .hub_count = dev->others.count,
                 .message_bytes = (size_t)settings->max_rpc_message},
     };
 }
@@ -305,6 +337,35 @@ static int fail(const struct th_error *error)
                                          : CLI_ERROR;
 }
 
+/* Their endpoint is the hub's. */
+static bool start_others(struct dev *dev, struct th_error *error)
+{
+    for (size_t i = 0; i < dev->others.count; i++) {
+        struct th_embedded_options options = embedded_options(dev);
+        options.hub = dev->others.names[i];
+        options.flight = options.serve = false;
+        options.rpc_elsewhere = true;
+        dev->others.hubs[i] = th_embedded_start(&options, error);
+        if (!dev->others.hubs[i])
+            return false;
+        dev->others.rpc[i] = th_embedded_rpc(dev->others.hubs[i]);
+    }
+    return true;
+}
+
+/* While the endpoint is there: what their programs do may end. */
+static void quiet_others(struct dev *dev, th_time deadline)
+{
+    for (size_t i = 0; i < dev->others.count; i++)
+        th_rpc_quiet(dev->others.rpc[i], deadline);
+}
+
+static void stop_others(struct dev *dev)
+{
+    for (size_t i = 0; i < dev->others.count; i++)
+        th_embedded_stop(dev->others.hubs[i], 0);
+}
+
 static int stop(struct dev *dev, struct th_embedded *hub)
 {
     int64_t drain = given(dev->options->drain, DEFAULT_DRAIN_MS);
@@ -312,6 +373,7 @@ static int stop(struct dev *dev, struct th_embedded *hub)
            drain);
     if (dev->proc)
         th_appproc_quiet(dev->proc);
+    quiet_others(dev, th_monotonic() + drain * TH_MILLISECOND);
     if (!th_embedded_stop(hub, drain)) {
         th_log(&dev->log, TH_LOG_WARN, "dev",
                "stopped while activities were running; they run again at the next start");
@@ -330,12 +392,18 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
         unload(dev);
         return fail(&error);
     }
+    if (!start_others(dev, &error)) {
+        stop_others(dev);
+        unload(dev);
+        return fail(&error);
+    }
     struct th_embedded_options options = embedded_options(dev);
     if (dev->proc)
         options.http.remote = th_appproc_remote(dev->proc);
     options.after_exit = th_supervised_after_exit(self);
     struct th_embedded *hub = th_embedded_start(&options, &error);
     if (!hub) {
+        stop_others(dev);
         unload(dev);
         return fail(&error);
     }
@@ -346,6 +414,7 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
         print_banner(dev, hub);
     th_supervised_wait(self);
     int code = stop(dev, hub);
+    stop_others(dev);
     unload(dev);
     return code;
 }
@@ -378,6 +447,8 @@ int cli_dev(const struct cli_options *options)
         warn_of_settings(&dev);
         code = supervise(&dev);
     }
+    for (size_t i = 0; i < dev.others.count; i++)
+        free(dev.others.names[i]);
     free(dev.hub_name);
     free(dev.default_version);
     free(dev.route_prefix);

@@ -129,10 +129,17 @@ static bool start_rpc(struct th_embedded *hub, const struct th_embedded_options 
     if (!hub->rpc)
         return true;
     th_rpc_hub_open(hub->rpc, th_host_gateway(hub->host));
-    rpc.hubs = &hub->rpc;
-    rpc.hub_count = 1;
+    if (options->rpc_elsewhere)
+        return true;
+    struct th_rpc_hub **hubs = th_alloc((rpc.hub_count + 1) * sizeof(struct th_rpc_hub *));
+    hubs[0] = hub->rpc;
+    for (size_t i = 0; i < rpc.hub_count; i++)
+        hubs[i + 1] = rpc.hubs[i];
+    rpc.hubs = hubs;
+    rpc.hub_count++;
     rpc.log = options->host.log;
     hub->endpoint = th_rpc_endpoint_start(&rpc, error);
+    free(hubs);
     return hub->endpoint != NULL;
 }
 
@@ -184,6 +191,11 @@ struct th_host *th_embedded_host(struct th_embedded *hub)
 struct th_http *th_embedded_http(struct th_embedded *hub)
 {
     return hub->http;
+}
+
+struct th_rpc_hub *th_embedded_rpc(struct th_embedded *hub)
+{
+    return hub->rpc;
 }
 
 int th_embedded_rpc_port(const struct th_embedded *hub)

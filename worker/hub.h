@@ -24,8 +24,9 @@ struct th_embedded_options {
     th_reuse reuse;
     bool serve;                  /* start the HTTP API with: */
     struct th_http_options http; /* address, port, key, …; gateway, client, app are filled in */
-    bool serve_rpc;              /* start the endpoint for Durable Task SDKs with: */
-    struct th_rpc_endpoint_options rpc; /* the hub is filled in */
+    bool serve_rpc;              /* programs with a Durable Task SDK run functions, too */
+    struct th_rpc_endpoint_options rpc; /* where they connect; this hub is put before its hubs */
+    bool rpc_elsewhere;                 /* another embedded hub's endpoint serves this one */
 };
 
 /* Strings must outlive the hub. NULL: failed, see `error`. */
@@ -34,8 +35,9 @@ struct th_embedded *th_embedded_start(const struct th_embedded_options *options,
 struct th_gateway *th_embedded_gateway(struct th_embedded *hub);
 struct th_client *th_embedded_client(struct th_embedded *hub);
 struct th_host *th_embedded_host(struct th_embedded *hub);
-struct th_http *th_embedded_http(struct th_embedded *hub); /* NULL: not served */
-int th_embedded_rpc_port(const struct th_embedded *hub);   /* 0: not served */
+struct th_http *th_embedded_http(struct th_embedded *hub);   /* NULL: not served */
+int th_embedded_rpc_port(const struct th_embedded *hub);     /* 0: it has no endpoint of its own */
+struct th_rpc_hub *th_embedded_rpc(struct th_embedded *hub); /* NULL: none; lives as it does */
 const struct th_hub_record *th_embedded_record(const struct th_embedded *hub);
 
 /* False: activities are still in the application's code, see th_host_stop. */

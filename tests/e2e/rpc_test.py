@@ -4,6 +4,7 @@ there, has ended, waits or is suspended. What workers see: rpc_worker_test.py.
 This file is run by an interpreter that has the protocol's messages.
 """
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -23,7 +24,7 @@ if sys.prefix != os.path.realpath(ENVIRONMENT) and sys.prefix != ENVIRONMENT:
 
 import grpc  # noqa: E402
 
-from harness import PATIENCE, until  # noqa: E402
+from harness import ERROR, PATIENCE, app, run, until  # noqa: E402
 from sdk import raw  # noqa: E402
 from sdk.raw import Peer, Program, pb, status, text  # noqa: E402
 from sdk.sidecar import Dev  # noqa: E402
@@ -881,6 +882,28 @@ class Hubs(RpcTest):
     def test_not_served(self):
         self.refused("UNIMPLEMENTED", "SkipGracefulOrchestrationTerminations",
                      pb.SkipGracefulOrchestrationTerminationsRequest())
+
+
+class SeveralHubs(RpcTest):
+    options = ("--hub", "Alpha,Beta")
+
+    def test_each_has_its_own(self):
+        programs = {hub: self.program([self.name], metadata=[("taskhub", hub)] if hub else None)
+                    for hub in ("", "Beta")}
+        ends = {}
+        for hub, program in programs.items():
+            peer = Peer(self.sidecar.endpoint, [("taskhub", hub)] if hub else None)
+            self.addCleanup(peer.close)
+            instance = peer.begin(self.name, "the same", data=json.dumps(hub))
+            program.turn().reply(raw.complete(json.dumps("of " + hub)))
+            ends[hub] = peer.end(instance).output.value
+        self.assertEqual(ends, {"": '"of "', "Beta": '"of Beta"'})
+
+    def test_an_application_has_one(self):
+        end = run("dev", app("semantics"), "--hub", "Alpha,Beta", "--db",
+                  os.path.join(self.directory, "other.db"), "--port", "0")
+        self.assertEqual(end.returncode, ERROR)
+        self.assertIn("--hub", end.stderr)
 
 
 if __name__ == "__main__":
