@@ -3,96 +3,12 @@
  * of all lines it may take from. Of the streams that have room for a new item, one after the other
  * gets one.
  */
-#include "rpc/dispatch.h"
+#include "rpc/dispatchinternal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
-#include <utlist.h>
-
-#include "base/hash.h"
-#include "base/memory.h"
-
-#define PING_INTERVAL (30 * TH_SECOND)       /* programs give a stream up after 120 s of silence */
-#define FIRST_PAUSE   (200 * TH_MILLISECOND) /* of what was abandoned; doubles each time … */
-#define LAST_PAUSE    (10 * TH_SECOND)       /* … up to here */
-/* What programs refuse by breaking the stream off, because it is larger than they take, is sent no
- * more than so often. They take 4 MiB where nothing else is set (gRPC's default). */
-#define LARGE    (4u << 20)
-#define REFUSALS 3
-#define AT_ONCE  (5 * TH_SECOND) /* a program that breaks off later has another reason */
-
-#define FIRST_KIND TH_FUNCTION_ORCHESTRATOR
-#define LAST_KIND  TH_FUNCTION_ENTITY
-
-/* Kind, whether it is relayed, name and version, as one key. */
-struct line {
-    UT_hash_handle hh; /* th_dispatch.lines */
-    enum th_function_kind kind;
-    bool relayed;
-    struct th_str name, version;
-    size_t streams; /* that take from it */
-    size_t items;   /* that belong to it, wherever they are */
-    struct item *waiting;
-    size_t waiting_count;
-    size_t key_len;
-    char key[];
-};
-
-struct owner_key {
-    const void *owner;
-    uint64_t ticket;
-    uint64_t kind;
-};
-
-struct item {
-    UT_hash_handle hh;        /* th_dispatch.items, by number */
-    UT_hash_handle by_owner;  /* th_dispatch.owned */
-    struct item *prev, *next; /* utlist DL: of its line, its stream or th_dispatch.paused */
-    uint64_t number;          /* also its age */
-    uint64_t sending;         /* of the last one; in its token */
-    th_time sent;
-    struct owner_key owner;
-    struct line *line;
-    struct th_dispatch_stream *stream; /* NULL: it waits */
-    th_time paused_until;              /* TH_TIME_NONE: it is not paused */
-    uint32_t abandoned, refusals;
-    int32_t task_id;
-    size_t operations;
-    struct th_blob *blob, *brief;
-    struct th_str instance_id;
-    struct th_arena parts;
-    void *first_part;
-    char text[];
-};
-
-struct th_dispatch_stream {
-    struct th_dispatch_stream *prev, *next; /* th_dispatch.streams */
-    struct room {                           /* in th_dispatch.rooms[kind] */
-        struct room *prev, *next;
-        struct th_dispatch_stream *stream;
-        bool listed;
-    } rooms[TH_DISPATCH_KINDS];
-    struct th_arena arena;
-    struct th_dispatch_stream_options options;
-    size_t busy[TH_DISPATCH_KINDS];
-    struct item *items;
-    const struct item *last; /* that was sent, if it is still here */
-    bool blocked, quiet;
-    th_time spoke;
-};
-
-struct th_dispatch {
-    struct th_dispatch_hooks hooks;
-    uint64_t nonce, numbers, sendings;
-    struct line *lines;
-    struct item *items, *owned, *paused;
-    struct th_dispatch_stream *streams;
-    struct room *rooms[TH_DISPATCH_KINDS];
-    struct th_dispatch_stats stats;
-};
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
@@ -135,7 +51,7 @@ bool th_dispatch_serves(const struct th_dispatch *d, enum th_function_kind kind,
     return false;
 }
 
-static bool takes(const struct th_dispatch_stream *stream, const struct line *line)
+bool dispatch_takes(const struct th_dispatch_stream *stream, const struct line *line)
 {
     return !(line->relayed && stream->options.relay) &&
            takes_function(stream, line->kind, line->name, line->version);
@@ -159,7 +75,7 @@ static struct line *line_of(struct th_dispatch *d, const struct th_dispatch_work
     if (th_str_present(work->version))
         line->version = th_str_n(line->key + KEY_NAME + work->name.len + 1, work->version.len);
     DL_FOREACH(d->streams, stream)
-        line->streams += takes(stream, line);
+        line->streams += dispatch_takes(stream, line);
     HASH_ADD_KEYPTR(hh, d->lines, line->key, line->key_len, line);
     return line;
 }
@@ -202,8 +118,7 @@ static bool has_room(const struct th_dispatch_stream *stream, enum th_function_k
     return !stream->blocked && !stream->quiet && (most == 0 || stream->busy[kind] < most);
 }
 
-/* Keeps a stream in the lists of those that have room. */
-static void list_room(struct th_dispatch *d, struct th_dispatch_stream *stream)
+void room_list(struct th_dispatch *d, struct th_dispatch_stream *stream)
 {
     for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++) {
         struct room *room = &stream->rooms[kind];
@@ -216,7 +131,7 @@ static void list_room(struct th_dispatch *d, struct th_dispatch_stream *stream)
     }
 }
 
-static void unlist_room(struct th_dispatch *d, struct th_dispatch_stream *stream)
+void room_unlist(struct th_dispatch *d, struct th_dispatch_stream *stream)
 {
     for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++) {
         if (stream->rooms[kind].listed)
@@ -253,7 +168,7 @@ static void send(struct th_dispatch *d, struct th_dispatch_stream *stream, struc
     struct th_blob *blob = stream->options.brief && item->brief ? item->brief : item->blob;
     stream->blocked =
         !d->hooks.send(d->hooks.argument, stream->options.user, blob, th_str_of(token.text));
-    list_room(d, stream);
+    room_list(d, stream);
 }
 
 static struct item *oldest_for(const struct th_dispatch *d, const struct th_dispatch_stream *stream)
@@ -261,22 +176,21 @@ static struct item *oldest_for(const struct th_dispatch *d, const struct th_disp
     struct item *oldest = NULL;
     for (const struct line *line = d->lines; line; line = line->hh.next)
         if (line->waiting && has_room(stream, line->kind) &&
-            (!oldest || line->waiting->number < oldest->number) && takes(stream, line))
+            (!oldest || line->waiting->number < oldest->number) && dispatch_takes(stream, line))
             oldest = line->waiting;
     return oldest;
 }
 
-static void fill(struct th_dispatch *d, struct th_dispatch_stream *stream, th_time now)
+void dispatch_fill(struct th_dispatch *d, struct th_dispatch_stream *stream, th_time now)
 {
-    list_room(d, stream);
+    room_list(d, stream);
     for (struct item *item; (item = oldest_for(d, stream)) != NULL;) {
         line_out(d, item);
         send(d, stream, item, now);
     }
 }
 
-/* Takes it from where it is: its line, its stream, or the pause. */
-static void item_out(struct th_dispatch *d, struct item *item)
+void item_out(struct th_dispatch *d, struct item *item)
 {
     struct th_dispatch_stream *stream = item->stream;
     enum th_function_kind kind = item->line->kind;
@@ -295,7 +209,7 @@ static void item_out(struct th_dispatch *d, struct item *item)
     }
 }
 
-static void item_free(struct th_dispatch *d, struct item *item)
+void item_free(struct th_dispatch *d, struct item *item)
 {
     HASH_DELETE(hh, d->items, item);
     HASH_DELETE(by_owner, d->owned, item);
@@ -306,14 +220,13 @@ static void item_free(struct th_dispatch *d, struct item *item)
     free(item);
 }
 
-/* Its stream, if it had one, has room for another then. */
-static void item_remove(struct th_dispatch *d, struct item *item, th_time now)
+void item_remove(struct th_dispatch *d, struct item *item, th_time now)
 {
     struct th_dispatch_stream *stream = item->stream;
     item_out(d, item);
     item_free(d, item);
     if (stream)
-        fill(d, stream, now);
+        dispatch_fill(d, stream, now);
 }
 
 static struct item *item_new(struct th_dispatch *d, const struct th_dispatch_work *work)
@@ -335,13 +248,12 @@ static struct item *item_new(struct th_dispatch *d, const struct th_dispatch_wor
     return item;
 }
 
-/* To a stream that has room, one after the other; or it waits. */
-static void place(struct th_dispatch *d, struct item *item, th_time now)
+void dispatch_place(struct th_dispatch *d, struct item *item, th_time now)
 {
     struct line *line = item->line;
     struct room *room;
     DL_FOREACH(d->rooms[line->kind], room) {
-        if (!takes(room->stream, line))
+        if (!dispatch_takes(room->stream, line))
             continue;
         DL_DELETE(d->rooms[line->kind], room);
         DL_APPEND(d->rooms[line->kind], room);
@@ -353,7 +265,7 @@ static void place(struct th_dispatch *d, struct item *item, th_time now)
 
 /* What nobody takes goes back to its owner, but for activities of this process; and for what was
  * refused, which would come as something new: its program is likely to be back in a moment. */
-static void give_back(struct th_dispatch *d, struct line *line)
+void line_give_back(struct th_dispatch *d, struct line *line)
 {
     struct item *item, *next;
     if (line->kind == TH_FUNCTION_ACTIVITY && !line->relayed)
@@ -376,9 +288,9 @@ void th_dispatch_add(struct th_dispatch *d, const struct th_dispatch_work *work,
 {
     struct item *item = item_new(d, work);
     struct line *line = item->line;
-    place(d, item, now);
+    dispatch_place(d, item, now);
     if (line->streams == 0)
-        give_back(d, line);
+        line_give_back(d, line);
 }
 
 static struct item *find_owned(const struct th_dispatch *d, const void *owner,
@@ -431,305 +343,7 @@ size_t th_dispatch_under_way(const struct th_dispatch *d, const void *owner,
     return count;
 }
 
-/* ---- streams --------------------------------------------------------------------------------- */
-
-static void copy_filter(struct th_arena *arena, struct th_dispatch_filter *filter)
-{
-    struct th_dispatch_function *copy =
-        TH_ARENA_ARRAY(arena, struct th_dispatch_function, filter->count);
-    for (size_t i = 0; i < filter->count; i++) {
-        const struct th_dispatch_function *from = &filter->functions[i];
-        struct th_str *versions = TH_ARENA_ARRAY(arena, struct th_str, from->version_count);
-        for (size_t n = 0; n < from->version_count; n++)
-            versions[n] = th_arena_str(arena, from->versions[n]);
-        copy[i] = (struct th_dispatch_function){.name = th_arena_str(arena, from->name),
-                                                .versions = versions,
-                                                .version_count = from->version_count};
-    }
-    filter->functions = copy;
-}
-
-static void count_taker(struct th_dispatch *d, const struct th_dispatch_stream *stream, int by)
-{
-    for (struct line *line = d->lines; line; line = line->hh.next)
-        if (takes(stream, line))
-            line->streams += (size_t)by;
-}
-
-static void give_all_back(struct th_dispatch *d)
-{
-    struct line *line, *next;
-    HASH_ITER(hh, d->lines, line, next)
-        if (line->streams == 0)
-            give_back(d, line);
-}
-
-struct th_dispatch_stream *th_dispatch_open(struct th_dispatch *d,
-                                            const struct th_dispatch_stream_options *options,
-                                            th_time now)
-{
-    struct th_dispatch_stream *stream = TH_NEW(struct th_dispatch_stream);
-    stream->options = *options;
-    stream->spoke = now;
-    for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++) {
-        copy_filter(&stream->arena, &stream->options.filters[kind]);
-        stream->rooms[kind].stream = stream;
-    }
-    DL_APPEND(d->streams, stream);
-    d->stats.streams++;
-    count_taker(d, stream, 1);
-    fill(d, stream, now);
-    return stream;
-}
-
-static bool is_refused(const struct th_dispatch_stream *stream, struct item *item, th_time now)
-{
-    if (item != stream->last || item->blob->len < LARGE || item->sent + AT_ONCE < now)
-        return false;
-    return ++item->refusals >= REFUSALS;
-}
-
-static void refuse(struct th_dispatch *d, struct item *item)
-{
-    struct owner_key owner = item->owner;
-    size_t bytes = item->blob->len;
-    item_free(d, item);
-    d->hooks.refused(d->hooks.argument, (void *)owner.owner, (enum th_function_kind)owner.kind,
-                     owner.ticket, bytes);
-}
-
-static void take_from(struct th_dispatch *d, struct th_dispatch_stream *stream, bool broken,
-                      th_time now)
-{
-    while (stream->items) {
-        struct item *item = stream->items;
-        bool refused = broken && is_refused(stream, item, now);
-        item_out(d, item);
-        th_arena_deinit(&item->parts);
-        item->parts = (struct th_arena){0};
-        item->first_part = NULL;
-        if (refused)
-            refuse(d, item);
-        else
-            place(d, item, now);
-    }
-}
-
-void th_dispatch_quiet(struct th_dispatch *d, struct th_dispatch_stream *stream, th_time now)
-{
-    if (stream->quiet)
-        return;
-    count_taker(d, stream, -1);
-    stream->quiet = true;
-    list_room(d, stream);
-    give_all_back(d);
-}
-
-void th_dispatch_close(struct th_dispatch *d, struct th_dispatch_stream *stream, bool broken,
-                       th_time now)
-{
-    if (!stream->quiet)
-        count_taker(d, stream, -1);
-    unlist_room(d, stream);
-    DL_DELETE(d->streams, stream);
-    d->stats.streams--;
-    take_from(d, stream, broken, now);
-    give_all_back(d);
-    th_arena_deinit(&stream->arena);
-    free(stream);
-}
-
-void th_dispatch_writable(struct th_dispatch *d, struct th_dispatch_stream *stream, th_time now)
-{
-    stream->blocked = false;
-    fill(d, stream, now);
-}
-
-/* ---- answers --------------------------------------------------------------------------------- */
-
-static bool hex(struct th_str text, uint64_t *out)
-{
-    *out = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-                                                : 16;
-        if (digit > 15)
-            return false;
-        *out = *out << 4 | digit;
-    }
-    return true;
-}
-
-static struct item *find_token(const struct th_dispatch *d, struct th_str token)
-{
-    uint64_t nonce, number, sending;
-    struct item *item;
-    if (token.len != 32 || !hex(th_str_n(token.data, 8), &nonce) ||
-        !hex(th_str_n(token.data + 8, 12), &number) ||
-        !hex(th_str_n(token.data + 20, 12), &sending) || nonce != (uint32_t)d->nonce)
-        return NULL;
-    HASH_FIND(hh, d->items, &number, sizeof number, item);
-    return item && item->stream && item->sending == sending ? item : NULL;
-}
-
-/* Programs without tokens are rare, and have little under way. */
-static struct item *find_instance(const struct th_dispatch *d, const struct th_dispatch_key *key)
-{
-    struct th_dispatch_stream *stream;
-    struct item *item;
-    DL_FOREACH(d->streams, stream)
-        DL_FOREACH(stream->items, item)
-            if (item->line->kind == key->kind && item->task_id == key->task_id &&
-                th_str_eq(item->instance_id, key->instance_id))
-                return item;
-    return NULL;
-}
-
-static struct item *find(struct th_dispatch *d, const struct th_dispatch_key *key)
-{
-    struct item *item = key->token.len > 0 ? find_token(d, key->token) : find_instance(d, key);
-    bool good = item && (key->kind == 0 || item->line->kind == key->kind);
-    d->stats.stale += !good;
-    return good ? item : NULL;
-}
-
-static void tell(struct item *item, struct th_dispatch_found *out)
-{
-    *out = (struct th_dispatch_found){.owner = (void *)item->owner.owner,
-                                      .ticket = item->owner.ticket,
-                                      .kind = item->line->kind,
-                                      .instance_id = item->instance_id,
-                                      .operations = item->operations,
-                                      .parts = &item->parts,
-                                      .first_part = &item->first_part};
-}
-
-bool th_dispatch_find(struct th_dispatch *d, const struct th_dispatch_key *key,
-                      struct th_dispatch_found *out)
-{
-    struct item *item = find(d, key);
-    if (item)
-        tell(item, out);
-    return item != NULL;
-}
-
-bool th_dispatch_take(struct th_dispatch *d, const struct th_dispatch_key *key, th_time now)
-{
-    struct item *item = find(d, key);
-    if (!item)
-        return false;
-    d->stats.answered[item->line->kind]++;
-    item_remove(d, item, now);
-    return true;
-}
-
-bool th_dispatch_abandon(struct th_dispatch *d, const struct th_dispatch_key *key, th_time now)
-{
-    struct item *item = find(d, key);
-    if (!item)
-        return false;
-    struct th_dispatch_stream *stream = item->stream;
-    th_time pause = FIRST_PAUSE << (item->abandoned < 8 ? item->abandoned : 8);
-    item_out(d, item);
-    item->abandoned++;
-    item->paused_until = now + (pause < LAST_PAUSE ? pause : LAST_PAUSE);
-    DL_APPEND(d->paused, item);
-    fill(d, stream, now);
-    return true;
-}
-
-/* ---- time and looks -------------------------------------------------------------------------- */
-
-static void end_pauses(struct th_dispatch *d, th_time now)
-{
-    struct item *item, *next;
-    DL_FOREACH_SAFE(d->paused, item, next) {
-        if (item->paused_until > now)
-            continue;
-        item_out(d, item);
-        place(d, item, now);
-    }
-}
-
-static void break_silence(struct th_dispatch *d, th_time now)
-{
-    struct th_dispatch_stream *stream;
-    DL_FOREACH(d->streams, stream) {
-        if (stream->spoke + PING_INTERVAL > now)
-            continue;
-        stream->spoke = now;
-        if (stream->blocked)
-            continue;
-        stream->blocked = !d->hooks.ping(d->hooks.argument, stream->options.user);
-        list_room(d, stream);
-    }
-}
-
-th_time th_dispatch_deadline(const struct th_dispatch *d)
-{
-    const struct th_dispatch_stream *stream;
-    const struct item *item;
-    th_time next = TH_TIME_NONE;
-    DL_FOREACH(d->streams, stream)
-        if (next == TH_TIME_NONE || stream->spoke + PING_INTERVAL < next)
-            next = stream->spoke + PING_INTERVAL;
-    DL_FOREACH(d->paused, item)
-        if (next == TH_TIME_NONE || item->paused_until < next)
-            next = item->paused_until;
-    return next;
-}
-
-th_time th_dispatch_step(struct th_dispatch *d, th_time now)
-{
-    end_pauses(d, now);
-    break_silence(d, now);
-    give_all_back(d);
-    return th_dispatch_deadline(d);
-}
-
-static void add_functions(struct th_arena *arena, struct th_dispatch_filter *out,
-                          const struct th_dispatch_filter *more)
-{
-    struct th_dispatch_function *all =
-        TH_ARENA_ARRAY(arena, struct th_dispatch_function, out->count + more->count);
-    struct th_dispatch_filter added = *more;
-    copy_filter(arena, &added);
-    if (out->count > 0)
-        memcpy(all, out->functions, out->count * sizeof *all);
-    if (more->count > 0)
-        memcpy(all + out->count, added.functions, more->count * sizeof *all);
-    out->functions = all;
-    out->count += more->count;
-    out->everything |= more->everything;
-}
-
-void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
-                           struct th_dispatch_filter out[TH_DISPATCH_KINDS])
-{
-    const struct th_dispatch_stream *stream;
-    memset(out, 0, TH_DISPATCH_KINDS * sizeof *out);
-    DL_FOREACH(d->streams, stream)
-        for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++)
-            if (!stream->quiet && !stream->options.relay)
-                add_functions(arena, &out[kind], &stream->options.filters[kind]);
-}
-
-void th_dispatch_unserved(const struct th_dispatch *d,
-                          void (*visit)(void *argument, enum th_function_kind kind,
-                                        struct th_str name, size_t waiting),
-                          void *argument)
-{
-    for (const struct line *line = d->lines; line; line = line->hh.next)
-        if (line->streams == 0 && line->waiting_count > 0)
-            visit(argument, line->kind, line->name, line->waiting_count);
-}
-
-void th_dispatch_get_stats(const struct th_dispatch *d, struct th_dispatch_stats *out)
-{
-    *out = d->stats;
-}
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct th_dispatch *th_dispatch_new(const struct th_dispatch_hooks *hooks, uint64_t nonce)
 {
