@@ -99,7 +99,7 @@ quick_steps() {
     step quick dev -j "$jobs" -L '^quick$' -LE "$programs"
     step e2e dev -j 2 -L "$programs" -LE '^long$'
     step asan-unit asan -j "$jobs" -L '^unit$' -LE '^long$'
-    step asan-sim asan -j "$jobs" -L '^(contract|sim)$' -LE '^(long|model)$'
+    step asan-sim asan -j "$jobs" -L '^(contract|sim)$' -LE '^(long|once)$'
     step asan-e2e asan -j 2 -L '^e2e$' -LE '^(long|once)$'
 }
 
