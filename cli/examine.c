@@ -65,17 +65,12 @@ static bool next(struct examination *e, struct th_completion *out)
     return true;
 }
 
-static bool is_spontaneous(const struct th_completion *c)
-{
-    return c->kind == TH_DONE_DELIVER || c->kind == TH_DONE_DOUBT || c->kind == TH_DONE_NEWS ||
-           c->kind == TH_DONE_REPLY;
-}
-
-/* The answer to a question. */
-static bool answer(struct examination *e, struct th_completion *out)
+/* The answer to a question of that kind. Others are spontaneous, or come too late: of a look that
+ * was broken off. */
+static bool answer(struct examination *e, int kind, struct th_completion *out)
 {
     while (next(e, out)) {
-        if (!is_spontaneous(out))
+        if ((int)out->kind == kind)
             return true;
         th_completion_deinit(out);
     }
@@ -95,7 +90,7 @@ static bool refuse(struct examination *e, const struct th_completion *c)
 static bool ask_state(struct examination *e, uint32_t partition, struct th_completion *out)
 {
     e->provider->ops->state(e->provider, partition, partition);
-    return answer(e, out);
+    return answer(e, TH_DONE_STATE, out);
 }
 
 /* Of a fleet the ends come also when Redis does not answer. */
@@ -133,7 +128,7 @@ static bool settle(struct examination *e, size_t most)
 {
     while (e->open > most) {
         COMPLETION c = {.tag = 0};
-        if (!answer(e, &c))
+        if (!answer(e, TH_DONE_LOAD, &c))
             return false;
         e->open--;
         if (!take_row(e, &c))
@@ -176,7 +171,7 @@ static bool read_rows(struct examination *e)
         COMPLETION page = {.tag = 0};
         query.continuation = th_str_of(token);
         e->provider->ops->query(e->provider, &query, 0);
-        if (!answer(e, &page))
+        if (!answer(e, TH_DONE_QUERY, &page))
             return false;
         if (page.error.code != TH_OK)
             return refuse(e, &page);
@@ -193,7 +188,7 @@ static bool abandon(struct examination *e)
 {
     for (; e->open > 0; e->open--) {
         COMPLETION c = {.tag = 0};
-        if (!answer(e, &c))
+        if (!answer(e, TH_DONE_LOAD, &c))
             return false;
     }
     return true;
@@ -238,7 +233,7 @@ static bool read_log(struct examination *e, uint32_t p, int64_t start, int64_t e
     while (at < end) {
         COMPLETION c = {.tag = 0};
         e->provider->ops->read(e->provider, p, at, end, 0);
-        if (!answer(e, &c))
+        if (!answer(e, TH_DONE_READ, &c))
             return false;
         if (c.error.code != TH_OK)
             return refuse(e, &c);
