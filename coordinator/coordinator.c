@@ -15,8 +15,6 @@
 
 #define HEARD_LATELY (3 * TH_SECOND)
 
-#define RPC_PATIENCE (200 * TH_MILLISECOND) /* for calls that are being answered at a stop */
-
 struct th_coordinator {
     struct th_coordinator_options options;
     struct th_kafka_store store;
@@ -231,7 +229,7 @@ void th_coordinator_stop(struct th_coordinator *coordinator)
     if (c->client)
         th_client_stop(c->client);
     th_http_stop(c->http);
-    th_rpc_endpoint_stop(c->endpoint, RPC_PATIENCE);
+    th_rpc_endpoint_stop(c->endpoint);
     th_rpc_hub_free(c->rpc);
     th_monitor_close(c->monitor);
     th_purge_stop(c->purge);

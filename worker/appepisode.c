@@ -120,21 +120,14 @@ static void lose(struct th_appproc *proc, struct th_str instance_id, const char 
 static enum th_executor_result refuse_size(bool entity, struct th_arena *arena,
                                            struct th_actions *out)
 {
-    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
-    *failure = (struct th_failure){
+    const struct th_failure failure = {
         .type = TH_STR("PayloadTooLarge"),
         .message =
             th_arena_format(arena, "the %s too large to be handed to the application's process",
                             entity ? "state and the operations are" : "history is"),
         .non_retriable = true,
     };
-    if (entity) {
-        out->failure = failure;
-        return TH_EXECUTOR_DONE;
-    }
-    struct th_action *only = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
-    only->status = TH_STATUS_FAILED;
-    only->failure = failure;
+    th_actions_fail(out, arena, entity, &failure);
     return TH_EXECUTOR_DONE;
 }
 

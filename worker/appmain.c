@@ -428,23 +428,6 @@ struct lists {
     struct th_events past, fresh;
 };
 
-static struct th_actions refuse_size(struct th_arena *arena, bool entity)
-{
-    struct th_actions refused = {.items = NULL};
-    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
-    *failure = (struct th_failure){.type = TH_STR("PayloadTooLarge"),
-                                   .message = TH_STR("the episode asks for too many bytes"),
-                                   .non_retriable = true};
-    if (entity) {
-        refused.failure = failure;
-        return refused;
-    }
-    struct th_action *only = th_actions_add(&refused, arena, TH_ACTION_COMPLETE, -1);
-    only->status = TH_STATUS_FAILED;
-    only->failure = failure;
-    return refused;
-}
-
 static bool run_episode(struct process *p, struct th_flight_slot *slot, struct th_reader *in,
                         struct lists *lists)
 {
@@ -460,7 +443,12 @@ static bool run_episode(struct process *p, struct th_flight_slot *slot, struct t
     size_t begin = th_wire_begin(&out, TH_FRAME_ACTIONS);
     th_put_actions(&out, result, &actions);
     if (!th_wire_end(&out, begin)) {
-        struct th_actions refused = refuse_size(&arena, episode.entity);
+        static const struct th_failure too_large = {
+            .type = {"PayloadTooLarge", 15},
+            .message = {"the episode asks for too many bytes", 35},
+            .non_retriable = true};
+        struct th_actions refused;
+        th_actions_fail(&refused, &arena, episode.entity, &too_large);
         th_executor_forget(p->executor, episode.instance_id);
         begin = th_wire_begin(&out, TH_FRAME_ACTIONS);
         th_put_actions(&out, TH_EXECUTOR_DONE, &refused);

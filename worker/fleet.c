@@ -146,8 +146,7 @@ static bool on_goes_out(void *argument, struct th_host *host, struct th_str name
                         struct th_str version)
 {
     struct th_fleet_worker *worker = argument;
-    const struct th_app *app = worker->options.host.app;
-    bool known = app && th_app_function_index(app, TH_FUNCTION_ACTIVITY, name) != SIZE_MAX;
+    bool known = th_app_has(worker->options.host.app, TH_FUNCTION_ACTIVITY, name);
     struct th_rpc_hub *rpc = th_fleet_rpc_hub(worker->rpc);
     struct th_pool_load load;
     if (!known && rpc && th_rpc_serves(rpc, TH_FUNCTION_ACTIVITY, name, version))

@@ -9,8 +9,6 @@
 #include "base/memory.h"
 #include "rpc/relay.h"
 
-#define PATIENCE (200 * TH_MILLISECOND) /* for calls that are being answered at a stop */
-
 struct th_fleet_rpc {
     struct th_fleet_rpc_options options;
     struct th_rpc_hub *hub;
@@ -149,7 +147,7 @@ void th_fleet_rpc_close(struct th_fleet_rpc *rpc, th_time deadline)
     pthread_mutex_unlock(&rpc->lock);
     th_relay_stop(relay);
     th_rpc_leave(rpc->hub, &rpc->watch);
-    th_rpc_endpoint_stop(rpc->endpoint, PATIENCE);
+    th_rpc_endpoint_stop(rpc->endpoint);
     rpc->endpoint = NULL;
 }
 

@@ -376,11 +376,6 @@ static void apply_defaults(struct th_host_options *options)
         options->seed = th_random_system();
 }
 
-static bool has_runner(const struct th_host *host)
-{
-    return host->runner.orchestrate != NULL;
-}
-
 static struct th_pool *pool_of(struct th_host *host, struct th_error *error)
 {
     const struct th_host_options *options = &host->options;
@@ -410,7 +405,7 @@ static bool others_may_serve(const struct th_host *host)
 static struct th_node_hooks hooks_of(struct th_host *host)
 {
     const struct th_host_options *options = &host->options;
-    bool watched = options->counters || (options->flight && !has_runner(host));
+    bool watched = options->counters || (options->flight && !host_has_runner(host));
     bool withdraws = options->leases && (host->pool || options->rpc);
     return (struct th_node_hooks){
         .argument = host,
@@ -453,7 +448,7 @@ static struct th_node *node_of(struct th_host *host)
 
 static struct th_executor *executor_of(struct th_host *host)
 {
-    if (!host->options.app || has_runner(host))
+    if (!host->options.app || host_has_runner(host))
         return NULL;
     struct th_executor_options executor = {
         .app = host->options.app,
@@ -550,7 +545,7 @@ static void detach(struct th_host *host)
 {
     if (host->options.rpc)
         host_rpc_leave(host);
-    if (has_runner(host))
+    if (host_has_runner(host))
         host->runner.detach(host->runner.argument);
 }
 
@@ -594,8 +589,8 @@ void th_host_application_up(struct th_host *host)
 struct th_host *th_host_start(const struct th_host_options *options, struct th_error *error)
 {
     struct th_host *host = host_new(options);
-    host->pool = has_runner(host) ? NULL : pool_of(host, error);
-    if (!host->pool && !has_runner(host)) {
+    host->pool = host_has_runner(host) ? NULL : pool_of(host, error);
+    if (!host->pool && !host_has_runner(host)) {
         options->provider->ops->close(options->provider);
         host_free(host);
         return NULL;
@@ -605,7 +600,7 @@ struct th_host *th_host_start(const struct th_host_options *options, struct th_e
     host->executor = executor_of(host);
     host->node = node_of(host);
     report_crashes(host);
-    if (has_runner(host)) {
+    if (host_has_runner(host)) {
         th_node_hold(host->node, true); /* until the application is up */
         host->runner.attach(host->runner.argument, host);
     }

@@ -100,6 +100,11 @@ void host_enter_cancel(struct th_host *host, struct mail *mail);
 void host_rpc_join(struct th_host *host);
 void host_rpc_leave(struct th_host *host);
 
+static inline bool host_has_runner(const struct th_host *host)
+{
+    return host->runner.orchestrate != NULL;
+}
+
 /* ---- hostwork.c: who runs what; node's thread where nothing else is said ---- */
 
 void host_activity(struct th_host *host, const struct th_activity_work *work);
@@ -109,11 +114,11 @@ enum th_executor_result host_orchestrate(struct th_host *host, const struct th_e
                                          struct th_arena *arena, struct th_actions *out);
 void host_forget(struct th_host *host, struct th_str instance_id);
 void host_episode_canceled(struct th_host *host, uint64_t episode);
-bool host_serves(const struct th_host *host, enum th_function_kind kind, struct th_str name,
-                 struct th_str version);
 /* In a program that is connected over RPC. */
 bool host_runs_elsewhere(const struct th_host *host, enum th_function_kind kind,
                          struct th_str name);
+bool host_serves(const struct th_host *host, enum th_function_kind kind, struct th_str name,
+                 struct th_str version);
 size_t host_running(struct th_host *host);
 
 /* ---- hostfleet.c ---- */

@@ -4,15 +4,9 @@
  */
 #include "worker/hostinternal.h"
 
-static bool has_runner(const struct th_host *host)
-{
-    return host->runner.orchestrate != NULL;
-}
-
 static bool is_own(const struct th_host *host, enum th_function_kind kind, struct th_str name)
 {
-    const struct th_app *app = host->options.app;
-    return app && th_app_function_index(app, kind, name) != SIZE_MAX;
+    return th_app_has(host->options.app, kind, name);
 }
 
 bool host_runs_elsewhere(const struct th_host *host, enum th_function_kind kind, struct th_str name)
@@ -24,7 +18,7 @@ void host_activity(struct th_host *host, const struct th_activity_work *work)
 {
     if (host_runs_elsewhere(host, TH_FUNCTION_ACTIVITY, work->name))
         th_rpc_activity(host->options.rpc, &host->rpc, work);
-    else if (has_runner(host))
+    else if (host_has_runner(host))
         host->runner.activity(host->runner.argument, work);
     else
         th_pool_submit(host->pool, work);
@@ -34,7 +28,7 @@ void host_activity_canceled(struct th_host *host, uint64_t token)
 {
     if (host->options.rpc)
         th_rpc_activity_canceled(host->options.rpc, &host->rpc, token);
-    if (has_runner(host))
+    if (host_has_runner(host))
         host->runner.cancel(host->runner.argument, token);
     else
         th_pool_cancel(host->pool, token);
@@ -51,14 +45,14 @@ enum th_executor_result host_orchestrate(struct th_host *host, const struct th_e
 {
     if (host_runs_elsewhere(host, th_function_kind_of(episode->instance_id), episode->name))
         return th_rpc_orchestrate(host->options.rpc, &host->rpc, episode, arena, out);
-    if (has_runner(host))
+    if (host_has_runner(host))
         return host->runner.orchestrate(host->runner.argument, episode, arena, out);
     return th_executor_run(host->executor, episode, arena, out);
 }
 
 void host_forget(struct th_host *host, struct th_str instance_id)
 {
-    if (has_runner(host))
+    if (host_has_runner(host))
         host->runner.forget(host->runner.argument, instance_id);
     else if (host->executor)
         th_executor_forget(host->executor, instance_id);
@@ -78,8 +72,8 @@ bool host_serves(const struct th_host *host, enum th_function_kind kind, struct 
 
 size_t host_running(struct th_host *host)
 {
-    size_t here = host->pool         ? th_pool_running(host->pool)
-                  : has_runner(host) ? host->runner.running(host->runner.argument)
-                                     : 0;
+    size_t here = host->pool              ? th_pool_running(host->pool)
+                  : host_has_runner(host) ? host->runner.running(host->runner.argument)
+                                          : 0;
     return here + (host->options.rpc ? th_rpc_under_way(host->options.rpc, &host->rpc) : 0);
 }

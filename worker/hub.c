@@ -14,8 +14,6 @@
 #include "provider/sqlite/sqlite.h"
 #include "worker/metrics.h"
 
-#define RPC_PATIENCE (200 * TH_MILLISECOND) /* for calls that are being answered at a stop */
-
 struct th_embedded {
     struct th_hub_record record;
     struct th_hub_store store;
@@ -149,7 +147,7 @@ static void stop_rpc(struct th_embedded *hub, th_time deadline)
     if (!hub->rpc)
         return;
     th_rpc_quiet(hub->rpc, deadline);
-    th_rpc_endpoint_stop(hub->endpoint, RPC_PATIENCE);
+    th_rpc_endpoint_stop(hub->endpoint);
 }
 
 struct th_embedded *th_embedded_start(const struct th_embedded_options *options,

@@ -127,7 +127,7 @@ static bool send_on(struct th_shared *shared, const struct th_control_view *view
 static bool serves(const struct th_shared *shared, struct th_str function, struct th_str version)
 {
     const struct th_shared_options *o = &shared->options;
-    return (o->app && th_app_function_index(o->app, TH_FUNCTION_ACTIVITY, function) != SIZE_MAX) ||
+    return th_app_has(o->app, TH_FUNCTION_ACTIVITY, function) ||
            (o->rpc && th_rpc_serves(o->rpc, TH_FUNCTION_ACTIVITY, function, version));
 }
 

@@ -60,6 +60,12 @@ struct th_actions {
 struct th_action *th_actions_add(struct th_actions *list, struct th_arena *arena,
                                  enum th_action_kind kind, int32_t id);
 
+/* In place of any answer: the episode failed, and of an entity every operation. `failure` is
+ * copied.
+ */
+void th_actions_fail(struct th_actions *out, struct th_arena *arena, bool entity,
+                     const struct th_failure *failure);
+
 /*
  * One episode, as an executor sees it. `past` is the history before this episode; when
  * `past_loaded` is false the caller believes the executor still holds the instance warm at

@@ -40,6 +40,22 @@ struct th_action *th_actions_add(struct th_actions *list, struct th_arena *arena
     return action;
 }
 
+void th_actions_fail(struct th_actions *out, struct th_arena *arena, bool entity,
+                     const struct th_failure *failure)
+{
+    struct th_action *only;
+
+    *out = (struct th_actions){0};
+    failure = th_failure_copy(arena, failure);
+    if (entity) {
+        out->failure = failure;
+        return;
+    }
+    only = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
+    only->status = TH_STATUS_FAILED;
+    only->failure = failure;
+}
+
 struct th_outgoing *th_outcome_send(struct th_outcome *out, struct th_arena *arena,
                                     struct th_str instance_id)
 {

@@ -15,23 +15,20 @@ static bool fails(const struct th_actions *actions)
     return false;
 }
 
-static enum th_executor_result run(struct th_node *node, struct th_instance *instance,
-                                   const struct th_episode *episode, struct th_arena *arena,
-                                   struct th_actions *actions)
+static enum th_executor_result run(struct th_node *node, const struct th_episode *episode,
+                                   struct th_arena *arena, struct th_actions *actions)
 {
     const struct th_node_hooks *h = &node->options.hooks;
     enum th_executor_result result;
-    struct th_str name, version;
 
-    th_partition_function(instance, &name, &version);
     if (h->episode)
-        h->episode(h->argument, true, episode->instance_id, name, false);
+        h->episode(h->argument, true, episode->instance_id, episode->name, false);
     if (h->orchestrate)
         result = h->orchestrate(h->argument, episode, arena, actions);
     else
         result = th_executor_run(node->executor, episode, arena, actions);
     if (h->episode)
-        h->episode(h->argument, false, episode->instance_id, name, fails(actions));
+        h->episode(h->argument, false, episode->instance_id, episode->name, fails(actions));
     return result;
 }
 
@@ -40,10 +37,7 @@ static void fail_version(struct th_node *node, struct part *part, struct th_inst
 {
     struct th_arena *arena = th_partition_arena(instance);
     struct th_actions actions = {0};
-    struct th_action *only = th_actions_add(&actions, arena, TH_ACTION_COMPLETE, -1);
-    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
-
-    *failure = (struct th_failure){
+    const struct th_failure failure = {
         .type = TH_STR("VersionMismatch"),
         .message = th_arena_format(
             arena,
@@ -51,8 +45,8 @@ static void fail_version(struct th_node *node, struct part *part, struct th_inst
             "(versionMatchStrategy)",
             TH_PRI(version), node->options.version),
         .non_retriable = true};
-    only->status = TH_STATUS_FAILED;
-    only->failure = failure;
+
+    th_actions_fail(&actions, arena, false, &failure);
     th_partition_ran(part->core, instance, &actions, node->now);
 }
 
@@ -119,14 +113,14 @@ static void run_episode(struct th_node *node, struct part *part, struct th_insta
         return;
     th_partition_episode(part->core, instance, false, &episode);
     episode.number = ++node->next_episode;
-    result = run(node, instance, &episode, arena, &actions);
+    result = run(node, &episode, arena, &actions);
     if (result == TH_EXECUTOR_NEEDS_HISTORY) {
         if (!th_partition_episode(part->core, instance, true, &episode))
             return; /* RUN comes again when the history is there */
         node->stats.replays++;
         actions = (struct th_actions){0};
         episode.number = node->next_episode;
-        result = run(node, instance, &episode, arena, &actions);
+        result = run(node, &episode, arena, &actions);
     }
     if (result == TH_EXECUTOR_LATER) {
         away_add(node, part, instance, episode.number);

@@ -247,10 +247,7 @@ static const struct th_failure *refusal(struct th_arena *arena, const struct th_
 
 void th_rpc_refused(struct th_arena *arena, const struct th_error *error, struct th_actions *out)
 {
-    *out = (struct th_actions){0};
-    struct th_action *action = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
-    action->status = TH_STATUS_FAILED;
-    action->failure = refusal(arena, error);
+    th_actions_fail(out, arena, false, refusal(arena, error));
 }
 
 /* ---- entities ---- */
@@ -258,7 +255,7 @@ void th_rpc_refused(struct th_arena *arena, const struct th_error *error, struct
 void th_rpc_entity_refused(struct th_arena *arena, const struct th_error *error,
                            struct th_actions *out)
 {
-    *out = (struct th_actions){.failure = refusal(arena, error)};
+    th_actions_fail(out, arena, true, refusal(arena, error));
 }
 
 static bool take_result(struct th_arena *arena, const OperationResult *from, size_t index,

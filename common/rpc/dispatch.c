@@ -99,14 +99,12 @@ static void line_up(struct th_dispatch *d, struct item *item)
         DL_APPEND_ELEM(line->waiting, before, item);
     else
         DL_PREPEND(line->waiting, item);
-    line->waiting_count++;
     d->stats.waiting[line->kind]++;
 }
 
 static void line_out(struct th_dispatch *d, struct item *item)
 {
     DL_DELETE(item->line->waiting, item);
-    item->line->waiting_count--;
     d->stats.waiting[item->line->kind]--;
 }
 
@@ -350,6 +348,7 @@ struct th_dispatch *th_dispatch_new(const struct th_dispatch_hooks *hooks, uint6
     struct th_dispatch *d = TH_NEW(struct th_dispatch);
     d->hooks = *hooks;
     d->nonce = nonce;
+    d->due = TH_TIME_NONE;
     return d;
 }
 

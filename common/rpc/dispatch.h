@@ -148,20 +148,14 @@ bool th_dispatch_abandon(struct th_dispatch *d, const struct th_dispatch_key *ke
 
 /* ---- time and looks ---- */
 
-/* Does what is due; returns when it should be called again, TH_TIME_NONE: not needed. Hooks may
- * change what is due: ask again after every other call. */
+/* Does what is due; returns when it should be called again at the latest, TH_TIME_NONE: not needed.
+ * Every other call may make it earlier: ask again after it. */
 th_time th_dispatch_step(struct th_dispatch *d, th_time now);
 th_time th_dispatch_deadline(const struct th_dispatch *d);
 
 /* Which functions streams take that are no relays, in `arena`; the same one perhaps twice. */
 void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
                            struct th_dispatch_filter out[TH_DISPATCH_KINDS]);
-
-/* Functions of which work waits, and how much, that no stream takes. */
-void th_dispatch_unserved(const struct th_dispatch *d,
-                          void (*visit)(void *argument, enum th_function_kind kind,
-                                        struct th_str name, size_t waiting),
-                          void *argument);
 
 struct th_dispatch_stats {
     size_t streams;

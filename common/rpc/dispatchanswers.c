@@ -91,6 +91,7 @@ bool th_dispatch_abandon(struct th_dispatch *d, const struct th_dispatch_key *ke
     item_out(d, item);
     item->abandoned++;
     item->paused_until = now + (pause < LAST_PAUSE ? pause : LAST_PAUSE);
+    dispatch_due(d, item->paused_until);
     DL_APPEND(d->paused, item);
     dispatch_fill(d, stream, now);
     return true;

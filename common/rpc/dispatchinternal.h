@@ -25,7 +25,6 @@ struct line {
     size_t streams; /* that take from it */
     size_t items;   /* that belong to it, wherever they are */
     struct item *waiting;
-    size_t waiting_count;
     size_t key_len;
     char key[];
 };
@@ -80,8 +79,16 @@ struct th_dispatch {
     struct item *items, *owned, *paused;
     struct th_dispatch_stream *streams;
     struct room *rooms[TH_DISPATCH_KINDS];
+    th_time due; /* nothing is to be done before; TH_TIME_NONE: nothing at all */
     struct th_dispatch_stats stats;
 };
+
+/* Something is to be done at `at`. */
+static inline void dispatch_due(struct th_dispatch *d, th_time at)
+{
+    if (d->due == TH_TIME_NONE || at < d->due)
+        d->due = at;
+}
 
 /* ---- dispatch.c ---- */
 

@@ -50,6 +50,7 @@ struct th_dispatch_stream *th_dispatch_open(struct th_dispatch *d,
     struct th_dispatch_stream *stream = TH_NEW(struct th_dispatch_stream);
     stream->options = *options;
     stream->spoke = now;
+    dispatch_due(d, now + PING_INTERVAL);
     for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++) {
         copy_filter(&stream->arena, &stream->options.filters[kind]);
         stream->rooms[kind].stream = stream;
@@ -151,18 +152,20 @@ static void break_silence(struct th_dispatch *d, th_time now)
     }
 }
 
-th_time th_dispatch_deadline(const struct th_dispatch *d)
+static void look_ahead(struct th_dispatch *d)
 {
     const struct th_dispatch_stream *stream;
     const struct item *item;
-    th_time next = TH_TIME_NONE;
+    d->due = TH_TIME_NONE;
     DL_FOREACH(d->streams, stream)
-        if (next == TH_TIME_NONE || stream->spoke + PING_INTERVAL < next)
-            next = stream->spoke + PING_INTERVAL;
+        dispatch_due(d, stream->spoke + PING_INTERVAL);
     DL_FOREACH(d->paused, item)
-        if (next == TH_TIME_NONE || item->paused_until < next)
-            next = item->paused_until;
-    return next;
+        dispatch_due(d, item->paused_until);
+}
+
+th_time th_dispatch_deadline(const struct th_dispatch *d)
+{
+    return d->due;
 }
 
 th_time th_dispatch_step(struct th_dispatch *d, th_time now)
@@ -170,7 +173,8 @@ th_time th_dispatch_step(struct th_dispatch *d, th_time now)
     end_pauses(d, now);
     break_silence(d, now);
     give_all_back(d);
-    return th_dispatch_deadline(d);
+    look_ahead(d);
+    return d->due;
 }
 
 static void add_functions(struct th_arena *arena, struct th_dispatch_filter *out,
@@ -198,16 +202,6 @@ void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
         for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++)
             if (!stream->quiet && !stream->options.relay)
                 add_functions(arena, &out[kind], &stream->options.filters[kind]);
-}
-
-void th_dispatch_unserved(const struct th_dispatch *d,
-                          void (*visit)(void *argument, enum th_function_kind kind,
-                                        struct th_str name, size_t waiting),
-                          void *argument)
-{
-    for (const struct line *line = d->lines; line; line = line->hh.next)
-        if (line->streams == 0 && line->waiting_count > 0)
-            visit(argument, line->kind, line->name, line->waiting_count);
 }
 
 void th_dispatch_get_stats(const struct th_dispatch *d, struct th_dispatch_stats *out)

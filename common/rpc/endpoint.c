@@ -11,7 +11,8 @@
 #include "base/memory.h"
 #include "rpc/internal.h"
 
-#define SERVICE "/TaskHubSidecarService/"
+#define SERVICE  "/TaskHubSidecarService/"
+#define PATIENCE (200 * TH_MILLISECOND) /* for calls that are being answered at a stop */
 
 struct th_rpc_endpoint {
     struct th_rpc_endpoint_options options;
@@ -277,15 +278,10 @@ int th_rpc_endpoint_port(const struct th_rpc_endpoint *endpoint)
     return th_grpc_server_port(endpoint->server);
 }
 
-void th_rpc_endpoint_stats(const struct th_rpc_endpoint *endpoint, struct th_grpc_stats *out)
-{
-    th_grpc_server_stats(endpoint->server, out);
-}
-
-void th_rpc_endpoint_stop(struct th_rpc_endpoint *endpoint, th_time patience)
+void th_rpc_endpoint_stop(struct th_rpc_endpoint *endpoint)
 {
     if (!endpoint)
         return;
-    th_grpc_server_stop(endpoint->server, patience);
+    th_grpc_server_stop(endpoint->server, PATIENCE);
     endpoint_free(endpoint);
 }

@@ -37,8 +37,7 @@ struct th_rpc_endpoint_options {
 struct th_rpc_endpoint *th_rpc_endpoint_start(const struct th_rpc_endpoint_options *options,
                                               struct th_error *error);
 int th_rpc_endpoint_port(const struct th_rpc_endpoint *endpoint);
-void th_rpc_endpoint_stats(const struct th_rpc_endpoint *endpoint, struct th_grpc_stats *out);
 
-/* Ends all calls, waiting ones with UNAVAILABLE after `patience` (microseconds), and frees it.
- * Blocks. NULL is fine. */
-void th_rpc_endpoint_stop(struct th_rpc_endpoint *endpoint, th_time patience);
+/* Ends all calls, after a moment for those that are being answered, waiting ones with UNAVAILABLE,
+ * and frees it. Blocks. NULL is fine. */
+void th_rpc_endpoint_stop(struct th_rpc_endpoint *endpoint);

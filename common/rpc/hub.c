@@ -52,27 +52,13 @@ static void on_back(void *argument, void *owner, enum th_function_kind kind, uin
     o->back(o->argument, ticket);
 }
 
-static struct th_failure *too_large(struct th_arena *arena, size_t bytes)
+static struct th_failure too_large(struct th_arena *arena, size_t bytes)
 {
-    struct th_failure *failure = TH_ARENA_NEW(arena, struct th_failure);
-    *failure = (struct th_failure){
+    return (struct th_failure){
         .type = TH_STR("PayloadTooLarge"),
         .message = th_arena_format(
             arena, "a message of %zu bytes is larger than the program that runs it takes", bytes),
         .non_retriable = true};
-    return failure;
-}
-
-static void fail_episode(struct th_arena *arena, bool entity, size_t bytes, struct th_actions *out)
-{
-    *out = (struct th_actions){0};
-    if (entity) {
-        out->failure = too_large(arena, bytes);
-        return;
-    }
-    struct th_action *only = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
-    only->status = TH_STATUS_FAILED;
-    only->failure = too_large(arena, bytes);
 }
 
 static void on_refused(void *argument, void *owner, enum th_function_kind kind, uint64_t ticket,
@@ -84,14 +70,15 @@ static void on_refused(void *argument, void *owner, enum th_function_kind kind, 
         o->back(o->argument, ticket);
         return;
     }
+    const struct th_failure failure = too_large(&arena, bytes);
     if (kind == TH_FUNCTION_ACTIVITY) {
         const struct th_activity_answer answer = {.token = ticket,
-                                                  .failure = too_large(&arena, bytes)};
+                                                  .failure = th_failure_copy(&arena, &failure)};
         o->done(o->argument, &arena, &answer);
         return;
     }
     struct th_actions actions;
-    fail_episode(&arena, kind == TH_FUNCTION_ENTITY, bytes, &actions);
+    th_actions_fail(&actions, &arena, kind == TH_FUNCTION_ENTITY, &failure);
     o->ran(o->argument, ticket, &arena, &actions);
 }
 
@@ -232,7 +219,8 @@ enum th_executor_result th_rpc_orchestrate(struct th_rpc_hub *hub, const struct 
     work.blob = episode->entity ? th_rpc_entity_item(episode, TH_STR(NO_TOKEN))
                                 : th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), false, NULL);
     if (work.blob->len > hub->options.message_bytes) {
-        fail_episode(arena, episode->entity, work.blob->len, out);
+        const struct th_failure failure = too_large(arena, work.blob->len);
+        th_actions_fail(out, arena, episode->entity, &failure);
         th_blob_unref(work.blob);
         return TH_EXECUTOR_DONE;
     }
@@ -386,15 +374,5 @@ void th_rpc_quiet(struct th_rpc_hub *hub, th_time deadline)
     streams_quiet(hub);
     while (is_busy(hub) && th_monotonic() < deadline)
         pthread_cond_timedwait(&hub->finished, &hub->lock, &until);
-    hub_unlock(hub);
-}
-
-void th_rpc_unserved(struct th_rpc_hub *hub,
-                     void (*visit)(void *argument, enum th_function_kind kind, struct th_str name,
-                                   size_t waiting),
-                     void *argument)
-{
-    hub_lock(hub);
-    th_dispatch_unserved(hub->dispatch, visit, argument);
     hub_unlock(hub);
 }

@@ -89,9 +89,3 @@ struct th_blob *th_rpc_functions(struct th_rpc_hub *hub);
 /* Programs are given nothing more. Blocks until they have finished what they have, or until
  * `deadline` (monotonic). Not on a node's thread. */
 void th_rpc_quiet(struct th_rpc_hub *hub, th_time deadline);
-
-/* Activities that wait because no program takes them. */
-void th_rpc_unserved(struct th_rpc_hub *hub,
-                     void (*visit)(void *argument, enum th_function_kind kind, struct th_str name,
-                                   size_t waiting),
-                     void *argument);

@@ -361,6 +361,11 @@ size_t th_app_function_index(const struct th_app *app, enum th_function_kind kin
     return found ? (size_t)(found - list->items) : SIZE_MAX;
 }
 
+bool th_app_has(const struct th_app *app, enum th_function_kind kind, struct th_str name)
+{
+    return app && th_app_function_index(app, kind, name) != SIZE_MAX;
+}
+
 bool th_app_entity(const struct th_app *app, struct th_str name, struct th_entity_code *out)
 {
     const struct function *found = find(&app->entities, name);

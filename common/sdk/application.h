@@ -52,6 +52,8 @@ struct th_str th_app_function_name(const struct th_app *app, enum th_function_ki
                                    size_t index);
 size_t th_app_function_index(const struct th_app *app, enum th_function_kind kind,
                              struct th_str name);
+/* Whether there is one; NULL: no application, and so none. */
+bool th_app_has(const struct th_app *app, enum th_function_kind kind, struct th_str name);
 /* Comma-separated names, for messages: "hello_cities, …". The caller frees it. */
 char *th_app_orchestrator_names(const struct th_app *app);
 char *th_app_activity_names(const struct th_app *app);
