@@ -7,12 +7,10 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "cli/http.h"
+#include "cli/pages.h"
 #include "cli/print.h"
 #include "cli/remote.h"
 #include "model/name.h"
-
-#define PAGE_ROWS     100
-#define DEFAULT_LIMIT 100
 
 static int64_t request_timeout(const struct cli_options *options)
 {
@@ -128,30 +126,6 @@ static void list_path(const struct cli_options *options, int64_t rows, struct th
         add_query(path, "lastOperationTimeTo", options->changed_to);
 }
 
-/* Adds a page's rows to `all`; `*continuation` is replaced by the next page's, or NULL. */
-static int list_page(const struct cli_options *options, int64_t rows, char **continuation,
-                     json_t *all)
-{
-    CLI_RESPONSE response = {.status = 0};
-    TH_BUFFER path = {NULL, 0, 0};
-    list_path(options, rows, &path);
-    TH_AUTOFREE char *text = th_buffer_take(&path);
-    struct cli_request request = {.method = "GET",
-                                  .path = text,
-                                  .continuation = *continuation,
-                                  .timeout_ms = request_timeout(options)};
-    cli_send(options, &request, &response);
-    int code = cli_judge(options, &response, "list of entities");
-    free(*continuation);
-    *continuation = NULL;
-    if (code != CLI_OK)
-        return code;
-    json_array_extend(all, response.json);
-    *continuation = response.continuation;
-    response.continuation = NULL;
-    return CLI_OK;
-}
-
 static void show_list(const json_t *all)
 {
     static const char *const titles[] = {"ENTITY", "LAST OPERATION", "STATE"};
@@ -173,26 +147,14 @@ static void show_list(const json_t *all)
 
 static int list_entities(const struct cli_options *options)
 {
-    int64_t limit = options->limit == CLI_NOT_GIVEN ? DEFAULT_LIMIT : options->limit;
-    int code = CLI_OK;
-    char *continuation = NULL;
+    const struct cli_pages pages = {.subject = "list of entities",
+                                    .timeout_ms = request_timeout(options),
+                                    .path = list_path,
+                                    .show = show_list};
     if (!check_time("changed-from", options->changed_from) ||
         !check_time("changed-to", options->changed_to))
         return CLI_USAGE;
-    json_t *all = json_array();
-    do {
-        int64_t left = limit ? limit - (int64_t)json_array_size(all) : PAGE_ROWS;
-        code = list_page(options, left < PAGE_ROWS ? left : PAGE_ROWS, &continuation, all);
-    } while (code == CLI_OK && continuation && (!limit || (int64_t)json_array_size(all) < limit));
-    if (code == CLI_OK && options->json)
-        cli_print_json(all);
-    else if (code == CLI_OK)
-        show_list(all);
-    if (continuation && !options->json)
-        fprintf(stderr, "There are more: --limit 0 shows all.\n");
-    free(continuation);
-    json_decref(all);
-    return code;
+    return cli_print_pages(options, &pages);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */

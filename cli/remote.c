@@ -9,11 +9,11 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cli/http.h"
+#include "cli/pages.h"
 #include "cli/print.h"
 #include "model/event.h"
 
 #define WAIT_SLICE_MS 60000 /* one waiting request lasts no longer; then the next */
-#define PAGE_ROWS     100
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -422,30 +422,11 @@ static bool check_filter(const struct cli_options *options)
     return true;
 }
 
-/* One page; adds its rows to `all`. `*continuation` is replaced by the next page's, or NULL. */
-static int list_page(const struct cli_options *options, int64_t rows, char **continuation,
-                     json_t *all)
+static void list_path(const struct cli_options *options, int64_t rows, struct th_buffer *path)
 {
-    CLI_RESPONSE response = {.status = 0};
-    TH_BUFFER path = {NULL, 0, 0};
-    th_buffer_format(&path, "/instances?top=%lld&showInput=%s", (long long)rows,
+    th_buffer_format(path, "/instances?top=%lld&showInput=%s", (long long)rows,
                      options->json ? "true" : "false");
-    add_filter(options, &path);
-    TH_AUTOFREE char *text = th_buffer_take(&path);
-    struct cli_request request = {.method = "GET",
-                                  .path = text,
-                                  .continuation = *continuation,
-                                  .timeout_ms = request_timeout(options)};
-    cli_send(options, &request, &response);
-    int code = cli_judge(options, &response, "list");
-    free(*continuation);
-    *continuation = NULL;
-    if (code != CLI_OK)
-        return code;
-    json_array_extend(all, response.json);
-    *continuation = response.continuation;
-    response.continuation = NULL;
-    return CLI_OK;
+    add_filter(options, path);
 }
 
 static void show_list(const json_t *all)
@@ -466,25 +447,13 @@ static void show_list(const json_t *all)
 
 int cli_list(const struct cli_options *options)
 {
-    int64_t limit = options->limit == CLI_NOT_GIVEN ? 100 : options->limit;
-    int code = CLI_OK;
-    char *continuation = NULL;
+    const struct cli_pages pages = {.subject = "list",
+                                    .timeout_ms = request_timeout(options),
+                                    .path = list_path,
+                                    .show = show_list};
     if (!check_filter(options))
         return CLI_USAGE;
-    json_t *all = json_array();
-    do {
-        int64_t left = limit ? limit - (int64_t)json_array_size(all) : PAGE_ROWS;
-        code = list_page(options, left < PAGE_ROWS ? left : PAGE_ROWS, &continuation, all);
-    } while (code == CLI_OK && continuation && (!limit || (int64_t)json_array_size(all) < limit));
-    if (code == CLI_OK && options->json)
-        cli_print_json(all);
-    else if (code == CLI_OK)
-        show_list(all);
-    if (continuation && !options->json)
-        fprintf(stderr, "There are more: --limit 0 shows all.\n");
-    free(continuation);
-    json_decref(all);
-    return code;
+    return cli_print_pages(options, &pages);
 }
 
 /* ---- steering -------------------------------------------------------------------------------- */

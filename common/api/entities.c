@@ -5,18 +5,6 @@
 #include "api/text.h"
 #include "model/name.h"
 
-static enum th_step refuse(struct th_operation *op, int status, const char *message)
-{
-    th_answer_failure(&op->x, status, th_str_of(message));
-    return TH_STEP_DONE;
-}
-
-static enum th_step refuse_error(struct th_operation *op, const struct th_error *error)
-{
-    th_answer_error(&op->x, error);
-    return TH_STEP_DONE;
-}
-
 /* A key of no characters would leave its segment of the path empty. */
 static struct th_str key_of(const struct th_operation *op)
 {
@@ -31,7 +19,7 @@ static bool name_entity(struct th_operation *op)
     struct th_str name = th_pairs_get(&op->params, "name");
     op->instance_id = th_entity_id(&op->x.arena, name, key_of(op));
     if (!th_entity_name_check(name, &error) || !th_entity_id_check(op->instance_id, &error)) {
-        refuse_error(op, &error);
+        th_operation_refuse_error(op, &error);
         return false;
     }
     return true;
@@ -51,7 +39,7 @@ static enum th_step ask(struct th_operation *op, enum th_command_kind kind,
 static enum th_step after_signal(struct th_operation *op)
 {
     if (op->reply.error.code != TH_OK) {
-        return refuse_error(op, &op->reply.error);
+        return th_operation_refuse_error(op, &op->reply.error);
     }
     th_answer_empty(&op->x, 202);
     return TH_STEP_DONE;
@@ -84,7 +72,7 @@ static bool read_input(struct th_operation *op, struct th_str *out)
         return true;
     }
     if (!th_json_valid(body)) {
-        refuse(op, 400, "Invalid JSON content");
+        th_operation_refuse(op, 400, "Invalid JSON content");
         return false;
     }
     return true;
@@ -98,7 +86,7 @@ enum th_step th_entities_signal(struct th_operation *op)
         return TH_STEP_DONE;
     }
     if (operation.len == 0) {
-        return refuse(op, 400, "the operation's name is missing: ?op=…");
+        return th_operation_refuse(op, 400, "the operation's name is missing: ?op=…");
     }
     return send_signal(op, operation, input);
 }
@@ -116,7 +104,7 @@ static enum th_step after_read(struct th_operation *op)
     bool found = op->reply.error.code == TH_OK && op->reply.info_count > 0 &&
                  th_str_present(op->reply.infos[0].output);
     if (op->reply.error.code != TH_OK && op->reply.error.code != TH_NOT_FOUND) {
-        return refuse_error(op, &op->reply.error);
+        return th_operation_refuse_error(op, &op->reply.error);
     }
     if (!found) {
         th_answer_empty(&op->x, 404);
@@ -143,7 +131,7 @@ static enum th_step after_list(struct th_operation *op)
 {
     size_t shown = 0;
     if (op->reply.error.code != TH_OK) {
-        return refuse_error(op, &op->reply.error);
+        return th_operation_refuse_error(op, &op->reply.error);
     }
     op->x.answer.len = 0;
     th_buffer_text(&op->x.answer, "[");
@@ -177,7 +165,7 @@ enum th_step th_entities_list(struct th_operation *op)
         return TH_STEP_DONE;
     }
     if (name.len && !th_entity_name_check(name, &error)) {
-        return refuse_error(op, &error);
+        return th_operation_refuse_error(op, &error);
     }
     if (name.len) {
         wanted->id_prefix = th_entity_id(&op->x.arena, name, TH_STR(""));

@@ -11,12 +11,6 @@ static struct th_str hub_param(const struct th_operation *op)
     return th_pairs_get(&op->params, "hub");
 }
 
-static enum th_step refuse(struct th_operation *op, int status, const char *message)
-{
-    th_answer_failure(&op->x, status, th_str_of(message));
-    return TH_STEP_DONE;
-}
-
 enum th_step th_answer_document(struct th_operation *op, int status, json_t *document,
                                 const struct th_error *error)
 {
@@ -58,11 +52,13 @@ static enum th_step create_hub(struct th_operation *op)
     json_auto_t *options =
         body.len ? json_loadb(body.data, body.len, JSON_REJECT_DUPLICATES, NULL) : json_object();
     if (!json_is_object(options)) {
-        return refuse(op, 400, "Invalid JSON content: an object of hub options is wanted");
+        return th_operation_refuse(op, 400,
+                                   "Invalid JSON content: an object of hub options is wanted");
     }
     const char *inside = json_string_value(json_object_get(options, "name"));
     if (!th_str_present(name) && !inside) {
-        return refuse(op, 400, "the new hub's name is missing, in the path or as \"name\"");
+        return th_operation_refuse(op, 400,
+                                   "the new hub's name is missing, in the path or as \"name\"");
     }
     const char *chosen = th_str_present(name) ? name.data : inside;
     return th_answer_document(op, 201, hubs->create(hubs->argument, chosen, options, &error),
@@ -87,7 +83,7 @@ static enum th_step at_desk(struct th_operation *op, bool possible,
                             enum th_step (*next)(struct th_operation *))
 {
     if (!possible) {
-        return refuse(op, 501, "this program does not manage hubs");
+        return th_operation_refuse(op, 501, "this program does not manage hubs");
     }
     op->next = next;
     return TH_STEP_DESK;

@@ -32,18 +32,6 @@ static struct th_str query(const struct th_operation *op, const char *name)
     return th_exchange_query(&op->x, name);
 }
 
-static enum th_step refuse(struct th_operation *op, int status, const char *message)
-{
-    th_answer_failure(&op->x, status, th_str_of(message));
-    return TH_STEP_DONE;
-}
-
-static enum th_step refuse_error(struct th_operation *op, const struct th_error *error)
-{
-    th_answer_error(&op->x, error);
-    return TH_STEP_DONE;
-}
-
 static enum th_step accepted(struct th_operation *op)
 {
     th_answer_empty(&op->x, 202);
@@ -73,10 +61,10 @@ static bool parse_seconds(struct th_operation *op, const char *name, double *out
     }
     double seconds = strtod(text.data, &end);
     if (*end != '\0' || !isfinite(seconds) || seconds < 0) {
-        refuse(op, 400,
-               th_arena_format(&op->x.arena, "'%s' is no number of seconds: \"%.*s\"", name,
-                               TH_PRI(text))
-                   .data);
+        th_operation_refuse(op, 400,
+                            th_arena_format(&op->x.arena, "'%s' is no number of seconds: \"%.*s\"",
+                                            name, TH_PRI(text))
+                                .data);
         return false;
     }
     *out = seconds < WAIT_MOST_SECONDS ? seconds : WAIT_MOST_SECONDS;
@@ -101,10 +89,11 @@ bool th_operation_time(struct th_operation *op, const char *name, th_time *out)
     if (text.len == 0 || th_time_parse(restore_plus(op, text), out)) {
         return true;
     }
-    refuse(op, 400,
-           th_arena_format(&op->x.arena, "'%s' is no time such as 2026-01-31T12:00:00Z: \"%.*s\"",
-                           name, TH_PRI(text))
-               .data);
+    th_operation_refuse(op, 400,
+                        th_arena_format(&op->x.arena,
+                                        "'%s' is no time such as 2026-01-31T12:00:00Z: \"%.*s\"",
+                                        name, TH_PRI(text))
+                            .data);
     return false;
 }
 
@@ -118,10 +107,11 @@ static bool parse_status_list(struct th_operation *op, struct th_str text, uint3
         }
         struct th_str word = th_str_n(text.data + at, end - at);
         if (word.len && !th_status_parse(word, &status)) {
-            refuse(op, 400,
-                   th_arena_format(&op->x.arena, "'runtimeStatus' knows no status \"%.*s\"",
-                                   TH_PRI(word))
-                       .data);
+            th_operation_refuse(op, 400,
+                                th_arena_format(&op->x.arena,
+                                                "'runtimeStatus' knows no status \"%.*s\"",
+                                                TH_PRI(word))
+                                    .data);
             return false;
         }
         *statuses |= word.len ? TH_STATUS_BIT(status) : 0;
@@ -213,11 +203,11 @@ static const struct th_instance_info *replied_instance(struct th_operation *op)
         return NULL;
     }
     if (op->reply.error.code != TH_OK) {
-        refuse_error(op, &op->reply.error);
+        th_operation_refuse_error(op, &op->reply.error);
         return NULL;
     }
     if (op->reply.info_count == 0) {
-        refuse(op, 500, "the hub answered without an instance");
+        th_operation_refuse(op, 500, "the hub answered without an instance");
         return NULL;
     }
     return &op->reply.infos[0];
@@ -253,7 +243,7 @@ static enum th_step after_history(struct th_operation *op)
     char *text = events ? json_dumps(events, JSON_COMPACT) : NULL;
     json_decref(events);
     if (!text) {
-        return refuse(op, 500, "the history cannot be shown as JSON");
+        return th_operation_refuse(op, 500, "the history cannot be shown as JSON");
     }
     th_answer(&op->x, 200, TH_JSON_TYPE, th_str_of(text));
     free(text);
@@ -359,7 +349,7 @@ static bool parse_sync(struct th_operation *op)
         return true;
     }
     if (interval > timeout) {
-        refuse(op, 400, "'timeout' must be at least as long as 'pollingInterval'");
+        th_operation_refuse(op, 400, "'timeout' must be at least as long as 'pollingInterval'");
         return false;
     }
     op->waits = true;
@@ -387,12 +377,13 @@ static bool known_orchestrator(struct th_operation *op, struct th_str name)
         return true;
     }
     char *names = th_app_orchestrator_names(app);
-    refuse(op, 400,
-           th_arena_format(&op->x.arena,
-                           "The function '%.*s' doesn't exist or is not an orchestrator function. "
-                           "The orchestrator functions here are: %s",
-                           TH_PRI(name), names && *names ? names : "(none)")
-               .data);
+    th_operation_refuse(
+        op, 400,
+        th_arena_format(&op->x.arena,
+                        "The function '%.*s' doesn't exist or is not an orchestrator function. "
+                        "The orchestrator functions here are: %s",
+                        TH_PRI(name), names && *names ? names : "(none)")
+            .data);
     free(names);
     return false;
 }
@@ -405,7 +396,8 @@ static struct th_str version_of_start(const struct th_operation *op)
 
 static enum th_step after_start(struct th_operation *op)
 {
-    return op->reply.error.code == TH_OK ? answer_started(op) : refuse_error(op, &op->reply.error);
+    return op->reply.error.code == TH_OK ? answer_started(op)
+                                         : th_operation_refuse_error(op, &op->reply.error);
 }
 
 static bool check_start(struct th_operation *op, struct th_str name)
@@ -413,11 +405,11 @@ static bool check_start(struct th_operation *op, struct th_str name)
     struct th_error error;
     if (!th_function_name_check(name, &error) ||
         (th_str_present(op->instance_id) && !th_instance_id_check(op->instance_id, &error))) {
-        refuse_error(op, &error);
+        th_operation_refuse_error(op, &error);
         return false;
     }
     if (op->x.body.len && !th_json_valid(th_exchange_body(&op->x))) {
-        refuse(op, 400, "Invalid JSON content");
+        th_operation_refuse(op, 400, "Invalid JSON content");
         return false;
     }
     return known_orchestrator(op, name);
@@ -449,11 +441,12 @@ static enum th_step after_restart(struct th_operation *op)
     case TH_OK:
         return answer_started(op);
     case TH_NOT_FOUND:
-        return refuse(op, 400, "InstanceId does not match a valid orchestration instance.");
+        return th_operation_refuse(op, 400,
+                                   "InstanceId does not match a valid orchestration instance.");
     case TH_PRECONDITION:
-        return refuse(op, 409, op->reply.error.message);
+        return th_operation_refuse(op, 409, op->reply.error.message);
     default:
-        return refuse_error(op, &op->reply.error);
+        return th_operation_refuse_error(op, &op->reply.error);
     }
 }
 
@@ -471,7 +464,8 @@ static enum th_step begin_restart(struct th_operation *op)
 
 static enum th_step after_message(struct th_operation *op)
 {
-    return op->reply.error.code == TH_OK ? accepted(op) : refuse_error(op, &op->reply.error);
+    return op->reply.error.code == TH_OK ? accepted(op)
+                                         : th_operation_refuse_error(op, &op->reply.error);
 }
 
 static enum th_step begin_raise(struct th_operation *op)
@@ -479,13 +473,13 @@ static enum th_step begin_raise(struct th_operation *op)
     struct th_error error;
     struct th_str name = param(op, "event");
     if (!th_exchange_is_type(&op->x, "application/json")) {
-        return refuse(op, 400, "Only application/json request content is supported");
+        return th_operation_refuse(op, 400, "Only application/json request content is supported");
     }
     if (op->x.body.len && !th_json_valid(th_exchange_body(&op->x))) {
-        return refuse(op, 400, "Invalid JSON content");
+        return th_operation_refuse(op, 400, "Invalid JSON content");
     }
     if (!th_event_name_check(name, &error)) {
-        return refuse_error(op, &error);
+        return th_operation_refuse_error(op, &error);
     }
     op->command = (struct th_command){.name = name, .data = th_exchange_body(&op->x)};
     return submit(op, TH_COMMAND_RAISE, after_message);
@@ -594,7 +588,7 @@ void th_operation_answer_continuation(struct th_operation *op)
 static enum th_step after_list(struct th_operation *op)
 {
     if (op->reply.error.code != TH_OK) {
-        return refuse_error(op, &op->reply.error);
+        return th_operation_refuse_error(op, &op->reply.error);
     }
     op->x.answer.len = 0;
     th_buffer_text(&op->x.answer, "[");
@@ -621,13 +615,13 @@ bool th_operation_page(struct th_operation *op, struct th_query *out)
     struct th_str token = th_exchange_header(&op->x, "x-ms-continuation-token");
     long long rows = ROWS_DEFAULT;
     if (top.len && (!th_str_to_i64(top, &rows) || rows < 0)) {
-        refuse(op, 400, "'top' is no number of rows");
+        th_operation_refuse(op, 400, "'top' is no number of rows");
         return false;
     }
     rows = rows == 0 ? ROWS_DEFAULT : rows;
     out->limit = (uint32_t)(rows < ROWS_MOST ? rows : ROWS_MOST);
     if (token.len && !from_hex(op, token, &out->continuation)) {
-        refuse(op, 400, "'x-ms-continuation-token' is not one that this hub gave");
+        th_operation_refuse(op, 400, "'x-ms-continuation-token' is not one that this hub gave");
         return false;
     }
     return true;
@@ -663,7 +657,7 @@ static enum th_step after_purge(struct th_operation *op)
 {
     enum th_code code = op->reply.error.code;
     if (code != TH_OK && code != TH_NOT_FOUND) {
-        return refuse_error(op, &op->reply.error);
+        return th_operation_refuse_error(op, &op->reply.error);
     }
     return answer_purged(op, code == TH_OK ? op->reply.count : 0);
 }
@@ -678,7 +672,8 @@ static enum th_step begin_purge_by(struct th_operation *op)
 {
     struct th_query wanted = {0};
     if (!query(op, "createdTimeFrom").len) {
-        return refuse(op, 400, "Please provide value for 'createdTimeFrom' parameter.");
+        return th_operation_refuse(op, 400,
+                                   "Please provide value for 'createdTimeFrom' parameter.");
     }
     if (!parse_range(op, &wanted)) {
         return TH_STEP_DONE;
@@ -764,12 +759,13 @@ static bool right_hub(struct th_operation *op)
     if (wanted.len == 0 || th_str_eq_nocase(wanted, here)) {
         return true;
     }
-    refuse(op, 404,
-           th_arena_format(&op->x.arena,
-                           "this server serves the task hub '%.*s', not '%.*s' (the query "
-                           "parameter 'taskHub')",
-                           TH_PRI(here), TH_PRI(wanted))
-               .data);
+    th_operation_refuse(
+        op, 404,
+        th_arena_format(&op->x.arena,
+                        "this server serves the task hub '%.*s', not '%.*s' (the query "
+                        "parameter 'taskHub')",
+                        TH_PRI(here), TH_PRI(wanted))
+            .data);
     return false;
 }
 
@@ -780,10 +776,10 @@ enum th_step th_management_begin(struct th_operation *op, size_t first)
     }
     const struct endpoint *endpoint = find_endpoint(op, first);
     if (!endpoint) {
-        return refuse(op, 404,
-                      th_arena_format(&op->x.arena, "there is no operation %.*s %.*s",
-                                      TH_PRI(op->x.method), TH_PRI(op->x.target.path))
-                          .data);
+        return th_operation_refuse(op, 404,
+                                   th_arena_format(&op->x.arena, "there is no operation %.*s %.*s",
+                                                   TH_PRI(op->x.method), TH_PRI(op->x.target.path))
+                                       .data);
     }
     struct th_str id = param(op, "id");
     op->instance_id = th_str_present(id) ? id : TH_STR_ABSENT;

@@ -74,6 +74,19 @@ enum th_step th_report_ready(struct th_operation *op);
 
 /* ---- what several of them need ---- */
 
+/* Answers with an error: of this status and these words, or as the error says. */
+static inline enum th_step th_operation_refuse(struct th_operation *op, int status,
+                                               const char *message)
+{
+    th_answer_failure(&op->x, status, th_str_of(message));
+    return TH_STEP_DONE;
+}
+static inline enum th_step th_operation_refuse_error(struct th_operation *op,
+                                                     const struct th_error *error)
+{
+    th_answer_error(&op->x, error);
+    return TH_STEP_DONE;
+}
 /* Answers with the JSON document, which is stolen; NULL: with `error`. */
 enum th_step th_answer_document(struct th_operation *op, int status, json_t *document,
                                 const struct th_error *error);
