@@ -136,19 +136,14 @@ static void describe_action(const struct th_action *action, char out[static 320]
         describe(kind_of(action), th_action_name(action), action->entity, action->id, out);
 }
 
-static bool is_request(enum th_event_kind kind)
-{
-    return kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED ||
-           kind == TH_EVENT_ENTITY_LOCK_REQUESTED || kind == TH_EVENT_ENTITY_UNLOCK_SENT;
-}
-
 static void describe_event(const struct th_event *event, char out[static 320])
 {
     const char *kind = th_event_kind_text(event->kind);
     if (event->kind == TH_EVENT_EXECUTION_COMPLETED)
         snprintf(out, 320, "%s (%s)", kind, th_status_text(event->status));
     else
-        describe(kind, event->name, is_request(event->kind) ? event : NULL, event->id, out);
+        describe(kind, event->name, th_event_is_entity_request(event->kind) ? event : NULL,
+                 event->id, out);
 }
 
 static bool same_request(const struct th_event *event, const struct th_action *action)

@@ -592,8 +592,7 @@ static void get_request(struct th_reader *in, struct th_action *action)
     struct th_event *request = TH_ARENA_NEW(in->arena, struct th_event);
     if (!th_decode_event(in, &sent))
         return;
-    if (sent.kind != TH_EVENT_ENTITY_CALLED && sent.kind != TH_EVENT_ENTITY_SIGNALED &&
-        sent.kind != TH_EVENT_ENTITY_LOCK_REQUESTED && sent.kind != TH_EVENT_ENTITY_UNLOCK_SENT)
+    if (!th_event_is_entity_request(sent.kind))
         th_read_fail(in, "a \"%s\" that is to be sent to an entity", th_event_kind_text(sent.kind));
     *request = th_event_of(sent.kind, TH_TIME_NONE);
     request->instance_id = sent.instance_id;

@@ -167,6 +167,12 @@ bool th_event_equal(const struct th_event *a, const struct th_event *b)
 
 /* ---- names ---- */
 
+bool th_event_is_entity_request(enum th_event_kind kind)
+{
+    return kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED ||
+           kind == TH_EVENT_ENTITY_LOCK_REQUESTED || kind == TH_EVENT_ENTITY_UNLOCK_SENT;
+}
+
 const char *th_event_kind_text(enum th_event_kind kind)
 {
     switch (kind) {

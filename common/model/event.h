@@ -188,6 +188,9 @@ struct th_strs th_strs_copy(struct th_arena *arena, struct th_strs strs);
 /* Field by field, strings by content. For replay comparison and tests. */
 bool th_event_equal(const struct th_event *a, const struct th_event *b);
 
+/* What an orchestrator sends to an entity. */
+bool th_event_is_entity_request(enum th_event_kind kind);
+
 const char *th_event_kind_text(enum th_event_kind kind); /* "?" for an unknown number */
 bool th_event_kind_parse(struct th_str text, enum th_event_kind *out);
 const char *th_status_text(enum th_status status);

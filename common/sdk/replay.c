@@ -15,8 +15,7 @@ static bool asked_for(enum th_event_kind kind)
 {
     return kind == TH_EVENT_TASK_SCHEDULED || kind == TH_EVENT_CHILD_CREATED ||
            kind == TH_EVENT_TIMER_CREATED || kind == TH_EVENT_EVENT_SENT ||
-           kind == TH_EVENT_ENTITY_CALLED || kind == TH_EVENT_ENTITY_SIGNALED ||
-           kind == TH_EVENT_ENTITY_LOCK_REQUESTED || kind == TH_EVENT_ENTITY_UNLOCK_SENT;
+           th_event_is_entity_request(kind);
 }
 
 static void collect(struct th_turn *turn, const struct th_event *events, size_t count, size_t base)

@@ -12,12 +12,10 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "grpc"))
-from packages import call, npm, pypi  # noqa: E402
+from packages import call, npm, pypi, run_within  # noqa: E402
 
 FOLDER = pypi("grpcio==1.85.3")
-if sys.prefix != os.path.realpath(FOLDER) and sys.prefix != FOLDER:
-    python = os.path.join(FOLDER, "bin", "python")
-    os.execv(python, [python, *sys.argv])
+run_within(FOLDER)
 
 import grpc  # noqa: E402
 

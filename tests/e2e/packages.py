@@ -54,6 +54,13 @@ def pypi(package):
                      install)
 
 
+def run_within(environment):
+    """Goes on with this program in a virtual environment, if it is not there already."""
+    if sys.prefix not in (os.path.realpath(environment), environment):
+        python = os.path.join(environment, "bin", "python")
+        os.execv(python, [python, *sys.argv])
+
+
 # ---- pinned by a lock file in the tree ----
 
 def locked(name, sources, install):

@@ -11,12 +11,10 @@ import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+from packages import run_within  # noqa: E402
 from sdk.languages import python_environment  # noqa: E402
 
-ENVIRONMENT = python_environment()
-if sys.prefix != os.path.realpath(ENVIRONMENT) and sys.prefix != ENVIRONMENT:
-    python = os.path.join(ENVIRONMENT, "bin", "python")
-    os.execv(python, [python, *sys.argv])
+run_within(python_environment())
 
 from harness import until  # noqa: E402
 from rpc_test import NEVER, RpcTest, SOON  # noqa: E402

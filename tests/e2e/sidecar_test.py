@@ -10,12 +10,10 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from packages import call, pypi  # noqa: E402
+from packages import call, pypi, run_within  # noqa: E402
 
 FOLDER = pypi("durabletask==1.12.0")
-if sys.prefix != os.path.realpath(FOLDER) and sys.prefix != FOLDER:
-    python = os.path.join(FOLDER, "bin", "python")
-    os.execv(python, [python, *sys.argv])
+run_within(FOLDER)
 
 from google.protobuf import descriptor_pb2  # noqa: E402
 from durabletask.internal import orchestrator_service_pb2 as published  # noqa: E402

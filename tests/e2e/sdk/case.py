@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 
+from packages import run_within
+
 from .languages import python_environment
 
-ENVIRONMENT = python_environment()
-if sys.prefix != os.path.realpath(ENVIRONMENT) and sys.prefix != ENVIRONMENT:
-    python = os.path.join(ENVIRONMENT, "bin", "python")
-    os.execv(python, [python, *sys.argv])
+run_within(python_environment())
 
 from durabletask.client import OrchestrationStatus, TaskHubGrpcClient  # noqa: E402
 from durabletask.history import TaskCompletedEvent  # noqa: E402
