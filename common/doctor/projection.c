@@ -20,6 +20,12 @@ void th_doctor_watermark(struct th_doctor *d, uint32_t partition, const struct t
         note_finding(d, TH_DOCTOR_PROJECTION_BUILDING, part, TH_STR_ABSENT,
                      "the projection of partition %u %s; queries wait for it", part->index,
                      mark->building ? "is being made again" : "holds nothing yet");
+    else if (stored_rows == UINT64_MAX)
+        note_finding(
+            d, TH_DOCTOR_ROW_COUNT, part, TH_STR_ABSENT,
+            "parts of the projection of partition %u are missing; its owner makes it again "
+            "when it notices",
+            part->index);
     else if (stored_rows != mark->rows)
         note_finding(d, TH_DOCTOR_ROW_COUNT, part, TH_STR_ABSENT,
                      "the projection of partition %u holds %lld rows, its watermark says %llu",

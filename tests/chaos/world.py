@@ -28,6 +28,7 @@ class World:
     def __init__(self, directory, hub, version, nodes, workers, coordinators, partitions):
         self.directory, self.hub, self.nodes = directory, hub, nodes
         self.began = time.monotonic()
+        self.forgot = float("-inf")  # when parts of a projection were taken away
         self.executions = os.path.join(directory, "executions")
         os.makedirs(self.executions)
         os.environ["TASKHUB_CHAOS_LEDGER"] = self.executions
@@ -231,6 +232,7 @@ class World:
                                "{%s:*" % self.hub], check=True, capture_output=True, text=True,
                               timeout=20).stdout.split()
         if keys:
+            self.forgot = time.monotonic()
             self.redis("UNLINK", choose.choice(sorted(keys)))
 
 

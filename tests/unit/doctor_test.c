@@ -606,6 +606,11 @@ static void rows_uncounted(struct stored *s)
     s->stored_rows++;
 }
 
+static void rows_without_parts(struct stored *s)
+{
+    s->stored_rows = UINT64_MAX;
+}
+
 static void projection_away(struct stored *s)
 {
     s->away = true;
@@ -682,6 +687,7 @@ static void test_each_damage_is_found(void **state)
     expect(row_with_a_shorter_history, TH_DOCTOR_ROW_DIFFERS);
     expect(row_from_nowhere, TH_DOCTOR_ROW_UNFOUNDED);
     expect(rows_uncounted, TH_DOCTOR_ROW_COUNT);
+    expect(rows_without_parts, TH_DOCTOR_ROW_COUNT);
     expect(projection_away, TH_DOCTOR_PROJECTION_AWAY);
     expect(projection_wiped, TH_DOCTOR_PROJECTION_BUILDING);
     expect(partition_without_owner, TH_DOCTOR_NOT_OWNED);

@@ -156,6 +156,8 @@ struct th_kafka_item *th_kafka_item_new(enum th_completion_kind kind, uint32_t p
 void th_kafka_item_free(struct th_kafka_item *item);
 void th_kafka_item_fail(struct th_kafka_item *item, enum th_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* What is written, as in "a record for log 3"; in `text`, which has room for it. */
+const char *th_kafka_item_name(const struct th_kafka_item *item, char text[static 64]);
 /* Moves what the item holds to `out` and frees the item. */
 void th_kafka_item_complete(struct th_kafka_item *item, struct th_completion *out);
 
@@ -212,7 +214,7 @@ struct th_kafka;
 enum th_kafka_role {
     TH_KAFKA_LOG,      /* give the lease up */
     TH_KAFKA_MESSAGES, /* keep trying, in order */
-    TH_KAFKA_CLIENTS,  /* fail after a while, one by one */
+    TH_KAFKA_CLIENTS,  /* fail after a while, all together */
     TH_KAFKA_ROLE_COUNT
 };
 

@@ -39,6 +39,18 @@ void th_kafka_item_fail(struct th_kafka_item *item, enum th_code code, const cha
     item->why = th_buffer_take(&why);
 }
 
+const char *th_kafka_item_name(const struct th_kafka_item *item, char text[static 64])
+{
+    if (item->kind != TH_DONE_SEND) {
+        snprintf(text, 64, "a record for log %u", (unsigned)item->partition);
+    } else if (item->partition >= TH_SEND_ACTIVITY_PARTITION(0)) {
+        snprintf(text, 64, "an activity message");
+    } else {
+        snprintf(text, 64, "a message to partition %u", (unsigned)item->partition);
+    }
+    return text;
+}
+
 /* The message of an error is filled only when there is one: it is most of a completion's size. */
 static void clear(struct th_completion *out)
 {

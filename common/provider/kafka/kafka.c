@@ -154,6 +154,7 @@ static void send_message(struct th_provider *p, uint32_t source, uint32_t destin
         check_size(item, kafka->hub.max_message_bytes, "a message");
         submit(kafka, send_lane(kafka, source, destination),
                source < kafka->hub.record.partitions ? TH_KAFKA_MESSAGES : TH_KAFKA_CLIENTS, item);
+        th_kafka_want_tick(kafka);
     }
     leave(kafka);
 }

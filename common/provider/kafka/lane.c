@@ -136,6 +136,8 @@ static struct th_kafka_item *let_go(struct th_kafka_item *item)
     struct th_kafka_item *copy = th_kafka_item_new(item->kind, item->partition, item->tag);
     copy->epoch = item->epoch;
     copy->lane = item->lane;
+    copy->next_in_lane = item->next_in_lane;
+    copy->doomed = item->doomed;
     copy->answered = true;
     item->lane = NULL;
     return copy;
@@ -144,16 +146,16 @@ static struct th_kafka_item *let_go(struct th_kafka_item *item)
 th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit, struct th_kafka_items *done)
 {
     th_time oldest = 0;
+    char name[64];
     while (lane->first &&
            (lane->first->answered || lane->first->submitted < limit || ended(lane, lane->first))) {
         struct th_kafka_item *item = take_first(lane);
         if (!item->answered) {
             oldest = oldest ? oldest : item->submitted;
             item = let_go(item);
-            th_kafka_item_fail(
-                item, TH_UNAVAILABLE,
-                "log %u did not acknowledge a record in time; it may be written still",
-                (unsigned)item->partition);
+            th_kafka_item_fail(item, TH_UNAVAILABLE,
+                               "%s was not acknowledged in time; it may be written still",
+                               th_kafka_item_name(item, name));
             note_failure(lane, item);
         }
         th_kafka_items_add(done, item);

@@ -4,14 +4,15 @@
  *   log        a record that is not acknowledged in time costs the lease, not the connection of
  *              everybody else's messages
  *   messages   retried without a bound and without gaps: after any loss the instance stops
- *   clients    given up after a while. In an idempotent producer a message that is given up makes
- *              all partitions wait until a new producer id is there; leases must not wait for that.
+ *   clients    given up after a while, all of them together. An idempotent producer that gives up
+ *              one message alone takes a new id, and sends under it what else it has in doubt: that
+ *              would be written twice, and nothing tells the two apart.
  *
  * A writer that cannot go on (a fatal error; no acknowledgement of anything for the append
- * deadline) is retired: it is purged, polled until it has given back what it held, and closed by
- * the desk, which also opens the next one. Meanwhile submissions wait in the slot. What was on the
- * wire may still land, before or after what the next one writes; readers of the log and of the
- * inbox can tell.
+ * deadline; of one client's message in the time for clients) is retired: it is purged, polled until
+ * it has given back what it held, and closed by the desk, which also opens the next one. Meanwhile
+ * submissions wait in the slot. What was on the wire may still land, before or after what the next
+ * one writes; readers of the log and of the inbox can tell.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,18 +23,6 @@
 #define GIVE_BACK (5 * TH_SECOND)
 
 /* ---- acknowledgements ---- */
-
-/* "a record for log 3"; in `text`, which has room for it. */
-static const char *what(const struct th_kafka_item *item, char text[static 64])
-{
-    if (item->kind != TH_DONE_SEND)
-        snprintf(text, 64, "a record for log %u", (unsigned)item->partition);
-    else if (item->partition >= TH_SEND_ACTIVITY_PARTITION(0))
-        snprintf(text, 64, "an activity message");
-    else
-        snprintf(text, 64, "a message to partition %u", (unsigned)item->partition);
-    return text;
-}
 
 static void fail_item(struct th_kafka_writer *writer, struct th_kafka_item *item,
                       rd_kafka_resp_err_t code)
@@ -46,7 +35,13 @@ static void fail_item(struct th_kafka_writer *writer, struct th_kafka_item *item
     if (stopped && *writer->client.trouble) {
         why = writer->client.trouble; /* librdkafka's code says only that it gave up */
     }
-    th_kafka_item_fail(item, th_kafka_code(code), "%s was not written: %s", what(item, text), why);
+    th_kafka_item_fail(item, th_kafka_code(code),
+                       code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
+                               code ==
+                                   RD_KAFKA_RESP_ERR__PURGE_QUEUE /* to be sent again, perhaps */
+                           ? "%s was not acknowledged, it may be written still: %s"
+                           : "%s was not written: %s",
+                       th_kafka_item_name(item, text), why);
 }
 
 static void doubt_after_cut(struct th_kafka_writer *writer, bool acknowledged)
@@ -110,20 +105,16 @@ static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
 static bool open_client(struct th_kafka_writer *writer, struct th_error *error)
 {
     const struct th_kafka_options *options = &writer->kafka->options;
-    bool client = writer->role == TH_KAFKA_CLIENTS;
-    char timeout[24];
     char bytes[24];
-    snprintf(timeout, sizeof(timeout), "%d",
-             client ? th_kafka_milliseconds(options->client_timeout) : 0);
     snprintf(bytes, sizeof(bytes), "%zu", writer->kafka->hub.max_message_bytes + TH_KAFKA_OVERHEAD);
     const struct th_kafka_property own[] = {
         {"enable.idempotence", "true"},
-        {"enable.gapless.guarantee", client ? "false" : "true"},
+        {"enable.gapless.guarantee", "true"},
         {"allow.auto.create.topics",
          "false"}, /* one that was deleted would come back as it must not */
         {"acks", "all"},
-        {"linger.ms", "0"}, /* batches form by themselves while one is under way */
-        {"message.timeout.ms", timeout},
+        {"linger.ms", "0"},          /* batches form by themselves while one is under way */
+        {"message.timeout.ms", "0"}, /* what waits too long is given up here */
         {"message.max.bytes", bytes},
         {"compression.type", options->compression},
         {"queue.buffering.max.messages", "0"}, /* no bound: messages are held by reference */
@@ -312,9 +303,29 @@ static bool expire_logs(struct th_kafka *kafka, th_time now)
     return waits;
 }
 
+static bool expire_clients(struct th_kafka *kafka, th_time now)
+{
+    const uint32_t partitions = kafka->hub.record.partitions;
+    struct th_kafka_lane *lanes = kafka->send_lanes[partitions];
+    th_time limit = now - kafka->options.client_timeout;
+    bool waits = false;
+    bool late = false;
+    for (uint32_t i = 0; lanes && i <= partitions; i++) {
+        late |= th_kafka_lane_expire(&lanes[i], limit, &kafka->done) != 0;
+        waits |= lanes[i].first != NULL;
+    }
+    if (late) {
+        th_kafka_slot_retire(kafka, TH_KAFKA_CLIENTS,
+                             "a client's message was not acknowledged in time");
+    }
+    return waits;
+}
+
 bool th_kafka_slots_tick(struct th_kafka *kafka, th_time now)
 {
-    bool waits = expire_logs(kafka, now) || kafka->retired;
+    bool waits = expire_logs(kafka, now);
+    waits |= expire_clients(kafka, now);
+    waits |= kafka->retired != NULL;
     for (enum th_kafka_role role = 0; role < TH_KAFKA_ROLE_COUNT; role++) {
         struct th_kafka_slot *slot = &kafka->slots[role];
         if (slot->missing) {
