@@ -108,10 +108,61 @@ uint32_t th_murmur2(struct th_str s)
     return h ^ h >> 15;
 }
 
+static bool is_lower_hex(struct th_str s)
+{
+    size_t n = 0;
+    while (n < s.len &&
+           ((s.data[n] >= '0' && s.data[n] <= '9') || (s.data[n] >= 'a' && s.data[n] <= 'f'))) {
+        n++;
+    }
+    return n == s.len;
+}
+
+static struct th_str last(struct th_str s, size_t len)
+{
+    return th_str_n(s.data + s.len - len, len);
+}
+
+enum { CHILD_END = 5 }; /* ":000" and a digit */
+
+bool th_is_beside_parent(struct th_str id)
+{
+    return id.len > CHILD_END && memcmp(id.data + id.len - CHILD_END, ":000", 4) == 0 &&
+           is_lower_hex(last(id, 1));
+}
+
+static uint32_t number_at_end(struct th_str id)
+{
+    uint32_t number = 0;
+    for (size_t n = id.len - 8; n < id.len; n++) {
+        number =
+            number << 4 | (uint32_t)(id.data[n] <= '9' ? id.data[n] - '0' : id.data[n] - 'a' + 10);
+    }
+    return number;
+}
+
 uint32_t th_partition_of(struct th_str instance_id, uint32_t count)
 {
+    struct th_str id = instance_id;
+    if (count <= 1) {
+        return 0;
+    }
+    if (th_is_beside_parent(id)) {
+        id.len -= CHILD_END;
+    }
+    if (id.len == 32 && is_lower_hex(id)) {
+        return number_at_end(id) % count;
+    }
     /* toPositive clears the sign bit; it does not take the absolute value. */
-    return count ? (th_murmur2(instance_id) & UINT32_C(0x7fffffff)) % count : 0;
+    return (th_murmur2(id) & UINT32_C(0x7fffffff)) % count;
+}
+
+uint64_t th_number_of_partition(uint64_t number, uint32_t partition, uint32_t count)
+{
+    uint32_t end = (uint32_t)number;
+    end -= end % count;
+    end -= end > UINT32_MAX - partition ? count : 0;
+    return (number & ~UINT64_C(0xffffffff)) | (end + partition);
 }
 
 /* splitmix64 (Steele, Lea, Flood): fills the state as the authors of xoshiro recommend. */

@@ -148,11 +148,19 @@ static void collect(struct th_instance *i, struct turn *t)
     }
 }
 
-static void new_id(struct th_partition *p, char out[static 33])
+/* The first children, which derive their ids from it, are placed in this partition; those of a
+ * child are not, or a large tree of them would be in one partition as a whole. */
+static void new_execution_id(struct th_partition *p, const struct th_instance *i,
+                             char out[static 33])
 {
     const uint64_t high = th_random_next(&p->random);
+    const uint64_t low = th_random_next(&p->random);
 
-    th_id_hex(high, th_random_next(&p->random), out);
+    th_id_hex(high,
+              th_is_beside_parent(th_str_of(i->id))
+                  ? low
+                  : th_number_of_partition(low, p->options.index, p->options.count),
+              out);
 }
 
 static void prepare(struct th_partition *p, struct th_instance *i, struct turn *t)
@@ -160,8 +168,8 @@ static void prepare(struct th_partition *p, struct th_instance *i, struct turn *
     struct view *v = TH_ARENA_NEW(&t->arena, struct view);
 
     *v = (struct view){.instance = i, .turn = t->id};
-    new_id(p, t->execution_id);
-    new_id(p, t->next_execution_id);
+    new_execution_id(p, i, t->execution_id);
+    new_execution_id(p, i, t->next_execution_id);
     t->in = (struct th_engine_in){
         .info = &i->info,
         .pending = {.argument = v, .take = take_pending, .child = child_at, .repeated = repeated},

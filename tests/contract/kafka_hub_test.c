@@ -420,6 +420,22 @@ static void foreign_records(void **state)
     rig_delete_hub(name);
 }
 
+/* Its record says nothing of where instances are placed. */
+static void an_earlier_placement(void **state)
+{
+    char name[64];
+    char record[128];
+    struct th_kafka_hub found;
+    struct th_error error;
+    rig_hub_name(name);
+    make_topics(name, 1);
+    snprintf(record, sizeof(record), "\x85\x01\xc4%c%s\x02\x07\x03\x01\x04\x01\x05\x01",
+             (char)strlen(name), name);
+    write_control(name, "hub/0000000000000007", record);
+    refused(find(name, &found, &error), &error, TH_PRECONDITION, "another way|1; this one: 2");
+    rig_delete_hub(name);
+}
+
 /* ---- at once ---- */
 
 struct creation {
@@ -544,6 +560,7 @@ int main(void)
         cmocka_unit_test(bad_settings),
         cmocka_unit_test(wrong_counts),
         cmocka_unit_test(foreign_records),
+        cmocka_unit_test(an_earlier_placement),
         cmocka_unit_test(created_at_once),
         cmocka_unit_test(late_proposal),
         cmocka_unit_test(properties_pass_through),

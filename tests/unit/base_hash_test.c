@@ -1,6 +1,7 @@
 #include "base/hash.h"
 
 #include "base/crc32c.h"
+#include "base/uuid.h"
 #include "unit/base_test.h"
 
 /* Computed with another program from the description of the algorithm. */
@@ -118,6 +119,49 @@ static void murmur2_is_javas(void **state)
         assert_int_equal(th_partition_of(known[i].text, 1), 0);
     }
     assert_int_equal(th_partition_of(TH_STR("foobar"), 0), 0); /* no partitions, no division */
+}
+
+/* As Durable Task SDKs derive them: of the parent's id, or of its execution's. */
+static void children_are_beside_their_parents(void **state)
+{
+    (void)state;
+    const uint32_t parent = th_partition_of(TH_STR("order-17"), 12);
+    assert_int_equal(th_partition_of(TH_STR("order-17:0001"), 12), parent);
+    assert_int_equal(th_partition_of(TH_STR("order-17:000f"), 12), parent);
+    assert_true(th_is_beside_parent(TH_STR("order-17:000f")));
+    /* those of a large fan-out are spread, and so is what only looks like a child */
+    const char *const others[] = {"order-17:0010", "order-17:000F", "order-17:00001",
+                                  "order-17:001",  "order-17:000g", "order-17-0001",
+                                  ":0001"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct th_str id = th_str_of(others[i]);
+        assert_false(th_is_beside_parent(id));
+        assert_int_equal(th_partition_of(id, 4093), (th_murmur2(id) & INT32_MAX) % 4093);
+    }
+    /* a child's own children are beside the first of them, not all in one place with the root */
+    assert_int_equal(th_partition_of(TH_STR("order-17:0001:0002"), 4093),
+                     (th_murmur2(TH_STR("order-17:0001")) & INT32_MAX) % 4093);
+}
+
+static void an_execution_id_is_made_for_its_partition(void **state)
+{
+    (void)state;
+    struct th_random random;
+    th_random_seed(&random, 1);
+    for (uint32_t count = 1; count < 3000; count += 1 + count / 7) {
+        uint64_t number = count % 2 ? th_random_next(&random) : UINT64_MAX;
+        uint32_t partition = (uint32_t)th_random_below(&random, count);
+        uint64_t placed = th_number_of_partition(number, partition, count);
+        char id[40];
+        assert_int_equal(placed >> 32, number >> 32);
+        th_id_hex(th_random_next(&random), placed, id);
+        assert_int_equal(th_partition_of(th_str_of(id), count), partition);
+        memcpy(id + 32, ":000b", 6);
+        assert_int_equal(th_partition_of(th_str_of(id), count), partition);
+    }
+    assert_int_equal(th_partition_of(TH_STR("00000000000000000000000000000123"), 100), 0x123 % 100);
+    assert_int_equal(th_partition_of(TH_STR("0000000000000000000000000000012G"), 100),
+                     (th_murmur2(TH_STR("0000000000000000000000000000012G")) & INT32_MAX) % 100);
 }
 
 /* RFC 3720, appendix B.4, and the check value of the catalogues. */
@@ -258,6 +302,8 @@ int main(void)
         cmocka_unit_test(similar_ids_do_not_collide),
         cmocka_unit_test(zeros_of_different_length_differ),
         cmocka_unit_test(murmur2_is_javas),
+        cmocka_unit_test(children_are_beside_their_parents),
+        cmocka_unit_test(an_execution_id_is_made_for_its_partition),
         cmocka_unit_test(crc32c_is_castagnolis),
         cmocka_unit_test(both_ways_of_crc32c_agree_and_continue),
         cmocka_unit_test(the_generator_is_xoshiro),

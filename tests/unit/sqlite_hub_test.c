@@ -273,6 +273,19 @@ static void other_files_are_refused(void **state)
     refused(r, TH_CORRUPT);
 }
 
+static void an_earlier_schema_is_taken_over(void **state)
+{
+    struct rig *r = *state;
+    struct th_error error = {0};
+    run_sql(r, "DELETE FROM hubs; INSERT INTO hubs VALUES(1, 'Rig', 7, 1, 0, 0);"
+               "PRAGMA user_version=1");
+    struct th_provider *provider = open_hub(r, "Rig", &error);
+    assert_non_null(provider);
+    provider->ops->close(provider);
+    run_sql(r, "UPDATE hubs SET partitions=3; PRAGMA user_version=1");
+    refused(r, TH_PRECONDITION);
+}
+
 static void a_missing_hub_is_named(void **state)
 {
     struct rig *r = *state;
@@ -298,6 +311,7 @@ int main(void)
         TEST(one_process_per_hub),
         TEST(a_killed_process_leaves_the_hub),
         TEST(other_files_are_refused),
+        TEST(an_earlier_schema_is_taken_over),
         TEST(a_missing_hub_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

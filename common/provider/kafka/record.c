@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "model/codec.h"
 #include "provider/kafka/internal.h"
 
@@ -22,12 +23,13 @@ enum {
     FIELD_INCARNATION,
     FIELD_PARTITIONS,
     FIELD_ACTIVITY_PARTITIONS,
-    FIELD_CREATED
+    FIELD_CREATED,
+    FIELD_PLACEMENT
 };
 
 static void encode(struct th_buffer *out, const struct th_kafka_hub *hub)
 {
-    th_write_map(out, 5);
+    th_write_map(out, 6);
     th_write_u64(out, FIELD_NAME);
     th_write_str(out, th_str_of(hub->record.name));
     th_write_u64(out, FIELD_INCARNATION);
@@ -38,9 +40,11 @@ static void encode(struct th_buffer *out, const struct th_kafka_hub *hub)
     th_write_u64(out, hub->activity_partitions);
     th_write_u64(out, FIELD_CREATED);
     th_write_i64(out, hub->record.created);
+    th_write_u64(out, FIELD_PLACEMENT);
+    th_write_u64(out, TH_PLACEMENT);
 }
 
-static void decode_field(struct th_reader *in, struct th_kafka_hub *out)
+static void decode_field(struct th_reader *in, struct th_kafka_hub *out, uint64_t *placement)
 {
     struct th_str name;
     switch (th_read_u64(in)) {
@@ -60,6 +64,9 @@ static void decode_field(struct th_reader *in, struct th_kafka_hub *out)
     case FIELD_CREATED:
         out->record.created = th_read_i64(in);
         break;
+    case FIELD_PLACEMENT:
+        *placement = th_read_u64(in);
+        break;
     default:
         th_read_skip(in);
     }
@@ -76,17 +83,26 @@ static bool decode(const rd_kafka_message_t *message, const char *hub, struct th
 {
     TH_ARENA arena = {0};
     struct th_reader in = th_reader_of(th_str_n(message->payload, message->len), &arena, NULL);
+    uint64_t placement = 1;
     *out = (struct th_kafka_hub){0};
     for (uint32_t pairs = th_read_map(&in); pairs > 0 && !in.failed; pairs--) {
-        decode_field(&in, out);
+        decode_field(&in, out, &placement);
     }
     if (in.failed || !plausible(out)) {
         return th_fail(error, TH_CORRUPT, "the record of hub %s in topic %s.control is damaged",
                        hub, hub);
     }
-    return strcmp(out->record.name, hub) == 0 ||
-           th_fail(error, TH_PRECONDITION, "topic %s.control holds the record of another hub, %s",
-                   hub, out->record.name);
+    if (strcmp(out->record.name, hub) != 0) {
+        return th_fail(error, TH_PRECONDITION,
+                       "topic %s.control holds the record of another hub, %s", hub,
+                       out->record.name);
+    }
+    return placement == TH_PLACEMENT ||
+           th_fail(
+               error, TH_PRECONDITION,
+               "hub %s was made by a version that places instances in another way (%llu; this one: "
+               "%d): let that version bring it to its end, and make a new hub",
+               hub, (unsigned long long)placement, TH_PLACEMENT);
 }
 
 /* ---- reading ---- */

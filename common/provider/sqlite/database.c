@@ -208,6 +208,25 @@ static bool create_schema(const struct th_sqlite_db *db, struct th_error *error)
     return done;
 }
 
+/* A hub of one partition does not depend on where instances are placed; others are as they were
+ * made. */
+static bool take_over(const struct th_sqlite_db *db, struct th_error *error)
+{
+    int64_t spread = 0;
+    TH_BUFFER sql = {0};
+    if (!number(db, "SELECT count(*) FROM hubs WHERE partitions>1", &spread, error)) {
+        return false;
+    }
+    if (spread > 0) {
+        return th_fail(error, TH_PRECONDITION,
+                       "%s holds hubs of several partitions, made by a version that places "
+                       "instances in another way: let that version bring them to their end",
+                       db->file);
+    }
+    th_buffer_format(&sql, "PRAGMA user_version=%d%c", TH_SQLITE_SCHEMA, 0);
+    return th_sqlite_exec(db, sql.data, error);
+}
+
 static bool check_schema(const struct th_sqlite_db *db, enum th_sqlite_mode mode,
                          struct th_error *error)
 {
@@ -234,7 +253,7 @@ static bool check_schema(const struct th_sqlite_db *db, enum th_sqlite_mode mode
                        "use that version",
                        db->file, (long long)version, TH_SQLITE_SCHEMA);
     }
-    return true;
+    return version == TH_SQLITE_SCHEMA || take_over(db, error);
 }
 
 static bool configure(const struct th_sqlite_db *db, struct th_error *error)

@@ -24,7 +24,8 @@
 
 /* "Thub" */
 #define TH_SQLITE_APPLICATION 0x54687562
-#define TH_SQLITE_SCHEMA      1
+/* 2: instances are placed by TH_PLACEMENT 2. */
+#define TH_SQLITE_SCHEMA 2
 
 /* Of 4, 8 and 16 KiB: at 60,000 appends and 10,000 rows a second 8 takes a tenth less CPU than 4,
  * 16 gains nothing more, and a single append writes one page. */
