@@ -226,10 +226,10 @@ static bool read_projection(struct examination *e)
 
 /* ---- logs ------------------------------------------------------------------------------------ */
 
-static bool read_log(struct examination *e, uint32_t p, int64_t start, int64_t end)
+static bool read_log(struct examination *e, uint32_t p, const struct th_completion *state)
 {
-    int64_t at = start;
-    th_doctor_log(e->doctor, p, start, end);
+    int64_t at = state->log_start, end = state->log_end;
+    th_doctor_log(e->doctor, p, at, end);
     while (at < end) {
         COMPLETION c = {.tag = 0};
         e->provider->ops->read(e->provider, p, at, end, 0);
@@ -243,20 +243,6 @@ static bool read_log(struct examination *e, uint32_t p, int64_t start, int64_t e
         at = c.last ? end : c.offset;
     }
     th_doctor_log_done(e->doctor, p);
-    return true;
-}
-
-static bool read_logs(struct examination *e)
-{
-    for (uint32_t p = 0; p < partitions(e); p++) {
-        COMPLETION c = {.tag = 0};
-        if (!ask_state(e, p, &c))
-            return false;
-        if (!has_ends(e, &c))
-            return refuse(e, &c);
-        if (!read_log(e, p, c.log_start, c.log_end))
-            return false;
-    }
     return true;
 }
 
@@ -283,14 +269,14 @@ static void take_delivery(struct inbox *in, const struct th_completion *c)
         in->e->provider->ops->inbox_open(in->e->provider, in->partition, in->at);
 }
 
-static bool read_inbox(struct examination *e, uint32_t p, int64_t start, int64_t end)
+static bool read_inbox(struct examination *e, uint32_t p, const struct th_completion *state)
 {
-    struct inbox in = {.e = e, .partition = p, .at = start, .end = end};
+    struct inbox in = {.e = e, .partition = p, .at = state->inbox_start, .end = state->inbox_end};
     bool done = true;
-    th_doctor_inbox(e->doctor, p, start, end);
-    if (start >= end)
+    th_doctor_inbox(e->doctor, p, in.at, in.end);
+    if (in.at >= in.end)
         return true;
-    e->provider->ops->inbox_open(e->provider, p, start);
+    e->provider->ops->inbox_open(e->provider, p, in.at);
     while (done && in.at < in.end) {
         COMPLETION c = {.tag = 0};
         done = next(e, &c);
@@ -301,15 +287,17 @@ static bool read_inbox(struct examination *e, uint32_t p, int64_t start, int64_t
     return done;
 }
 
-static bool read_inboxes(struct examination *e)
+/* Of each partition what `read` reads, up to where it stands at that moment. */
+static bool read_each(struct examination *e,
+                      bool (*read)(struct examination *, uint32_t, const struct th_completion *))
 {
     for (uint32_t p = 0; p < partitions(e); p++) {
-        COMPLETION c = {.tag = 0};
-        if (!ask_state(e, p, &c))
+        COMPLETION state = {.tag = 0};
+        if (!ask_state(e, p, &state))
             return false;
-        if (!has_ends(e, &c))
-            return refuse(e, &c);
-        if (!read_inbox(e, p, c.inbox_start, c.inbox_end))
+        if (!has_ends(e, &state))
+            return refuse(e, &state);
+        if (!read(e, p, &state))
             return false;
     }
     return true;
@@ -418,7 +406,8 @@ struct th_doctor *cli_examine(struct cli_patient *patient, struct th_error *erro
     TH_AUTOFREE struct th_watermark *marks =
         th_alloc(patient->provider->hub.partitions * sizeof *marks);
     e.marks = marks;
-    bool done = read_projection(&e) && read_logs(&e) && read_activities(&e) && read_inboxes(&e);
+    bool done = read_projection(&e) && read_each(&e, read_log) && read_activities(&e) &&
+                read_each(&e, read_inbox);
     look_at_members(&e);
     if (done)
         th_doctor_judge(e.doctor);
