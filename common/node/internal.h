@@ -196,6 +196,11 @@ struct waiters {
     struct ticket *first;
 };
 
+/* How far a partition's inbox and log reached when a question was asked. */
+struct reach {
+    int64_t inbox, log;
+};
+
 struct ticket {
     UT_hash_handle hh;          /* node->tickets */
     struct ticket *prev, *next; /* node->looking, or waiters->first */
@@ -210,8 +215,8 @@ struct ticket {
     struct waiters *waiters; /* listed there; NULL: in node->looking */
     struct job *job;
     /* looking through the projection */
-    int64_t position;    /* of the inbox, as the row that was not there has it */
-    int64_t *inbox_ends; /* QUERY: what has to be in the answer; by partition */
+    int64_t position;   /* of the inbox, as the row that was not there has it */
+    struct reach *ends; /* what has to be in the answer; a QUERY's by partition; NULL: not known */
     uint32_t ends_missing;
     struct th_hub_partition_view *states; /* HUB: of partitions that are not ours; by partition */
 };

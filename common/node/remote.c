@@ -8,15 +8,18 @@
  *   - A row that is not there does not exist if the projection has followed the inbox as far as it
  *     reached when the question was asked. Where it has not, with no worker up perhaps, the rest of
  *     the inbox is looked through for the start: an accepted start is never "not found".
+ *   - An entity, or a list, is shown as it was when the question was asked, or later: whoever has
+ * seen what followed from an operation sees its effect. An instance tells of its end as it ends.
  *   - Who waits is told by the news that a row brings with it; a look now and then is the fallback.
  */
 #include <stdio.h>
 
 #include "node/internal.h"
 
-#define LOOK_AGAIN   (10 * TH_MILLISECOND)
-#define FOLLOW_TIME  (300 * TH_MILLISECOND) /* an owner that is there follows its inbox in less */
-#define LIST_TIME    (1 * TH_SECOND) /* a list waits longer, for owners that begin just now */
+#define LOOK_AGAIN  (10 * TH_MILLISECOND)
+#define FOLLOW_TIME (300 * TH_MILLISECOND) /* an owner that is there follows its inbox in less */
+#define PRESENT_TIME \
+    (1 * TH_SECOND) /* what has to be of now waits for owners that begin just now */
 #define BELIEVE_TIME (1 * TH_SECOND) /* before a projection is said to be unusable */
 #define POLL_TIME    (2 * TH_SECOND)
 #define KEEP_TIME    (10 * TH_SECOND) /* news and inboxes are kept open for the next who asks */
@@ -34,14 +37,28 @@ static uint64_t ask(struct th_node *node, const struct part *part, const struct 
     return node_op(node, OP_TICKET, part->index, TH_STR_ABSENT, t->number);
 }
 
+static void load_row(struct th_node *node, struct ticket *t, const struct part *part)
+{
+    t->state = TICKET_LOAD;
+    node->provider->ops->load(node->provider, part->index, t->command.instance_id,
+                              t->command.history, ask(node, part, t));
+}
+
+static void ask_reach(struct th_node *node, struct ticket *t, const struct part *part)
+{
+    t->state = TICKET_ENDS;
+    node->provider->ops->state(node->provider, part->index, ask(node, part, t));
+}
+
 void remote_look(struct th_node *node, struct ticket *t)
 {
     const struct part *part = node_part_of(node, t->command.instance_id);
 
-    t->state = TICKET_LOAD;
     ticket_unlist(node, t);
-    node->provider->ops->load(node->provider, part->index, t->command.instance_id,
-                              t->command.history, ask(node, part, t));
+    if (th_is_entity(t->command.instance_id) && !t->ends)
+        ask_reach(node, t, part);
+    else
+        load_row(node, t, part);
 }
 
 void remote_seen(struct part *part, int64_t offset)
@@ -159,7 +176,7 @@ static void on_ends(struct th_node *node, struct ticket *t, struct part *part,
         look_again(node, t, part, "is older than its partition");
     } else if (t->position >= c->inbox_end) {
         ticket_absent(node, t);
-    } else if (node->now - t->asked < FOLLOW_TIME) {
+    } else if (node->now - t->asked < (t->ends ? PRESENT_TIME : FOLLOW_TIME)) {
         ticket_look_later(node, t, LOOK_AGAIN);
     } else {
         look_through(node, t, part, c->inbox_end);
@@ -174,8 +191,22 @@ static void on_absent(struct th_node *node, struct ticket *t, struct part *part,
         return;
     }
     t->position = w->offset < 0 ? 0 : w->position;
-    t->state = TICKET_ENDS;
-    node->provider->ops->state(node->provider, part->index, ask(node, part, t));
+    ask_reach(node, t, part);
+}
+
+static bool follows(const struct reach *end, const struct th_watermark *w)
+{
+    return w->position >= end->inbox && w->settled + 1 >= end->log;
+}
+
+/* Before the look at an entity. Without brokers there is still the row. */
+static void on_reach(struct th_node *node, struct ticket *t, const struct part *part,
+                     const struct th_completion *c)
+{
+    t->ends = TH_ARENA_NEW(&t->arena, struct reach);
+    if (c->error.code == TH_OK)
+        *t->ends = (struct reach){.inbox = c->inbox_end, .log = c->log_end};
+    load_row(node, t, part);
 }
 
 static void on_row(struct th_node *node, struct ticket *t, struct part *part,
@@ -192,6 +223,10 @@ static void on_row(struct th_node *node, struct ticket *t, struct part *part,
         look_again(node, t, part, wrong);
         return;
     }
+    if (t->ends && !follows(t->ends, &c->watermark) && node->now - t->asked < PRESENT_TIME) {
+        ticket_look_later(node, t, LOOK_AGAIN);
+        return;
+    }
     remote_seen(part, c->watermark.offset);
     if (c->row_count > 0)
         ticket_answer_row(node, t, &c->rows[0]);
@@ -199,7 +234,7 @@ static void on_row(struct th_node *node, struct ticket *t, struct part *part,
         on_absent(node, t, part, &c->watermark);
 }
 
-/* ---- queries: first how far the inboxes reach, then rows that have followed them ---- */
+/* ---- queries: first how far inboxes and logs reach, then rows that have followed them ---- */
 
 static bool is_first_page(const struct ticket *t)
 {
@@ -210,7 +245,7 @@ static void ask_ends(struct th_node *node, struct ticket *t)
 {
     t->state = TICKET_ENDS;
     ticket_unlist(node, t);
-    t->inbox_ends = TH_ARENA_ARRAY(&t->arena, int64_t, node->part_count);
+    t->ends = TH_ARENA_ARRAY(&t->arena, struct reach, node->part_count);
     t->ends_missing = node->part_count;
     for (uint32_t n = 0; n < node->part_count; n++)
         node->provider->ops->state(node->provider, n, ask(node, &node->parts[n], t));
@@ -218,7 +253,7 @@ static void ask_ends(struct th_node *node, struct ticket *t)
 
 void remote_query(struct th_node *node, struct ticket *t)
 {
-    if (is_first_page(t) && !t->inbox_ends)
+    if (is_first_page(t) && !t->ends)
         ask_ends(node, t);
     else
         ticket_query(node, t);
@@ -231,18 +266,13 @@ static void on_query_ends(struct th_node *node, struct ticket *t, struct part *p
         on_failed(node, t, &c->error);
         return;
     }
-    t->inbox_ends[part->index] = c->inbox_end;
+    t->ends[part->index] = (struct reach){.inbox = c->inbox_end, .log = c->log_end};
     if (c->watermark.offset < 0 && c->log_end > 0) { /* nothing is stored where something was */
-        t->inbox_ends = NULL;
+        t->ends = NULL;
         look_again(node, t, part, "is not there yet");
     } else if (--t->ends_missing == 0) {
         ticket_query(node, t);
     }
-}
-
-static bool follows(const struct ticket *t, const struct th_watermark *w, uint32_t partition)
-{
-    return !t->inbox_ends || w->position >= t->inbox_ends[partition];
 }
 
 static void on_query(struct th_node *node, struct ticket *t, struct th_completion *c)
@@ -260,9 +290,9 @@ static void on_query(struct th_node *node, struct ticket *t, struct th_completio
             look_again(node, t, &node->parts[n], wrong);
             return;
         }
-        followed = followed && follows(t, &c->watermarks[n], n);
+        followed = followed && (!t->ends || follows(&t->ends[n], &c->watermarks[n]));
     }
-    if (!followed && node->now - t->asked < LIST_TIME) {
+    if (!followed && node->now - t->asked < PRESENT_TIME) {
         ticket_look_later(node, t,
                           node->now - t->asked < FOLLOW_TIME ? LOOK_AGAIN : 5 * LOOK_AGAIN);
         return;
@@ -272,6 +302,17 @@ static void on_query(struct th_node *node, struct ticket *t, struct th_completio
     ticket_answer_query(node, t, c);
 }
 
+static void on_state(struct th_node *node, struct ticket *t, struct part *part,
+                     struct th_completion *c)
+{
+    if (t->command.kind == TH_COMMAND_QUERY)
+        on_query_ends(node, t, part, c);
+    else if (th_is_entity(t->command.instance_id) && !t->ends)
+        on_reach(node, t, part, c);
+    else
+        on_ends(node, t, part, c);
+}
+
 void remote_completed(struct th_node *node, struct ticket *t, struct part *part,
                       struct th_completion *c)
 {
@@ -279,10 +320,8 @@ void remote_completed(struct th_node *node, struct ticket *t, struct part *part,
         on_row(node, t, part, c);
     else if (t->state == TICKET_QUERY && c->kind == TH_DONE_QUERY)
         on_query(node, t, c);
-    else if (t->state == TICKET_ENDS && c->kind == TH_DONE_STATE && t->inbox_ends)
-        on_query_ends(node, t, part, c);
-    else if (t->state == TICKET_ENDS && c->kind == TH_DONE_STATE && !t->inbox_ends)
-        on_ends(node, t, part, c);
+    else if (t->state == TICKET_ENDS && c->kind == TH_DONE_STATE)
+        on_state(node, t, part, c);
 }
 
 /* ---- news ---- */

@@ -209,6 +209,7 @@ static void free_row(struct th_row *row)
  * offset is that of the last acknowledged record, left out or not. The number of the batch makes
  * each state of the projection another one: a batch of an earlier owner, or one repeated because
  * its answer was lost, is refused, and a reader notices when rows changed between its questions.
+ * When nothing was left out, all that the log holds up to that offset is settled.
  */
 static void set_sequence(const struct th_partition *p, struct th_watermark *next)
 {
@@ -217,6 +218,8 @@ static void set_sequence(const struct th_partition *p, struct th_watermark *next
     if (left > p->acked) {
         next->sequence = p->acked;
         next->position = p->acked_position;
+        if (p->acked_offset > next->settled)
+            next->settled = p->acked_offset;
     } else if (left - 1 > next->sequence) {
         next->sequence = left - 1;
         next->position = p->dirty->dirty_position;
@@ -247,8 +250,8 @@ static struct th_watermark next_watermark(const struct th_partition *p)
 
 static bool says_more(const struct th_watermark *next, const struct th_watermark *now)
 {
-    return next->position != now->position || next->floor != now->floor ||
-           next->building != now->building || now->offset < 0;
+    return next->position != now->position || next->settled != now->settled ||
+           next->floor != now->floor || next->building != now->building || now->offset < 0;
 }
 
 /* Clients and lag tools read positions from it, and the next owner its floor: it moves also when no
@@ -259,8 +262,8 @@ void watermark_moved(struct th_partition *p)
 
     if (p->moved_since != TH_TIME_NONE || p->options.traits.durable_projection || !p->active)
         return;
-    if (p->acked_position != p->watermark.position || p->watermark.building ||
-        p->watermark.offset < 0 || (c->stamp > 0 && c->offset >= 0))
+    if (p->acked_position != p->watermark.position || p->acked_offset != p->watermark.settled ||
+        p->watermark.building || p->watermark.offset < 0 || (c->stamp > 0 && c->offset >= 0))
         p->moved_since = p->now;
 }
 

@@ -106,6 +106,7 @@ struct th_watermark {
     int64_t floor;    /* offset of a checkpoint from which, with these rows, the log can be folded;
                          -1: from its start */
     int64_t position; /* every inbox offset below is consumed by records below `sequence` */
+    int64_t settled;  /* log offset: nothing up to it is missing in the rows; -1: nothing yet */
     uint64_t rows;    /* how many there are; a batch that finds others is refused as CORRUPT */
     bool building;    /* they are being made again from the log: what is not there may exist */
 };

@@ -11,7 +11,7 @@
 
 #include "provider/contract.h"
 
-#define TH_WATERMARK_NONE ((struct th_watermark){.offset = -1, .floor = -1})
+#define TH_WATERMARK_NONE ((struct th_watermark){.offset = -1, .floor = -1, .settled = -1})
 
 bool th_watermark_equal(const struct th_watermark *a, const struct th_watermark *b);
 

@@ -227,12 +227,40 @@ static void test_rows_wait_for_acknowledgements(void **state)
     assert_str(d.batch.rows[0].instance_id, "a");
     assert_int_equal(d.batch.next.offset, 1);
     assert_int_equal(d.batch.next.sequence, 1); /* "b" is missing from here on */
+    assert_int_equal(d.batch.next.settled, 1);
     desk_projected(&d, TH_OK);
     desk_ack(&d, 1);
     assert_true(desk_project(&d));
     assert_str(d.batch.rows[0].instance_id, "b");
     assert_int_equal(d.batch.next.offset, 2);
     assert_int_equal(d.batch.next.sequence, 2);
+    assert_int_equal(d.batch.next.settled, 2);
+    desk_projected(&d, TH_OK);
+    desk_deinit(&d);
+}
+
+/* What the log holds is settled when no row of it is left out. */
+static void test_rows_left_out(void **state)
+{
+    (void)state;
+    struct desk d;
+
+    desk_init(&d, 1, code);
+    d.options.max_rows = 1;
+    d.options.traits.ordered = false;
+    desk_open(&d);
+    desk_deliver(&d, desk_start("a", "Task"));
+    desk_deliver(&d, desk_start("b", "Task"));
+    desk_work(&d);
+    desk_ack(&d, 2);
+    desk_work(&d);
+    assert_true(desk_project(&d));
+    assert_int_equal(d.batch.count, 1);
+    assert_int_equal(d.batch.next.offset, 2);
+    assert_int_equal(d.batch.next.settled, -1);
+    desk_projected(&d, TH_OK);
+    assert_true(desk_project(&d));
+    assert_int_equal(d.batch.next.settled, 2);
     desk_projected(&d, TH_OK);
     desk_deinit(&d);
 }
@@ -508,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_the_watermark),
         cmocka_unit_test(test_another_owner_moved_it),
         cmocka_unit_test(test_rows_wait_for_acknowledgements),
+        cmocka_unit_test(test_rows_left_out),
         cmocka_unit_test(test_a_busy_instance_is_held),
         cmocka_unit_test(test_held_in_the_queue),
         cmocka_unit_test(test_the_least_used_leave),

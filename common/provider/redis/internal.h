@@ -124,7 +124,7 @@ void th_redis_reply_channel(struct th_buffer *out, const struct th_hub_record *h
 
 /* ---- row.c: any thread ---- */
 
-enum { TH_REDIS_MARK = 57, TH_REDIS_MARK_EQUAL = 32 };
+enum { TH_REDIS_MARK = 65, TH_REDIS_MARK_EQUAL = 32 };
 /* TH_REDIS_MARK bytes; those before TH_REDIS_MARK_EQUAL decide whether two are the same. */
 void th_redis_mark_write(const struct th_watermark *mark, char out[static TH_REDIS_MARK]);
 bool th_redis_mark_read(struct th_str bytes, struct th_watermark *out);

@@ -30,7 +30,7 @@ without payloads is given; before the name stands its length plus one, 0 when th
 Numbers are big-endian, and times have their sign bit turned: their bytes sort as they count.
 
 A watermark is  offset (8) epoch (8) sequence (8) batch (8) | building (1) floor (8) position (8)
-rows (8).
+rows (8) settled (8).
 Two are the same when they agree before the bar.
 
 Lua compares strings as the server's locale has it, and its numbers are doubles. So bytes are
@@ -56,7 +56,7 @@ local function bind()
     call, byte, sub, pack, from_bytes, band = redis.call, string.byte, string.sub, struct.pack,
         struct.unpack, bit.band
     nothing_yet = string.rep('\255', 8) .. string.rep('\0', 25) .. string.rep('\255', 8) ..
-        string.rep('\0', 16)
+        string.rep('\0', 16) .. string.rep('\255', 8)
 end
 
 ---- what is stored -------------------------------------------------------------------------

@@ -93,7 +93,8 @@ void th_redis_mark_write(const struct th_watermark *mark, char out[static TH_RED
     at = put(at, mark->building, 1);
     at = put(at, (uint64_t)mark->floor, 8);
     at = put(at, (uint64_t)mark->position, 8);
-    put(at, mark->rows, 8);
+    at = put(at, mark->rows, 8);
+    put(at, (uint64_t)mark->settled, 8);
 }
 
 bool th_redis_mark_read(struct th_str bytes, struct th_watermark *out)
@@ -107,6 +108,7 @@ bool th_redis_mark_read(struct th_str bytes, struct th_watermark *out)
     out->floor = (int64_t)get(&in, 8);
     out->position = (int64_t)get(&in, 8);
     out->rows = get(&in, 8);
+    out->settled = (int64_t)get(&in, 8);
     return !in.bad && in.left.len == 0;
 }
 
