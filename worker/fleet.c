@@ -62,6 +62,11 @@ struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker)
     return th_spread_gateway(worker->spread);
 }
 
+struct th_rpc_hub *th_fleet_worker_rpc(struct th_fleet_worker *worker)
+{
+    return th_fleet_rpc_hub(worker->rpc);
+}
+
 static struct th_host *host_of(struct th_fleet_worker *worker, uint32_t partition)
 {
     return worker->hosts[partition % worker->host_count];
@@ -473,9 +478,17 @@ static void make_rpc(struct th_fleet_worker *worker)
         .name = worker->name,
         .log = worker->options.host.log,
         .endpoint = worker->options.rpc,
+        .elsewhere = worker->options.rpc_elsewhere,
         .changed = on_programs,
         .argument = worker,
     });
+}
+
+static void tell_rpc(struct th_fleet_worker *worker)
+{
+    th_report_set_rpc(worker->report, th_fleet_rpc_url(worker->rpc));
+    th_report_publish(worker->report, true);
+    th_fleet_rpc_look(worker->rpc, worker->control);
 }
 
 static bool start_rpc(struct th_fleet_worker *worker, struct th_error *error)
@@ -484,9 +497,17 @@ static bool start_rpc(struct th_fleet_worker *worker, struct th_error *error)
         return true;
     if (!th_fleet_rpc_open(worker->rpc, th_fleet_worker_gateway(worker), error))
         return false;
-    th_report_set_rpc(worker->report, th_fleet_rpc_url(worker->rpc));
-    th_report_publish(worker->report, true);
-    th_fleet_rpc_look(worker->rpc, worker->control);
+    if (!worker->options.rpc_elsewhere)
+        tell_rpc(worker);
+    return true;
+}
+
+bool th_fleet_worker_reach_rpc(struct th_fleet_worker *worker, const char *url,
+                               struct th_error *error)
+{
+    if (!th_fleet_rpc_reach(worker->rpc, url, error))
+        return false;
+    tell_rpc(worker);
     return true;
 }
 
@@ -571,14 +592,24 @@ static void worker_free(struct th_fleet_worker *worker)
     free(worker);
 }
 
-bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
+void th_fleet_worker_leave(struct th_fleet_worker *worker)
 {
-    if (!worker)
-        return true;
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
     th_lease_leave(worker->lease);
     th_shared_leave(worker->shared);
+}
+
+void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline)
+{
+    th_fleet_rpc_quiet(worker->rpc, deadline);
+}
+
+bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
+{
+    if (!worker)
+        return true;
+    th_fleet_worker_leave(worker);
     close_doors(worker);
     th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     th_fleet_rpc_close(worker->rpc, deadline);

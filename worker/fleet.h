@@ -31,7 +31,8 @@ struct th_fleet_worker_options {
     void *argument;
     void (*exhausted)(void *argument, const char *reason); /* as th_host_options; any thread */
     bool serve_rpc;                     /* the endpoint for programs with an SDK, with: */
-    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hub is filled in */
+    struct th_rpc_endpoint_options rpc; /* address, port, key, …; this hub is put before its hubs */
+    bool rpc_elsewhere;                 /* another worker's endpoint in this process serves it */
     struct th_http_options http; /* port (or TH_HTTP_CLOSED), address, key, …; the rest is filled
           in */
 };
@@ -46,8 +47,17 @@ const char *th_fleet_worker_name(const struct th_fleet_worker *worker);
 struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker); /* NULL: it has none */
 /* Where its endpoint for programs with an SDK is; NULL: it has none. */
 const char *th_fleet_worker_rpc_url(const struct th_fleet_worker *worker);
+/* Its hub, for another worker's endpoint, which is open at that URL when it is told. */
+struct th_rpc_hub *th_fleet_worker_rpc(struct th_fleet_worker *worker);
+bool th_fleet_worker_reach_rpc(struct th_fleet_worker *worker, const char *url,
+                               struct th_error *error);
 struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker);
 
+/* Hands its partitions over at once and leaves the groups. To be stopped then. */
+void th_fleet_worker_leave(struct th_fleet_worker *worker);
+/* Programs of a worker that has left are given nothing more, and may finish what they have until
+ * `deadline` (monotonic). Blocks. */
+void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline);
 /*
  * Hands its partitions over at once and leaves the groups; then gives what runs up to `drain_ms` to
  * end and to become durable; says farewell. False: activities are still in the application's code,

@@ -77,17 +77,36 @@ static bool start_relay(struct th_fleet_rpc *rpc, struct th_error *error)
     return relay != NULL;
 }
 
-bool th_fleet_rpc_open(struct th_fleet_rpc *rpc, struct th_gateway *gateway, struct th_error *error)
+/* Before the hubs that the options name comes this one: without metadata it is meant. */
+static bool listen_for(struct th_fleet_rpc *rpc, struct th_error *error)
 {
     struct th_rpc_endpoint_options endpoint = rpc->options.endpoint;
-    th_rpc_hub_open(rpc->hub, gateway);
-    endpoint.hubs = &rpc->hub;
-    endpoint.hub_count = 1;
+    struct th_rpc_hub **hubs = th_alloc((endpoint.hub_count + 1) * sizeof(struct th_rpc_hub *));
+    hubs[0] = rpc->hub;
+    for (size_t i = 0; i < endpoint.hub_count; i++)
+        hubs[i + 1] = endpoint.hubs[i];
+    endpoint.hubs = hubs;
+    endpoint.hub_count++;
     endpoint.log = rpc->options.log;
     rpc->endpoint = th_rpc_endpoint_start(&endpoint, error);
-    if (!rpc->endpoint)
+    free(hubs);
+    return rpc->endpoint != NULL;
+}
+
+bool th_fleet_rpc_open(struct th_fleet_rpc *rpc, struct th_gateway *gateway, struct th_error *error)
+{
+    th_rpc_hub_open(rpc->hub, gateway);
+    if (rpc->options.elsewhere)
+        return true;
+    if (!listen_for(rpc, error))
         return false;
     rpc->url = url_of(rpc);
+    return start_relay(rpc, error);
+}
+
+bool th_fleet_rpc_reach(struct th_fleet_rpc *rpc, const char *url, struct th_error *error)
+{
+    rpc->url = th_str_dup(th_str_of(url));
     return start_relay(rpc, error);
 }
 
@@ -134,6 +153,12 @@ void th_fleet_rpc_look(struct th_fleet_rpc *rpc, struct th_control *control)
     if (rpc->relay)
         tell_relay(rpc, &view);
     pthread_mutex_unlock(&rpc->lock);
+}
+
+void th_fleet_rpc_quiet(struct th_fleet_rpc *rpc, th_time deadline)
+{
+    if (rpc)
+        th_rpc_quiet(rpc->hub, deadline);
 }
 
 void th_fleet_rpc_close(struct th_fleet_rpc *rpc, th_time deadline)

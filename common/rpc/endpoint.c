@@ -177,13 +177,17 @@ static const struct route *route_of(const struct route *first, struct th_str hub
     return NULL;
 }
 
-static void refuse_hub(struct th_grpc_call *call, const struct route *first, struct th_str hub)
+static void refuse_hub(struct th_grpc_call *call, const struct th_rpc_endpoint *e,
+                       struct th_str hub)
 {
-    struct th_error error;
-    th_fail(&error, TH_NOT_FOUND,
-            "the task hub \"%.*s\" (metadata \"taskhub\") is not served here, \"%s\" is",
-            (int)(hub.len < 100 ? hub.len : 100), hub.data, first->hub->gateway->hub->name);
-    call_finish(call, TH_GRPC_NOT_FOUND, th_str_of(error.message));
+    TH_BUFFER message = {0};
+    th_buffer_format(&message,
+                     "the task hub \"%.*s\" (metadata \"taskhub\") is not served here, but",
+                     (int)(hub.len < 100 ? hub.len : 100), hub.data);
+    for (size_t h = 0; h < e->options.hub_count; h++)
+        th_buffer_format(&message, "%s \"%s\"", h ? "," : "",
+                         e->options.hubs[h]->gateway->hub->name);
+    call_finish(call, TH_GRPC_NOT_FOUND, th_buffer_view(&message));
 }
 
 const struct route *call_admit(struct th_grpc_call *call, const struct th_grpc_request *request)
@@ -198,7 +202,7 @@ const struct route *call_admit(struct th_grpc_call *call, const struct th_grpc_r
     }
     const struct route *route = route_of(first, hub);
     if (!route)
-        refuse_hub(call, first, hub);
+        refuse_hub(call, first->endpoint, hub);
     th_grpc_set_user(call, (void *)route);
     return route;
 }
