@@ -217,7 +217,7 @@ enum th_executor_result th_rpc_orchestrate(struct th_rpc_hub *hub, const struct 
     if (!episode->entity && !episode->past_loaded && episode->past_count > 0)
         return TH_EXECUTOR_NEEDS_HISTORY;
     work.blob = episode->entity ? th_rpc_entity_item(episode, TH_STR(NO_TOKEN))
-                                : th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), false, NULL);
+                                : th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), false);
     if (work.blob->len > hub->options.message_bytes) {
         const struct th_failure failure = too_large(arena, work.blob->len);
         th_actions_fail(out, arena, episode->entity, &failure);
@@ -225,7 +225,7 @@ enum th_executor_result th_rpc_orchestrate(struct th_rpc_hub *hub, const struct 
         return TH_EXECUTOR_DONE;
     }
     if (!episode->entity && episode->past_stored && work.blob->len > TH_DISPATCH_BRIEF)
-        work.brief = th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), true, NULL);
+        work.brief = th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), true);
     add(hub, &work);
     return TH_EXECUTOR_LATER;
 }

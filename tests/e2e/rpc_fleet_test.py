@@ -120,6 +120,29 @@ class SeveralHubs(unittest.TestCase):
                 self.assertEqual(end.returncode, USAGE, end.stderr)
                 self.assertIn(word, end.stderr)
 
+    def test_a_trace_context_outlives_its_owner(self):
+        program, peer = self.program(self.workers[1], None), self.peer(self.coordinator)
+        trace = pb.OrchestrationTraceContext(spanID=raw.text("a" * 16))
+        instances = {peer.begin(self.name) for _ in range(8)}  # so that both workers lead some
+        for _ in instances:
+            program.turn().reply(orchestrationTraceContext=trace)
+        self.workers[0].kill()
+        for instance in instances:
+            peer.tell(instance, "x")
+        ended = set()
+        while ended != instances:
+            turn = program.turn()  # of a worker that died it may come twice
+            if turn.kinds == ["orchestratorStarted", "eventRaised"]:
+                self.assertEqual(turn.request.orchestrationTraceContext, trace)
+                turn.reply(raw.complete())
+                ended.add(turn.instance)
+            else:
+                turn.reply(orchestrationTraceContext=trace)
+        for instance in instances:
+            self.assertEqual(peer.end(instance).orchestrationStatus, raw.status("COMPLETED"))
+        self.workers[0].launch().listen()
+        until(self.workers[0].is_ready, "its partitions")
+
     def test_one_stops_and_comes_back(self):
         self.assertEqual(self.workers[0].stop(), OK)
         self.ends([self.coordinator], self.workers[1])

@@ -16,6 +16,8 @@ from sdk.languages import python_environment  # noqa: E402
 
 run_within(python_environment())
 
+import grpc  # noqa: E402
+
 from harness import until  # noqa: E402
 from rpc_test import NEVER, RpcTest, SOON  # noqa: E402
 from sdk import raw  # noqa: E402
@@ -274,7 +276,6 @@ class Episodes(RpcTest):
         self.assertEqual(started.parentTraceContext.traceState.value, "k=v")
         turn.reply(raw.complete())
 
-    @unittest.expectedFailure  # the hub does not keep it yet (docs/rpc.md)
     def test_the_trace_context_comes_back(self):
         program = self.orchestrator()
         instance = self.peer.begin(self.name)
@@ -288,6 +289,30 @@ class Episodes(RpcTest):
             turn = program.turn()
             self.assertEqual(turn.request.orchestrationTraceContext, context)
             turn.reply(orchestrationTraceContext=context)
+        other = pb.OrchestrationTraceContext(spanID=text("d" * 16))
+        for given, kept in ((other, other), (None, other), (pb.OrchestrationTraceContext(), other)):
+            self.peer.tell(instance, "x")
+            program.turn().reply(orchestrationTraceContext=given)
+            self.peer.tell(instance, "x")
+            turn = program.turn()
+            self.assertEqual(turn.request.orchestrationTraceContext, kept)
+            turn.reply()
+        self.peer.tell(instance, "x")
+        program.turn().reply(raw.complete(how="CONTINUED_AS_NEW"), orchestrationTraceContext=context)
+        turn = program.turn()
+        self.assertFalse(turn.request.HasField("orchestrationTraceContext"))
+        turn.reply(raw.complete(), orchestrationTraceContext=context)
+
+    def test_a_trace_context_that_is_too_large(self):
+        program = self.orchestrator()
+        instance = self.peer.begin(self.name)
+        with self.assertRaises(grpc.RpcError) as caught:
+            program.turn().reply(orchestrationTraceContext=pb.OrchestrationTraceContext(
+                spanID=text("c" * 300)))
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertIn("orchestrationTraceContext", caught.exception.details())
+        self.assertIn("limit of 256", caught.exception.details())
+        self.assertEqual(self.peer.end(instance).failureDetails.errorType, "InvalidResponse")
 
     def test_history(self):
         """Activity, timer, child: 12 events, as the Scheduler keeps them (contracts 2.4)."""
