@@ -72,13 +72,25 @@ static void on_delete(struct th_grpc_call *call, struct th_blob *message)
     manage(call, false, false);
 }
 
+/* A new instance would have to begin with the past of another one, of which it knows nothing. */
+static void on_rerun(struct th_grpc_call *call, struct th_blob *message)
+{
+    if (th_grpc_user(call))
+        call_finish(
+            call, TH_GRPC_UNIMPLEMENTED,
+            TH_STR("RerunWorkflowFromEvent is not served: an instance cannot begin with the "
+                   "history of another one (RewindInstance goes on with one that failed, "
+                   "RestartInstance begins it anew)"));
+}
+
+static const struct th_grpc_handler rerun_handler = {.begin = call_begin, .message = on_rerun};
 static const struct th_grpc_handler hello_handler = {.begin = call_begin, .message = on_hello};
 static const struct th_grpc_handler create_handler = {.begin = call_begin, .message = on_create};
 static const struct th_grpc_handler delete_handler = {.begin = call_begin, .message = on_delete};
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-/* Beside those of clients. CompleteWorkflowTask is Dapr's name for the same (contracts 1.2). */
+/* Beside those of clients. …Workflow… are Dapr's names for the same (contracts 1.2). */
 static const struct own {
     const char *name;
     const struct th_grpc_handler *handler;
@@ -88,12 +100,14 @@ static const struct own {
     {"Hello", &hello_handler, 0, false},
     {"CreateTaskHub", &create_handler, 0, false},
     {"DeleteTaskHub", &delete_handler, 0, false},
+    {"RerunWorkflowFromEvent", &rerun_handler, 0, false},
     {"GetWorkItems", &stream_handler, 0, true},
     {"CompleteOrchestratorTask", &completion_handler, TH_FUNCTION_ORCHESTRATOR, true},
     {"CompleteWorkflowTask", &completion_handler, TH_FUNCTION_ORCHESTRATOR, true},
     {"CompleteActivityTask", &completion_handler, TH_FUNCTION_ACTIVITY, true},
     {"CompleteEntityTask", &completion_handler, TH_FUNCTION_ENTITY, true},
     {"AbandonTaskOrchestratorWorkItem", &abandon_handler, 0, true},
+    {"AbandonTaskWorkflowWorkItem", &abandon_handler, 0, true},
     {"AbandonTaskActivityWorkItem", &abandon_handler, 0, true},
     {"AbandonTaskEntityWorkItem", &abandon_handler, 0, true},
 };
