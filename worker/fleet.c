@@ -62,11 +62,6 @@ struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker)
     return th_spread_gateway(worker->spread);
 }
 
-struct th_rpc_hub *th_fleet_worker_rpc(struct th_fleet_worker *worker)
-{
-    return th_fleet_rpc_hub(worker->rpc);
-}
-
 static struct th_host *host_of(struct th_fleet_worker *worker, uint32_t partition)
 {
     return worker->hosts[partition % worker->host_count];
@@ -380,6 +375,9 @@ static bool tell_all_metrics(void *argument, struct th_buffer *out, struct th_er
 static bool is_ready(void *argument, struct th_error *error)
 {
     struct th_fleet_worker *worker = argument;
+    for (size_t i = 0; i < worker->options.other_count; i++)
+        if (!is_ready(worker->options.others[i], error))
+            return false;
     if (worker->lease && !th_lease_is_settled(worker->lease, error))
         return false;
     if (!th_report_is_sound(worker->report, error))
@@ -471,13 +469,19 @@ static void on_programs(void *argument)
 
 static void make_rpc(struct th_fleet_worker *worker)
 {
+    struct th_rpc_endpoint_options endpoint = worker->options.rpc;
+    TH_AUTOFREE struct th_rpc_hub **others =
+        th_alloc((worker->options.other_count + 1) * sizeof(struct th_rpc_hub *));
     if (!worker->options.serve_rpc)
         return;
+    for (size_t i = 0; i < worker->options.other_count; i++)
+        others[endpoint.hub_count++] = th_fleet_rpc_hub(worker->options.others[i]->rpc);
+    endpoint.hubs = others;
     worker->rpc = th_fleet_rpc_new(&(struct th_fleet_rpc_options){
         .hub = worker->hub.record.name,
         .name = worker->name,
         .log = worker->options.host.log,
-        .endpoint = worker->options.rpc,
+        .endpoint = endpoint,
         .elsewhere = worker->options.rpc_elsewhere,
         .changed = on_programs,
         .argument = worker,
@@ -491,24 +495,28 @@ static void tell_rpc(struct th_fleet_worker *worker)
     th_fleet_rpc_look(worker->rpc, worker->control);
 }
 
+/* The endpoint is open, and serves their programs, too. */
+static bool reach_others(struct th_fleet_worker *worker, struct th_error *error)
+{
+    for (size_t i = 0; i < worker->options.other_count; i++) {
+        struct th_fleet_worker *other = worker->options.others[i];
+        if (!th_fleet_rpc_reach(other->rpc, th_fleet_rpc_url(worker->rpc), error))
+            return false;
+        tell_rpc(other);
+    }
+    return true;
+}
+
 static bool start_rpc(struct th_fleet_worker *worker, struct th_error *error)
 {
     if (!worker->rpc)
         return true;
     if (!th_fleet_rpc_open(worker->rpc, th_fleet_worker_gateway(worker), error))
         return false;
-    if (!worker->options.rpc_elsewhere)
-        tell_rpc(worker);
-    return true;
-}
-
-bool th_fleet_worker_reach_rpc(struct th_fleet_worker *worker, const char *url,
-                               struct th_error *error)
-{
-    if (!th_fleet_rpc_reach(worker->rpc, url, error))
-        return false;
+    if (worker->options.rpc_elsewhere)
+        return true;
     tell_rpc(worker);
-    return true;
+    return reach_others(worker, error);
 }
 
 static struct th_fleet_worker *worker_new(const struct th_fleet_worker_options *options)

@@ -31,8 +31,12 @@ struct th_fleet_worker_options {
     void *argument;
     void (*exhausted)(void *argument, const char *reason); /* as th_host_options; any thread */
     bool serve_rpc;                     /* the endpoint for programs with an SDK, with: */
-    struct th_rpc_endpoint_options rpc; /* address, port, key, …; this hub is put before its hubs */
-    bool rpc_elsewhere;                 /* another worker's endpoint in this process serves it */
+    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hubs are filled in */
+    bool rpc_elsewhere;                 /* it is one of another's `others` */
+    /* Workers of other hubs in this process, which this one's endpoint serves, too. It is ready
+     * when they are; they are stopped after it. */
+    struct th_fleet_worker *const *others;
+    size_t other_count;
     struct th_http_options http; /* port (or TH_HTTP_CLOSED), address, key, …; the rest is filled
           in */
 };
@@ -47,10 +51,6 @@ const char *th_fleet_worker_name(const struct th_fleet_worker *worker);
 struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker); /* NULL: it has none */
 /* Where its endpoint for programs with an SDK is; NULL: it has none. */
 const char *th_fleet_worker_rpc_url(const struct th_fleet_worker *worker);
-/* Its hub, for another worker's endpoint, which is open at that URL when it is told. */
-struct th_rpc_hub *th_fleet_worker_rpc(struct th_fleet_worker *worker);
-bool th_fleet_worker_reach_rpc(struct th_fleet_worker *worker, const char *url,
-                               struct th_error *error);
 struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker);
 
 /* Hands its partitions over at once and leaves the groups. To be stopped then. */

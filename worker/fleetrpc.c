@@ -12,6 +12,7 @@
 struct th_fleet_rpc {
     struct th_fleet_rpc_options options;
     struct th_rpc_hub *hub;
+    struct th_rpc_hub **hubs; /* of the endpoint; without metadata the first is meant: `hub` */
     struct th_rpc_endpoint *endpoint;
     struct th_rpc_owner watch; /* hears of changes */
     char *url;
@@ -25,11 +26,15 @@ struct th_fleet_rpc *th_fleet_rpc_new(const struct th_fleet_rpc_options *options
 {
     struct th_fleet_rpc *rpc = TH_NEW(struct th_fleet_rpc);
     rpc->options = *options;
+    rpc->hubs = th_alloc((options->endpoint.hub_count + 1) * sizeof(struct th_rpc_hub *));
     rpc->hub = th_rpc_hub_new(&(struct th_rpc_hub_options){
         .log = options->log,
         .nonce = th_random_system(),
         .message_bytes = options->endpoint.message_bytes,
     });
+    rpc->hubs[0] = rpc->hub;
+    for (size_t i = 0; i < options->endpoint.hub_count; i++)
+        rpc->hubs[i + 1] = options->endpoint.hubs[i];
     rpc->watch = (struct th_rpc_owner){.argument = options->argument, .changed = options->changed};
     th_rpc_join(rpc->hub, &rpc->watch);
     pthread_mutex_init(&rpc->lock, NULL);
@@ -77,28 +82,17 @@ static bool start_relay(struct th_fleet_rpc *rpc, struct th_error *error)
     return relay != NULL;
 }
 
-/* Before the hubs that the options name comes this one: without metadata it is meant. */
-static bool listen_for(struct th_fleet_rpc *rpc, struct th_error *error)
-{
-    struct th_rpc_endpoint_options endpoint = rpc->options.endpoint;
-    struct th_rpc_hub **hubs = th_alloc((endpoint.hub_count + 1) * sizeof(struct th_rpc_hub *));
-    hubs[0] = rpc->hub;
-    for (size_t i = 0; i < endpoint.hub_count; i++)
-        hubs[i + 1] = endpoint.hubs[i];
-    endpoint.hubs = hubs;
-    endpoint.hub_count++;
-    endpoint.log = rpc->options.log;
-    rpc->endpoint = th_rpc_endpoint_start(&endpoint, error);
-    free(hubs);
-    return rpc->endpoint != NULL;
-}
-
 bool th_fleet_rpc_open(struct th_fleet_rpc *rpc, struct th_gateway *gateway, struct th_error *error)
 {
+    struct th_rpc_endpoint_options endpoint = rpc->options.endpoint;
     th_rpc_hub_open(rpc->hub, gateway);
     if (rpc->options.elsewhere)
         return true;
-    if (!listen_for(rpc, error))
+    endpoint.hubs = rpc->hubs;
+    endpoint.hub_count++;
+    endpoint.log = rpc->options.log;
+    rpc->endpoint = th_rpc_endpoint_start(&endpoint, error);
+    if (!rpc->endpoint)
         return false;
     rpc->url = url_of(rpc);
     return start_relay(rpc, error);
@@ -182,6 +176,7 @@ void th_fleet_rpc_free(struct th_fleet_rpc *rpc)
         return;
     th_rpc_hub_free(rpc->hub);
     pthread_mutex_destroy(&rpc->lock);
+    free(rpc->hubs);
     free(rpc->peers);
     free(rpc->url);
     free(rpc);

@@ -42,6 +42,7 @@ struct program {
     /* in the child */
     struct served hubs[TH_HUBS_MAX]; /* the first one's endpoint serves all of them */
     size_t hub_count;
+    struct th_fleet_worker *others[TH_HUBS_MAX]; /* the workers of all but the first */
     struct th_supervised *self;
     const struct th_app *app; /* with --isolate its names only */
     struct th_app *loaded;    /* NULL with --isolate */
@@ -151,17 +152,8 @@ static bool find_hub(struct program *program, struct served *served, struct th_e
                    served->name, cluster.brokers, served->name, cluster.brokers);
 }
 
-/* The first one's endpoint serves the others, too, which are there already. */
-static size_t others_of(const struct program *program, struct th_rpc_hub *out[static TH_HUBS_MAX])
-{
-    for (size_t i = 1; i < program->hub_count; i++)
-        out[i - 1] = th_fleet_worker_rpc(program->hubs[i].worker);
-    return program->hub_count - 1;
-}
-
 static bool start_worker(struct program *program, struct served *served, struct th_error *error)
 {
-    struct th_rpc_hub *others[TH_HUBS_MAX];
     struct th_fleet_worker_options options = th_worker_options(&program->setup, &served->hub);
     options.host.app = program->app;
     options.host.flight = program->flight;
@@ -174,8 +166,8 @@ static bool start_worker(struct program *program, struct served *served, struct 
     if (options.rpc_elsewhere) {
         options.http.port = TH_HTTP_CLOSED;
     } else {
-        options.rpc.hub_count = others_of(program, others);
-        options.rpc.hubs = others;
+        options.others = program->others;
+        options.other_count = program->hub_count - 1;
     }
     served->worker =
         find_hub(program, served, error) ? th_fleet_worker_start(&options, error) : NULL;
@@ -202,13 +194,12 @@ static bool bring_up(struct program *program, struct served *served, struct th_e
 /* The first one last: its endpoint is open when all that it serves is there. */
 static bool bring_all_up(struct program *program, struct th_error *error)
 {
-    for (size_t i = program->hub_count; i-- > 0;)
+    for (size_t i = program->hub_count; i-- > 0;) {
         if (!bring_up(program, &program->hubs[i], error))
             return false;
-    const char *url = th_fleet_worker_rpc_url(program->hubs[0].worker);
-    for (size_t i = 1; i < program->hub_count; i++)
-        if (!th_fleet_worker_reach_rpc(program->hubs[i].worker, url, error))
-            return false;
+        if (i > 0)
+            program->others[i - 1] = program->hubs[i].worker;
+    }
     return true;
 }
 

@@ -347,6 +347,15 @@ struct th_blob *th_rpc_functions(struct th_rpc_hub *hub)
     return stream_request(&arena, filters);
 }
 
+void th_rpc_unserved(struct th_rpc_hub *hub, const struct th_rpc_owner *owner,
+                     void (*visit)(void *argument, struct th_str name, size_t waiting),
+                     void *argument)
+{
+    hub_lock(hub);
+    th_dispatch_unserved(hub->dispatch, owner, visit, argument);
+    hub_unlock(hub);
+}
+
 size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner)
 {
     hub_lock(hub);

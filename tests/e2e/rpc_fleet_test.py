@@ -20,7 +20,7 @@ run_within(python_environment())
 import grpc  # noqa: E402
 
 from fleethub import TASKHUB_COORDINATOR  # noqa: E402
-from harness import OK, PATIENCE, TASKHUB_WORKER, USAGE, app, until  # noqa: E402
+from harness import API, OK, PATIENCE, TASKHUB_WORKER, USAGE, app, run, until  # noqa: E402
 from sdk import raw  # noqa: E402
 from sdk.raw import Peer, Program, pb  # noqa: E402
 from sdk.sidecar import Sidecar, Worker, brokers  # noqa: E402
@@ -142,6 +142,41 @@ class SeveralHubs(unittest.TestCase):
             self.assertEqual(peer.end(instance).orchestrationStatus, raw.status("COMPLETED"))
         self.workers[0].launch().listen()
         until(self.workers[0].is_ready, "its partitions")
+
+    def waiting(self):
+        view = self.coordinator.http("GET", API + "/hub")[2]
+        return {(u["kind"], u["name"]): u["waiting"] for u in view["unserved"]}
+
+    def doctor(self, hub):
+        return run("doctor", "--hub", hub, "--kafka", brokers().kafka, "--redis",
+                   brokers().redis, timeout=PATIENCE).stdout
+
+    def test_what_nobody_serves_is_named(self):
+        """Activities, too, whether they were sent to all workers or lost their program; what programs
+        serve is not called so."""
+        program, peer = self.program(self.workers[1], None), self.peer(self.coordinator)
+        instances = [peer.begin(self.name) for _ in range(4)]
+        for _ in instances:
+            program.turn().reply(raw.schedule(0, "pay" + self.name))
+        pay = ("activity", "pay" + self.name)
+        until(lambda: self.waiting().get(pay) == 4, "the activities to be named")
+        payer = Program(self.workers[0].endpoint, [], [pay[1]])
+        tasks = [payer.task() for _ in instances]
+        until(lambda: pay not in self.waiting(), "the activities to be served")
+        self.assertNotIn("a program that serves activity", self.doctor(HUBS[0]))
+        tasks[0].reply("1")
+        payer.close()
+        program.turn().reply(raw.complete())
+        until(lambda: self.waiting().get(pay) == 3, "the others to be named again")
+        self.assertEqual(self.doctor(HUBS[0]).count(f"a program that serves activity {pay[1]}"), 3)
+        payer = Program(self.workers[1].endpoint, [], [pay[1]])
+        self.addCleanup(payer.close)
+        for _ in range(3):
+            payer.task().reply("1")
+            program.turn().reply(raw.complete())
+        for instance in instances:
+            peer.result(instance)
+        until(lambda: pay not in self.waiting(), "nothing to wait any more")
 
     def test_one_stops_and_comes_back(self):
         self.assertEqual(self.workers[0].stop(), OK)

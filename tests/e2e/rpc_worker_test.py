@@ -18,7 +18,7 @@ run_within(python_environment())
 
 import grpc  # noqa: E402
 
-from harness import until  # noqa: E402
+from harness import API, until  # noqa: E402
 from rpc_test import NEVER, RpcTest, SOON  # noqa: E402
 from sdk import raw  # noqa: E402
 from sdk.raw import kinds, pb, status, text  # noqa: E402
@@ -234,6 +234,35 @@ class Streams(RpcTest):
         turn.reply(raw.complete('"end"'))
         self.assertEqual(self.peer.result(instance), '"end"')
         self.assertRegex(turn.token, r"^[0-9a-f]{32}$")
+
+
+class Unserved(RpcTest):
+    def waiting(self):
+        view = self.sidecar.http("GET", API + "/hub")[2]
+        return {(u["kind"], u["name"]): u["waiting"] for u in view["unserved"]}
+
+    def test_what_waits_is_named(self):
+        """Orchestrations and activities, until a program serves them, and when it has gone again."""
+        unserved = {("orchestrator", "Nobodys"): 1, ("activity", "pay"): 2, ("activity", "ship"): 1}
+        program = self.orchestrator()
+        started = [self.peer.begin(self.name), self.peer.begin("Nobodys")]
+        program.turn().reply(*(raw.schedule(n, name) for n, name in enumerate(("pay", "pay", "ship"))))
+        until(lambda: self.waiting() == unserved, "the work to be named")
+        shown = self.sidecar.cli("hub", "show").stdout
+        for line in (r"pay +activity +2", r"ship +activity +1", r"Nobodys +orchestrator +1"):
+            self.assertRegex(shown, line)
+        self.assertRegex(self.sidecar.http("GET", "/metrics")[2],
+                         r'taskhub_unserved_work{hub="TestHubName",kind="activity",function="pay"} 2')
+        payer = self.program([], ["pay"])
+        first, second = payer.task(), payer.task()
+        self.assertEqual(self.waiting(), {k: v for k, v in unserved.items() if k[1] != "pay"})
+        first.reply("1")
+        payer.close()
+        unserved["activity", "pay"] = 1
+        until(lambda: self.waiting() == unserved, "the second one to be named again")
+        for instance in started:
+            self.peer.call("TerminateInstance", pb.TerminateRequest(instanceId=instance))
+        until(lambda: self.waiting() == {}, "nothing to wait any more")
 
 
 class Everything(RpcTest):
