@@ -658,7 +658,7 @@ class Again(RpcTest):
         turn.reply(raw.complete())
 
     def rewind(self, instance):
-        """Answered when the instance runs again: by its program's answer."""
+        """With a program it is answered when the instance runs again: by that one's answer."""
         call = self.peer.stub.RewindInstance.future(pb.RewindInstanceRequest(
             instanceId=instance, reason=text("mended")))
         self.addCleanup(call.cancel)
@@ -717,6 +717,35 @@ class Again(RpcTest):
         rewound.result(PATIENCE)
         self.assertEqual(seen, {parent, parent + "-a"})
         self.assertEqual(self.peer.how(parent + "-a"), "COMPLETED")
+
+    def failed(self, program):
+        instance = self.peer.begin(self.name)
+        program.turn().reply(raw.fail())
+        self.assertEqual(self.peer.end(instance).orchestrationStatus, status("FAILED"))
+        return instance
+
+    def test_rewind_without_a_program(self):
+        """It is accepted, and carried out when one is there, also by a hub that was killed."""
+        program = self.orchestrator()
+        instance = self.failed(program)
+        program.close()
+        self.rewind(instance).result(PATIENCE)
+        self.assertEqual(self.peer.how(instance), "FAILED")
+        self.sidecar.kill()
+        self.sidecar.start()
+        self.orchestrator().turn().reply(raw.timer(0, raw.later(NEVER)))
+        self.until_how(instance, "RUNNING")
+
+    def test_rewind_that_is_given_up(self):
+        """The answer waits for the program's, or who waits for the end then would be told of the old
+        one. The request does not depend on whoever asked."""
+        program = self.orchestrator()
+        instance = self.failed(program)
+        self.assertEqual(self.peer.code("RewindInstance", pb.RewindInstanceRequest(
+            instanceId=instance), timeout=SOON), "DEADLINE_EXCEEDED")
+        self.assertEqual(self.peer.how(instance), "FAILED")
+        program.turn().reply(raw.timer(0, raw.later(NEVER)))
+        self.until_how(instance, "RUNNING")
 
     def test_rewind_what_has_not_failed(self):
         program = self.orchestrator()
