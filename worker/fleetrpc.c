@@ -98,8 +98,21 @@ bool th_fleet_rpc_open(struct th_fleet_rpc *rpc, struct th_gateway *gateway, str
     return start_relay(rpc, error);
 }
 
+static void stop_relay(struct th_fleet_rpc *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+    struct th_relay *relay = rpc->relay;
+    rpc->relay = NULL;
+    free(rpc->peers);
+    rpc->peers = NULL;
+    pthread_mutex_unlock(&rpc->lock);
+    th_relay_stop(relay);
+}
+
 bool th_fleet_rpc_reach(struct th_fleet_rpc *rpc, const char *url, struct th_error *error)
 {
+    stop_relay(rpc);
+    free(rpc->url);
     rpc->url = th_str_dup(th_str_of(url));
     return start_relay(rpc, error);
 }
@@ -160,11 +173,7 @@ void th_fleet_rpc_close(struct th_fleet_rpc *rpc, th_time deadline)
     if (!rpc)
         return;
     th_rpc_quiet(rpc->hub, deadline);
-    pthread_mutex_lock(&rpc->lock);
-    struct th_relay *relay = rpc->relay;
-    rpc->relay = NULL;
-    pthread_mutex_unlock(&rpc->lock);
-    th_relay_stop(relay);
+    stop_relay(rpc);
     th_rpc_leave(rpc->hub, &rpc->watch);
     th_rpc_endpoint_stop(rpc->endpoint);
     rpc->endpoint = NULL;

@@ -28,7 +28,7 @@ struct th_rpc_hub *th_fleet_rpc_hub(struct th_fleet_rpc *rpc); /* NULL for NULL,
 /* Listens, unless that is done elsewhere. As th_rpc_endpoint_start. */
 bool th_fleet_rpc_open(struct th_fleet_rpc *rpc, struct th_gateway *gateway,
                        struct th_error *error);
-/* The endpoint elsewhere listens there. As th_fleet_rpc_open. */
+/* The endpoint elsewhere listens there (now). As th_fleet_rpc_open. */
 bool th_fleet_rpc_reach(struct th_fleet_rpc *rpc, const char *url, struct th_error *error);
 /* Where other workers reach it; lives as long as it does. NULL: it is not open. */
 const char *th_fleet_rpc_url(const struct th_fleet_rpc *rpc);
