@@ -21,7 +21,6 @@
 #define DEFAULT_PORT     7071
 #define DEFAULT_DRAIN_MS 10000
 #define NO_RPC           (-1)
-#define MOST_HUBS        16
 #define EXIT_RESTART     75 /* the child asks for a fresh process */
 
 struct dev {
@@ -33,11 +32,10 @@ struct dev {
     struct th_appproc *proc;  /* with --isolate */
     struct th_runner runner;
     char *flight;
-    char *hub_name;
-    struct others { /* more hubs, for programs with an SDK */
-        char *names[MOST_HUBS];
-        struct th_embedded *hubs[MOST_HUBS];
-        struct th_rpc_hub *rpc[MOST_HUBS];
+    struct th_hub_names names;
+    struct others { /* all but the first, for programs with an SDK */
+        struct th_embedded *hubs[TH_HUBS_MAX];
+        struct th_rpc_hub *rpc[TH_HUBS_MAX];
         size_t count;
     } others;
     char *default_version;
@@ -66,25 +64,20 @@ static bool set_level(struct dev *dev)
     return false;
 }
 
-/* Of "A,B,C" the first is the hub; the others are kept beside it. */
-static bool split_hubs(struct dev *dev)
+/* The first is the hub; the others are kept beside it. */
+static bool name_hubs(struct dev *dev)
 {
-    char *rest = dev->hub_name + strcspn(dev->hub_name, ",");
-    if (*rest && dev->options->arguments[0]) {
-        fprintf(stderr, "taskhub dev: --hub names one hub: an application has no more\n");
+    struct th_error error;
+    struct th_str given = dev->options->hub ? th_str_of(dev->options->hub) : dev->settings.hub_name;
+    if (!th_hub_names_parse(&dev->names, given, &error)) {
+        fprintf(stderr, "taskhub dev: %s\n", error.message);
         return false;
     }
-    while (*rest) {
-        *rest++ = '\0';
-        size_t len = strcspn(rest, ",");
-        if (dev->others.count == MOST_HUBS) {
-            fprintf(stderr, "taskhub dev: --hub names at most %d hubs\n", MOST_HUBS + 1);
-            return false;
-        }
-        dev->others.names[dev->others.count++] = th_str_dup(th_str_n(rest, len));
-        rest += len;
-    }
-    return true;
+    dev->others.count = dev->names.count - 1;
+    if (dev->others.count == 0 || !dev->options->arguments[0])
+        return true;
+    fprintf(stderr, "taskhub dev: --hub names one hub: an application has no more\n");
+    return false;
 }
 
 static bool load_settings(struct dev *dev)
@@ -100,11 +93,9 @@ static bool load_settings(struct dev *dev)
         fprintf(stderr, "taskhub dev: %s\n", error.message);
         return false;
     }
-    dev->hub_name = dev->options->hub ? th_str_dup(th_str_of(dev->options->hub))
-                                      : th_str_dup(dev->settings.hub_name);
     dev->default_version = th_str_dup(dev->settings.default_version);
     dev->route_prefix = th_str_dup(dev->settings.route_prefix);
-    return split_hubs(dev);
+    return name_hubs(dev);
 }
 
 static void warn_of_settings(const struct dev *dev)
@@ -224,7 +215,7 @@ static void print_banner(const struct dev *dev, struct th_embedded *hub)
                dev->options->address ? dev->options->address : "localhost",
                th_embedded_rpc_port(hub), dev->options->rpc_certificate ? " (TLS)" : "");
     for (size_t i = 0; i < dev->others.count; i++)
-        printf("  %-15s%s\n", i ? "" : "more hubs", dev->others.names[i]);
+        printf("  %-15s%s\n", i ? "" : "more hubs", dev->names.names[i + 1]);
     if (dev->app) {
         print_names("orchestrators", th_app_orchestrator_names(dev->app));
         print_names("activities", th_app_activity_names(dev->app));
@@ -253,7 +244,7 @@ static struct th_embedded_options embedded_options(struct dev *dev)
         settings->function_timeout == TH_DURATION_NONE ? 0 : settings->function_timeout;
     return (struct th_embedded_options){
         .database = database_of(dev),
-        .hub = dev->hub_name,
+        .hub = dev->names.names[0],
         .partitions = (uint32_t)given(options->partitions, 0),
         .new_partitions =
             settings->given[TH_SETTING_partitions] ? (uint32_t)settings->partitions : 1,
@@ -295,7 +286,7 @@ static struct th_embedded_options embedded_options(struct dev *dev)
 static bool load_apart(struct dev *dev, struct th_error *error)
 {
     struct th_embedded_options embedded = embedded_options(dev);
-    if (asprintf(&dev->flight, "%s-%s.flight", database_of(dev), dev->hub_name) < 0)
+    if (asprintf(&dev->flight, "%s-%s.flight", database_of(dev), dev->names.names[0]) < 0)
         return th_fail(error, TH_INTERNAL, "out of memory");
     struct th_appproc_options options = {
         .application = dev->options->arguments[0],
@@ -342,7 +333,7 @@ static bool start_others(struct dev *dev, struct th_error *error)
 {
     for (size_t i = 0; i < dev->others.count; i++) {
         struct th_embedded_options options = embedded_options(dev);
-        options.hub = dev->others.names[i];
+        options.hub = dev->names.names[i + 1];
         options.flight = options.serve = false;
         options.rpc_elsewhere = true;
         dev->others.hubs[i] = th_embedded_start(&options, error);
@@ -447,9 +438,7 @@ int cli_dev(const struct cli_options *options)
         warn_of_settings(&dev);
         code = supervise(&dev);
     }
-    for (size_t i = 0; i < dev.others.count; i++)
-        free(dev.others.names[i]);
-    free(dev.hub_name);
+    th_hub_names_deinit(&dev.names);
     free(dev.default_version);
     free(dev.route_prefix);
     th_settings_deinit(&dev.settings);

@@ -343,10 +343,10 @@ static bool read_activities(struct examination *e)
 
 /* ---- who works on it ------------------------------------------------------------------------- */
 
-static void take_functions(struct th_doctor *d, const struct th_member *m)
+static void take_unserved(struct th_doctor *d, const struct th_member *m)
 {
-    for (size_t n = 0; n < m->functions_count; n++)
-        th_doctor_serves(d, (enum th_function_kind)m->functions[n].kind, m->functions[n].name);
+    for (size_t n = 0; n < m->unserved_count; n++)
+        th_doctor_unserved(d, (enum th_function_kind)m->unserved[n].kind, m->unserved[n].name);
 }
 
 static void take_partitions(struct th_doctor *d, const struct th_member *m)
@@ -375,7 +375,7 @@ static void look_at_members(struct examination *e)
             continue;
         TH_AUTOFREE char *name = th_str_dup(m->name);
         th_doctor_worker(e->doctor, name);
-        take_functions(e->doctor, m);
+        take_unserved(e->doctor, m);
         take_partitions(e->doctor, m);
     }
 }

@@ -80,7 +80,8 @@ static void introduce(struct th_coordinator *c)
 {
     char host[65] = "";
     gethostname(host, sizeof host - 1);
-    const char *url = c->options.url ? c->options.url : th_http_url(c->http);
+    bool closed = c->options.http.port == TH_HTTP_CLOSED;
+    const char *url = closed ? NULL : c->options.url ? c->options.url : th_http_url(c->http);
     const struct th_member self = {
         .kind = TH_MEMBER_COORDINATOR,
         .name = th_str_of(c->name),
@@ -164,6 +165,8 @@ static bool start_http(struct th_coordinator *c, struct th_error *error)
     c->provisioning = (struct th_provisioning){.store = &c->store.store,
                                                .running = c->hub.record.name,
                                                .partitions = c->options.new_partitions};
+    if (http.port == TH_HTTP_CLOSED)
+        return true;
     http.gateway = th_host_gateway(c->host);
     http.client = c->client;
     http.log = c->options.log;
@@ -175,19 +178,30 @@ static bool start_http(struct th_coordinator *c, struct th_error *error)
     return c->http != NULL;
 }
 
-static bool start_rpc(struct th_coordinator *c, struct th_error *error)
+/* Before the hubs that the options name comes this one: without metadata it is meant. */
+static bool listen_for(struct th_coordinator *c, struct th_error *error)
 {
     struct th_rpc_endpoint_options rpc = c->options.rpc;
+    struct th_rpc_hub **hubs = th_alloc((rpc.hub_count + 1) * sizeof(struct th_rpc_hub *));
+    hubs[0] = c->rpc;
+    for (size_t i = 0; i < rpc.hub_count; i++)
+        hubs[i + 1] = rpc.hubs[i];
+    rpc.hubs = hubs;
+    rpc.hub_count++;
+    rpc.log = c->options.log;
+    rpc.clients_only = true;
+    c->endpoint = th_rpc_endpoint_start(&rpc, error);
+    free(hubs);
+    return c->endpoint != NULL;
+}
+
+static bool start_rpc(struct th_coordinator *c, struct th_error *error)
+{
     if (!c->options.serve_rpc)
         return true;
     c->rpc = th_rpc_hub_new(&(struct th_rpc_hub_options){
         .gateway = th_host_gateway(c->host), .log = c->options.log, .nonce = th_random_system()});
-    rpc.hubs = &c->rpc;
-    rpc.hub_count = 1;
-    rpc.log = c->options.log;
-    rpc.clients_only = true;
-    c->endpoint = th_rpc_endpoint_start(&rpc, error);
-    return c->endpoint != NULL;
+    return c->options.rpc_elsewhere || listen_for(c, error);
 }
 
 struct th_coordinator *th_coordinator_start(const struct th_coordinator_options *options,
@@ -204,6 +218,11 @@ struct th_coordinator *th_coordinator_start(const struct th_coordinator_options 
     }
     th_coordinator_stop(c);
     return NULL;
+}
+
+struct th_rpc_hub *th_coordinator_rpc(struct th_coordinator *coordinator)
+{
+    return coordinator->rpc;
 }
 
 const char *th_coordinator_url(const struct th_coordinator *coordinator)

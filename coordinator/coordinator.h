@@ -24,15 +24,19 @@ struct th_coordinator_options {
     th_reuse reuse;
     const char *url; /* that others use; NULL: where the API listens */
     struct th_purge_policy purge;
-    struct th_http_options http;        /* address, port, key, …; the rest is filled in */
+    struct th_http_options http;        /* address, port (or TH_HTTP_CLOSED), key, …; the rest is
+                                           filled in */
     bool serve_rpc;                     /* clients with an SDK, with: */
-    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hub is filled in */
+    struct th_rpc_endpoint_options rpc; /* address, port, key, …; this hub is put before its hubs */
+    bool rpc_elsewhere; /* another coordinator's endpoint in this process serves it */
 };
 
 /* Blocks while the brokers are asked. UNAVAILABLE: try again; PRECONDITION, and all others:
  * somebody has to put it right first. */
 struct th_coordinator *th_coordinator_start(const struct th_coordinator_options *options,
                                             struct th_error *error);
+/* Its hub, for another coordinator's endpoint. */
+struct th_rpc_hub *th_coordinator_rpc(struct th_coordinator *coordinator);
 const char *th_coordinator_url(const struct th_coordinator *coordinator);
 int th_coordinator_rpc_port(const struct th_coordinator *coordinator); /* 0: not served */
 const struct th_hub_record *th_coordinator_hub(const struct th_coordinator *coordinator);
@@ -41,4 +45,5 @@ const struct th_hub_record *th_coordinator_hub(const struct th_coordinator *coor
  * PRECONDITION, it was made again. That nobody answers says nothing. */
 bool th_coordinator_check(struct th_coordinator *coordinator, struct th_error *error);
 
+/* After the one whose endpoint serves it. */
 void th_coordinator_stop(struct th_coordinator *coordinator); /* blocks; NULL is fine */

@@ -85,16 +85,25 @@ static bool stop_wanted(struct stopper *stopper, th_time patience)
 
 /* ---- the program ----------------------------------------------------------------------------- */
 
-static void say_started(const struct th_coordinator *coordinator,
-                        const struct th_coordinator_options *options)
+/* The hubs, one coordinator each; the first one's HTTP API and endpoint are the program's. */
+struct fleet {
+    struct th_coordinator *coordinators[TH_HUBS_MAX];
+    size_t count;
+};
+
+static void say_started(const struct fleet *fleet, const struct th_coordinator_options *options)
 {
-    const struct th_hub_record *hub = th_coordinator_hub(coordinator);
+    const struct th_coordinator *first = fleet->coordinators[0];
+    const struct th_hub_record *hub = th_coordinator_hub(first);
     printf("Taskhub " TASKHUB_VERSION " coordinates hub %s, %" PRIu32 " partitions\n", hub->name,
            hub->partitions);
     printf("  %-15s%s\n", "Kafka", options->place->cluster.brokers);
-    printf("  %-15s%s\n", "API", th_coordinator_url(coordinator));
-    if (th_coordinator_rpc_port(coordinator))
-        printf("  %-15sport %d\n", "RPC", th_coordinator_rpc_port(coordinator));
+    printf("  %-15s%s\n", "API", th_coordinator_url(first));
+    if (th_coordinator_rpc_port(first))
+        printf("  %-15sport %d\n", "RPC", th_coordinator_rpc_port(first));
+    for (size_t i = 1; i < fleet->count; i++)
+        printf("  %-15s%s\n", i > 1 ? "" : "more hubs",
+               th_coordinator_hub(fleet->coordinators[i])->name);
     fflush(stdout);
 }
 
@@ -115,38 +124,83 @@ static struct th_coordinator *start(const struct th_coordinator_options *options
     return coordinator;
 }
 
+static struct th_coordinator_options of_another(const struct th_coordinator_options *options,
+                                                const char *hub)
+{
+    struct th_coordinator_options other = *options;
+    other.hub = hub;
+    other.http.port = TH_HTTP_CLOSED;
+    other.rpc_elsewhere = true;
+    return other;
+}
+
+/* The first one last: its endpoint is open when all that it serves is there. */
+static bool start_all(struct fleet *fleet, const struct th_hub_names *hubs,
+                      struct th_coordinator_options options, struct stopper *stopper,
+                      struct th_error *error)
+{
+    struct th_rpc_hub *others[TH_HUBS_MAX];
+    *fleet = (struct fleet){.count = hubs->count};
+    for (size_t i = 1; i < fleet->count; i++) {
+        const struct th_coordinator_options other = of_another(&options, hubs->names[i]);
+        fleet->coordinators[i] = start(&other, stopper, error);
+        if (!fleet->coordinators[i])
+            return false;
+        others[i - 1] = th_coordinator_rpc(fleet->coordinators[i]);
+    }
+    options.rpc.hubs = others;
+    options.rpc.hub_count = fleet->count - 1;
+    fleet->coordinators[0] = start(&options, stopper, error);
+    return fleet->coordinators[0] != NULL;
+}
+
+static void stop_all(struct fleet *fleet)
+{
+    for (size_t i = 0; i < fleet->count; i++)
+        th_coordinator_stop(fleet->coordinators[i]);
+}
+
+static bool check_all(const struct fleet *fleet, struct th_error *error)
+{
+    for (size_t i = 0; i < fleet->count; i++)
+        if (!th_coordinator_check(fleet->coordinators[i], error))
+            return false;
+    return true;
+}
+
 /* True: serve on, a hub that was made again. */
-static bool serve(struct th_coordinator *coordinator, const struct th_coordinator_options *options,
+static bool serve(const struct fleet *fleet, const struct th_coordinator_options *options,
                   struct stopper *stopper, struct th_error *error)
 {
     bool stopped;
     bool same = true;
     set_serving(stopper, true);
-    say_started(coordinator, options);
-    while (!(stopped = stop_wanted(stopper, CHECK_INTERVAL)) &&
-           (same = th_coordinator_check(coordinator, error))) {
+    say_started(fleet, options);
+    while (!(stopped = stop_wanted(stopper, CHECK_INTERVAL)) && (same = check_all(fleet, error))) {
     }
     error->code = same ? TH_OK : error->code;
     if (!same)
         th_log(options->log, TH_LOG_WARN, "coordinator", "%s", error->message);
-    th_coordinator_stop(coordinator);
-    set_serving(stopper, false);
     return !stopped && error->code == TH_PRECONDITION;
 }
 
 static int run(const struct th_coordinator_program *program, struct stopper *stopper)
 {
     struct th_coordinator_options options;
-    struct th_coordinator *coordinator;
+    struct fleet fleet;
     struct th_error error = {.code = TH_OK};
+    bool started, again;
     if (!th_coordinator_options_of(program, &options, &error)) {
         fprintf(stderr, "taskhub-coordinator: %s\n", error.message);
         return EXIT_USAGE;
     }
     do {
-        coordinator = start(&options, stopper, &error);
-    } while (coordinator && serve(coordinator, &options, stopper, &error));
-    if (!coordinator)
+        started = start_all(&fleet, &program->hubs, options, stopper, &error);
+        again = started && serve(&fleet, &options, stopper, &error);
+        stop_all(&fleet);
+        set_serving(stopper, false);
+    } while (again);
+    if (!started)
         fprintf(stderr, "taskhub-coordinator: %s\n", error.message);
     return error.code == TH_OK ? EXIT_OK : EXIT_ERROR;
 }
@@ -154,7 +208,7 @@ static int run(const struct th_coordinator_program *program, struct stopper *sto
 int main(int argc, char **argv)
 {
     static struct stopper stopper; /* its thread outlives what main has on its stack */
-    struct th_coordinator_program program = {.hub = NULL};
+    struct th_coordinator_program program = {.hubs = {.count = 0}};
     struct th_error error;
     int code = EXIT_ERROR;
     mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more memory than it saves time */

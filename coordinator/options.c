@@ -33,10 +33,10 @@ static bool load_settings(struct th_coordinator_program *program, struct th_erro
                                               .environment = th_settings_getenv};
     if (!th_settings_load(&source, &program->settings, error))
         return false;
-    program->hub = program->fleet.hub ? th_str_dup(th_str_of(program->fleet.hub))
-                                      : th_str_dup(program->settings.hub_name);
     program->default_version = th_str_dup(program->settings.default_version);
-    return true;
+    return th_hub_names_parse(
+        &program->hubs,
+        program->fleet.hub ? th_str_of(program->fleet.hub) : program->settings.hub_name, error);
 }
 
 static bool set_log(struct th_coordinator_program *program, struct th_error *error)
@@ -86,7 +86,7 @@ void th_coordinator_program_deinit(struct th_coordinator_program *program)
     const struct th_arguments arguments = {.groups = groups, .group_count = TH_COUNT(groups)};
     th_fleet_place_deinit(&program->place);
     th_settings_deinit(&program->settings);
-    free(program->hub);
+    th_hub_names_deinit(&program->hubs);
     free(program->default_version);
     th_arguments_deinit(&arguments);
 }
@@ -113,6 +113,14 @@ static bool purge_policy_of(const struct th_coordinator_program *program,
                              error);
 }
 
+static bool fits(const struct th_coordinator_program *program, struct th_error *error)
+{
+    return program->hubs.count == 1 || program->own.rpc_port != TH_NOT_GIVEN ||
+           th_fail(error, TH_INVALID,
+                   "--hub names several hubs, which clients reach over RPC alone: that needs "
+                   "--rpc-port");
+}
+
 bool th_coordinator_options_of(const struct th_coordinator_program *program,
                                struct th_coordinator_options *out, struct th_error *error)
 {
@@ -121,7 +129,7 @@ bool th_coordinator_options_of(const struct th_coordinator_program *program,
     *out = (struct th_coordinator_options){
         .place = &program->place,
         .log = &program->log,
-        .hub = program->hub,
+        .hub = program->hubs.names[0],
         .partitions = (uint32_t)given(own->partitions, 0),
         .new_partitions = (uint32_t)settings->partitions,
         .activity_partitions = (uint32_t)given(own->activity_partitions, 0),
@@ -142,5 +150,6 @@ bool th_coordinator_options_of(const struct th_coordinator_program *program,
                 .client_ca = own->rpc_client_ca,
                 .message_bytes = (size_t)settings->max_rpc_message},
     };
-    return th_http_check(&out->http, error) && purge_policy_of(program, &out->purge, error);
+    return fits(program, error) && th_http_check(&out->http, error) &&
+           purge_policy_of(program, &out->purge, error);
 }

@@ -6,6 +6,7 @@
 
 #include "control/options.h"
 #include "coordinator/coordinator.h"
+#include "model/name.h"
 #include "model/settings.h"
 
 #define TH_COORDINATOR_ARGUMENTS(X)                                                              \
@@ -45,7 +46,8 @@ struct th_coordinator_program {
     struct th_settings settings;
     struct th_log log;
     struct th_fleet_place place;
-    char *hub, *default_version; /* the latter: NULL, none */
+    struct th_hub_names hubs; /* more than one: clients with an SDK are served all of them */
+    char *default_version;    /* NULL: none */
 };
 
 enum th_told { TH_TOLD_RUN, TH_TOLD_HELP, TH_TOLD_WRONG };
@@ -56,6 +58,7 @@ enum th_told th_coordinator_read(struct th_coordinator_program *program, int arg
                                  struct th_error *error);
 void th_coordinator_program_deinit(struct th_coordinator_program *program);
 
-/* Borrows the program. INVALID: a status that is none, an address that is none or needs a key. */
+/* Of the first hub. Borrows the program. INVALID: a status that is none, an address that is none or
+ * needs a key. */
 bool th_coordinator_options_of(const struct th_coordinator_program *program,
                                struct th_coordinator_options *out, struct th_error *error);

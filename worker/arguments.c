@@ -48,6 +48,16 @@ static struct th_arguments describe(struct th_argument_group groups[static 2],
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
+static bool name_hubs(struct th_worker_setup *setup, struct th_error *error)
+{
+    const struct th_worker_arguments *a = &setup->arguments;
+    struct th_str given = a->fleet.hub ? th_str_of(a->fleet.hub) : setup->settings.hub_name;
+    if (!th_hub_names_parse(&setup->hubs, given, error))
+        return false;
+    return setup->hubs.count == 1 || !a->app ||
+           th_fail(error, TH_INVALID, "--hub names one hub: an application has no more");
+}
+
 static bool load_settings(struct th_worker_setup *setup, struct th_error *error)
 {
     const struct th_worker_arguments *a = &setup->arguments;
@@ -61,10 +71,9 @@ static bool load_settings(struct th_worker_setup *setup, struct th_error *error)
     if (!th_settings_load(&source, &setup->settings, error))
         return false;
     const struct th_settings *s = &setup->settings;
-    setup->hub = a->fleet.hub ? th_str_dup(th_str_of(a->fleet.hub)) : th_str_dup(s->hub_name);
     setup->default_version = th_str_dup(s->default_version);
     setup->route_prefix = th_str_dup(s->route_prefix);
-    return true;
+    return name_hubs(setup, error);
 }
 
 static void set_level(struct th_worker_setup *setup)
@@ -187,7 +196,7 @@ static bool choose_recorder(struct th_worker_setup *setup, struct th_error *erro
         TH_AUTOFREE char *lock = NULL;
         free(setup->flight);
         setup->flight = NULL;
-        if (asprintf(&setup->flight, "%s/%s-%d.flight", folder, setup->hub, i) < 0 ||
+        if (asprintf(&setup->flight, "%s/%s-%d.flight", folder, setup->hubs.names[0], i) < 0 ||
             asprintf(&lock, "%s.lock", setup->flight) < 0)
             return th_fail(error, TH_INTERNAL, "out of memory");
         setup->flight_lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -198,8 +207,8 @@ static bool choose_recorder(struct th_worker_setup *setup, struct th_error *erro
         close(setup->flight_lock);
         setup->flight_lock = -1;
     }
-    return th_fail(error, TH_IO, "too many workers of hub %s share the folder %s", setup->hub,
-                   folder);
+    return th_fail(error, TH_IO, "too many workers of hub %s share the folder %s",
+                   setup->hubs.names[0], folder);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -248,16 +257,17 @@ void th_worker_setup_deinit(struct th_worker_setup *setup)
     th_settings_deinit(&setup->settings);
     if (setup->flight_lock >= 0)
         close(setup->flight_lock);
-    free(setup->hub);
+    th_hub_names_deinit(&setup->hubs);
     free(setup->default_version);
     free(setup->route_prefix);
     free(setup->flight);
 }
 
-struct th_kafka_hub_options th_worker_hub_options(const struct th_worker_setup *setup)
+struct th_kafka_hub_options th_worker_hub_options(const struct th_worker_setup *setup,
+                                                  const char *hub)
 {
     return (struct th_kafka_hub_options){
-        .name = setup->hub,
+        .name = hub,
         .partitions = (uint32_t)given(setup->arguments.partitions, setup->settings.partitions),
         .replication = (int)given(setup->arguments.replication, 0),
     };

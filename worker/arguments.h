@@ -5,6 +5,7 @@
 #pragma once
 
 #include "control/options.h"
+#include "model/name.h"
 #include "model/settings.h"
 #include "worker/fleet.h"
 
@@ -64,7 +65,8 @@ struct th_worker_setup {
     struct th_settings settings;
     struct th_log log;
     struct th_fleet_place place;
-    char *hub, *default_version, *route_prefix, *flight;
+    struct th_hub_names hubs; /* more than one: for programs with an SDK */
+    char *default_version, *route_prefix, *flight;
     int flight_lock; /* file descriptor */
     enum th_placement placement;
     unsigned activity_threads;
@@ -76,8 +78,10 @@ enum th_setup_result { TH_SETUP_DONE, TH_SETUP_HELP, TH_SETUP_USAGE, TH_SETUP_FA
 enum th_setup_result th_worker_setup(struct th_worker_setup *setup, int argc, char **argv);
 void th_worker_setup_deinit(struct th_worker_setup *setup);
 
-/* Of a worker for this hub (NULL: not known yet); what knows the application is left to the caller.
+/* Of a worker for this hub (NULL: not known yet), the first of them; what knows the application is
+ * left to the caller.
  */
 struct th_fleet_worker_options th_worker_options(struct th_worker_setup *setup,
                                                  const struct th_kafka_hub *hub);
-struct th_kafka_hub_options th_worker_hub_options(const struct th_worker_setup *setup);
+struct th_kafka_hub_options th_worker_hub_options(const struct th_worker_setup *setup,
+                                                  const char *hub);

@@ -375,6 +375,9 @@ static bool tell_all_metrics(void *argument, struct th_buffer *out, struct th_er
 static bool is_ready(void *argument, struct th_error *error)
 {
     struct th_fleet_worker *worker = argument;
+    for (size_t i = 0; i < worker->options.other_count; i++)
+        if (!is_ready(worker->options.others[i], error))
+            return false;
     if (worker->lease && !th_lease_is_settled(worker->lease, error))
         return false;
     if (!th_report_is_sound(worker->report, error))
@@ -466,16 +469,42 @@ static void on_programs(void *argument)
 
 static void make_rpc(struct th_fleet_worker *worker)
 {
+    struct th_rpc_endpoint_options endpoint = worker->options.rpc;
+    TH_AUTOFREE struct th_rpc_hub **others =
+        th_alloc((worker->options.other_count + 1) * sizeof(struct th_rpc_hub *));
     if (!worker->options.serve_rpc)
         return;
+    for (size_t i = 0; i < worker->options.other_count; i++)
+        others[endpoint.hub_count++] = th_fleet_rpc_hub(worker->options.others[i]->rpc);
+    endpoint.hubs = others;
     worker->rpc = th_fleet_rpc_new(&(struct th_fleet_rpc_options){
         .hub = worker->hub.record.name,
         .name = worker->name,
         .log = worker->options.host.log,
-        .endpoint = worker->options.rpc,
+        .endpoint = endpoint,
+        .elsewhere = worker->options.rpc_elsewhere,
         .changed = on_programs,
         .argument = worker,
     });
+}
+
+static void tell_rpc(struct th_fleet_worker *worker)
+{
+    th_report_set_rpc(worker->report, th_fleet_rpc_url(worker->rpc));
+    th_report_publish(worker->report, true);
+    th_fleet_rpc_look(worker->rpc, worker->control);
+}
+
+/* The endpoint is open, and serves their programs, too. */
+static bool reach_others(struct th_fleet_worker *worker, struct th_error *error)
+{
+    for (size_t i = 0; i < worker->options.other_count; i++) {
+        struct th_fleet_worker *other = worker->options.others[i];
+        if (!th_fleet_rpc_reach(other->rpc, th_fleet_rpc_url(worker->rpc), error))
+            return false;
+        tell_rpc(other);
+    }
+    return true;
 }
 
 static bool start_rpc(struct th_fleet_worker *worker, struct th_error *error)
@@ -484,10 +513,10 @@ static bool start_rpc(struct th_fleet_worker *worker, struct th_error *error)
         return true;
     if (!th_fleet_rpc_open(worker->rpc, th_fleet_worker_gateway(worker), error))
         return false;
-    th_report_set_rpc(worker->report, th_fleet_rpc_url(worker->rpc));
-    th_report_publish(worker->report, true);
-    th_fleet_rpc_look(worker->rpc, worker->control);
-    return true;
+    if (worker->options.rpc_elsewhere)
+        return true;
+    tell_rpc(worker);
+    return reach_others(worker, error);
 }
 
 static struct th_fleet_worker *worker_new(const struct th_fleet_worker_options *options)
@@ -571,14 +600,24 @@ static void worker_free(struct th_fleet_worker *worker)
     free(worker);
 }
 
-bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
+void th_fleet_worker_leave(struct th_fleet_worker *worker)
 {
-    if (!worker)
-        return true;
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
     th_lease_leave(worker->lease);
     th_shared_leave(worker->shared);
+}
+
+void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline)
+{
+    th_fleet_rpc_quiet(worker->rpc, deadline);
+}
+
+bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
+{
+    if (!worker)
+        return true;
+    th_fleet_worker_leave(worker);
     close_doors(worker);
     th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     th_fleet_rpc_close(worker->rpc, deadline);

@@ -31,7 +31,12 @@ struct th_fleet_worker_options {
     void *argument;
     void (*exhausted)(void *argument, const char *reason); /* as th_host_options; any thread */
     bool serve_rpc;                     /* the endpoint for programs with an SDK, with: */
-    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hub is filled in */
+    struct th_rpc_endpoint_options rpc; /* address, port, key, …; the hubs are filled in */
+    bool rpc_elsewhere;                 /* it is one of another's `others` */
+    /* Workers of other hubs in this process, which this one's endpoint serves, too. It is ready
+     * when they are; they are stopped after it. */
+    struct th_fleet_worker *const *others;
+    size_t other_count;
     struct th_http_options http; /* port (or TH_HTTP_CLOSED), address, key, …; the rest is filled
           in */
 };
@@ -48,6 +53,11 @@ struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker); /* NULL: i
 const char *th_fleet_worker_rpc_url(const struct th_fleet_worker *worker);
 struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker);
 
+/* Hands its partitions over at once and leaves the groups. To be stopped then. */
+void th_fleet_worker_leave(struct th_fleet_worker *worker);
+/* Programs of a worker that has left are given nothing more, and may finish what they have until
+ * `deadline` (monotonic). Blocks. */
+void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline);
 /*
  * Hands its partitions over at once and leaves the groups; then gives what runs up to `drain_ms` to
  * end and to become durable; says farewell. False: activities are still in the application's code,

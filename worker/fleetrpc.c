@@ -12,6 +12,7 @@
 struct th_fleet_rpc {
     struct th_fleet_rpc_options options;
     struct th_rpc_hub *hub;
+    struct th_rpc_hub **hubs; /* of the endpoint; without metadata the first is meant: `hub` */
     struct th_rpc_endpoint *endpoint;
     struct th_rpc_owner watch; /* hears of changes */
     char *url;
@@ -25,11 +26,15 @@ struct th_fleet_rpc *th_fleet_rpc_new(const struct th_fleet_rpc_options *options
 {
     struct th_fleet_rpc *rpc = TH_NEW(struct th_fleet_rpc);
     rpc->options = *options;
+    rpc->hubs = th_alloc((options->endpoint.hub_count + 1) * sizeof(struct th_rpc_hub *));
     rpc->hub = th_rpc_hub_new(&(struct th_rpc_hub_options){
         .log = options->log,
         .nonce = th_random_system(),
         .message_bytes = options->endpoint.message_bytes,
     });
+    rpc->hubs[0] = rpc->hub;
+    for (size_t i = 0; i < options->endpoint.hub_count; i++)
+        rpc->hubs[i + 1] = options->endpoint.hubs[i];
     rpc->watch = (struct th_rpc_owner){.argument = options->argument, .changed = options->changed};
     th_rpc_join(rpc->hub, &rpc->watch);
     pthread_mutex_init(&rpc->lock, NULL);
@@ -81,13 +86,34 @@ bool th_fleet_rpc_open(struct th_fleet_rpc *rpc, struct th_gateway *gateway, str
 {
     struct th_rpc_endpoint_options endpoint = rpc->options.endpoint;
     th_rpc_hub_open(rpc->hub, gateway);
-    endpoint.hubs = &rpc->hub;
-    endpoint.hub_count = 1;
+    if (rpc->options.elsewhere)
+        return true;
+    endpoint.hubs = rpc->hubs;
+    endpoint.hub_count++;
     endpoint.log = rpc->options.log;
     rpc->endpoint = th_rpc_endpoint_start(&endpoint, error);
     if (!rpc->endpoint)
         return false;
     rpc->url = url_of(rpc);
+    return start_relay(rpc, error);
+}
+
+static void stop_relay(struct th_fleet_rpc *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+    struct th_relay *relay = rpc->relay;
+    rpc->relay = NULL;
+    free(rpc->peers);
+    rpc->peers = NULL;
+    pthread_mutex_unlock(&rpc->lock);
+    th_relay_stop(relay);
+}
+
+bool th_fleet_rpc_reach(struct th_fleet_rpc *rpc, const char *url, struct th_error *error)
+{
+    stop_relay(rpc);
+    free(rpc->url);
+    rpc->url = th_str_dup(th_str_of(url));
     return start_relay(rpc, error);
 }
 
@@ -136,16 +162,18 @@ void th_fleet_rpc_look(struct th_fleet_rpc *rpc, struct th_control *control)
     pthread_mutex_unlock(&rpc->lock);
 }
 
+void th_fleet_rpc_quiet(struct th_fleet_rpc *rpc, th_time deadline)
+{
+    if (rpc)
+        th_rpc_quiet(rpc->hub, deadline);
+}
+
 void th_fleet_rpc_close(struct th_fleet_rpc *rpc, th_time deadline)
 {
     if (!rpc)
         return;
     th_rpc_quiet(rpc->hub, deadline);
-    pthread_mutex_lock(&rpc->lock);
-    struct th_relay *relay = rpc->relay;
-    rpc->relay = NULL;
-    pthread_mutex_unlock(&rpc->lock);
-    th_relay_stop(relay);
+    stop_relay(rpc);
     th_rpc_leave(rpc->hub, &rpc->watch);
     th_rpc_endpoint_stop(rpc->endpoint);
     rpc->endpoint = NULL;
@@ -157,6 +185,7 @@ void th_fleet_rpc_free(struct th_fleet_rpc *rpc)
         return;
     th_rpc_hub_free(rpc->hub);
     pthread_mutex_destroy(&rpc->lock);
+    free(rpc->hubs);
     free(rpc->peers);
     free(rpc->url);
     free(rpc);

@@ -247,6 +247,14 @@ static bool on_withdraw(void *argument, uint64_t token)
     return host_withdraw(argument, token);
 }
 
+static void on_unserved(void *argument,
+                        void (*visit)(void *visitor, struct th_str name, size_t waiting),
+                        void *visitor)
+{
+    struct th_host *host = argument;
+    th_rpc_unserved(host->options.rpc, &host->rpc, visit, visitor);
+}
+
 static void on_episode(void *argument, bool begins, struct th_str instance_id, struct th_str name,
                        bool failed)
 {
@@ -417,6 +425,7 @@ static struct th_node_hooks hooks_of(struct th_host *host)
         .serves = others_may_serve(host) ? on_serves : NULL,
         .runs_elsewhere = options->rpc ? on_runs_elsewhere : NULL,
         .withdraw = withdraws ? on_withdraw : NULL,
+        .unserved = options->rpc ? on_unserved : NULL,
         .goes_out = options->goes_out ? host_goes_out : NULL,
         .is_alive = options->is_alive ? on_is_alive : NULL,
         .lease = options->lease ? on_lease : NULL,

@@ -27,19 +27,28 @@
 
 enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_USAGE = 2 };
 
+/* A hub that is worked on. */
+struct served {
+    const char *name;
+    struct th_kafka_hub hub;
+    struct th_fleet_worker *worker;
+    char said[512]; /* the last sentence about what is waited for */
+    th_time said_at;
+    bool doubted; /* the hub lacked something when it was looked at last */
+};
+
 struct program {
     struct th_worker_setup setup;
     /* in the child */
+    struct served hubs[TH_HUBS_MAX]; /* the first one's endpoint serves all of them */
+    size_t hub_count;
+    struct th_fleet_worker *others[TH_HUBS_MAX]; /* the workers of all but the first */
     struct th_supervised *self;
     const struct th_app *app; /* with --isolate its names only */
     struct th_app *loaded;    /* NULL with --isolate */
     struct th_appproc *proc;  /* with --isolate */
     struct th_runner runner;
     struct th_flight *flight;
-    struct th_kafka_hub hub;
-    char said[512]; /* the last sentence about what is waited for */
-    th_time said_at;
-    bool doubted; /* the hub lacked something when it was looked at last */
 };
 
 static void on_exhausted(void *argument, const char *reason)
@@ -53,7 +62,8 @@ static void on_exhausted(void *argument, const char *reason)
 
 static bool load_apart(struct program *program, struct th_error *error)
 {
-    struct th_fleet_worker_options worker = th_worker_options(&program->setup, &program->hub);
+    struct th_fleet_worker_options worker =
+        th_worker_options(&program->setup, &program->hubs[0].hub);
     struct th_appproc_options options = {
         .application = program->setup.arguments.app,
         .flight = program->setup.flight,
@@ -93,13 +103,13 @@ static void unload(struct program *program)
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 /* The same sentence is said once, and again after a while. */
-static void say_waiting(struct program *program, const char *sentence)
+static void say_waiting(struct program *program, struct served *served, const char *sentence)
 {
     th_time now = th_monotonic();
-    if (strcmp(sentence, program->said) == 0 && now - program->said_at < SAY_AGAIN)
+    if (strcmp(sentence, served->said) == 0 && now - served->said_at < SAY_AGAIN)
         return;
-    snprintf(program->said, sizeof program->said, "%s", sentence);
-    program->said_at = now;
+    snprintf(served->said, sizeof served->said, "%s", sentence);
+    served->said_at = now;
     th_log(&program->setup.log, TH_LOG_WARN, "worker", "%s; trying again", sentence);
 }
 
@@ -115,35 +125,36 @@ static struct th_kafka_cluster hasty(const struct program *program)
     return cluster;
 }
 
-static bool make_hub(struct program *program, struct th_error *error)
+static bool make_hub(struct program *program, struct served *served, struct th_error *error)
 {
     struct th_kafka_cluster cluster = hasty(program);
-    const struct th_kafka_hub_options options = th_worker_hub_options(&program->setup);
-    if (!th_kafka_create_hub(&cluster, &options, &program->hub, error))
+    const struct th_kafka_hub_options options =
+        th_worker_hub_options(&program->setup, served->name);
+    if (!th_kafka_create_hub(&cluster, &options, &served->hub, error))
         return error->code == TH_EXISTS; /* another worker was faster */
     th_log(&program->setup.log, TH_LOG_INFO, "worker",
            "hub %s was made, with %" PRIu32 " partitions", options.name, options.partitions);
     return true;
 }
 
-static bool find_hub(struct program *program, struct th_error *error)
+static bool find_hub(struct program *program, struct served *served, struct th_error *error)
 {
     struct th_kafka_cluster cluster = hasty(program);
-    if (th_kafka_find_hub(&cluster, program->setup.hub, &program->hub, error))
+    if (th_kafka_find_hub(&cluster, served->name, &served->hub, error))
         return true;
     if (error->code != TH_NOT_FOUND)
         return false;
     if (program->setup.arguments.create)
-        return make_hub(program, error);
+        return make_hub(program, served, error);
     return th_fail(error, TH_NOT_FOUND,
                    "there is no hub %s at %s (make it with --create, or with `taskhub hub create "
                    "%s --kafka %s`)",
-                   program->setup.hub, cluster.brokers, program->setup.hub, cluster.brokers);
+                   served->name, cluster.brokers, served->name, cluster.brokers);
 }
 
-static struct th_fleet_worker *start_worker(struct program *program, struct th_error *error)
+static bool start_worker(struct program *program, struct served *served, struct th_error *error)
 {
-    struct th_fleet_worker_options options = th_worker_options(&program->setup, &program->hub);
+    struct th_fleet_worker_options options = th_worker_options(&program->setup, &served->hub);
     options.host.app = program->app;
     options.host.flight = program->flight;
     options.exhausted = on_exhausted;
@@ -151,27 +162,45 @@ static struct th_fleet_worker *start_worker(struct program *program, struct th_e
     options.host.runner = program->proc ? &program->runner : NULL;
     if (program->proc)
         options.http.remote = th_appproc_remote(program->proc);
-    if (!find_hub(program, error))
-        return NULL;
-    return th_fleet_worker_start(&options, error);
+    options.rpc_elsewhere = served != program->hubs;
+    if (options.rpc_elsewhere) {
+        options.http.port = TH_HTTP_CLOSED;
+    } else {
+        options.others = program->others;
+        options.other_count = program->hub_count - 1;
+    }
+    served->worker =
+        find_hub(program, served, error) ? th_fleet_worker_start(&options, error) : NULL;
+    return served->worker != NULL;
 }
 
-/* Until the worker works, or it is told to stop: NULL, and a code of TH_OK. */
-static struct th_fleet_worker *bring_up(struct program *program, struct th_error *error)
+/* Until the worker works, or it is told to stop: false, and a code of TH_OK. */
+static bool bring_up(struct program *program, struct served *served, struct th_error *error)
 {
-    struct th_fleet_worker *worker;
-    for (th_time pause = FIRST_PAUSE; !(worker = start_worker(program, error));) {
+    for (th_time pause = FIRST_PAUSE; !start_worker(program, served, error);) {
         if (will_never_do(error))
-            return NULL;
-        say_waiting(program, error->message);
+            return false;
+        say_waiting(program, served, error->message);
         if (th_supervised_wait_for(program->self, pause)) {
             error->code = TH_OK;
-            return NULL;
+            return false;
         }
         pause = pause * 2 < LAST_PAUSE ? pause * 2 : LAST_PAUSE;
     }
-    program->said[0] = '\0';
-    return worker;
+    served->said[0] = '\0';
+    return true;
+}
+
+/* The first one last: its endpoint is open when all that it serves is there. */
+static bool bring_all_up(struct program *program, struct th_error *error)
+{
+    for (size_t i = program->hub_count; i-- > 0;) {
+        if (!bring_up(program, &program->hubs[i], error))
+            return false;
+        if (i > 0)
+            program->others[i - 1] = program->hubs[i].worker;
+    }
+    return true;
 }
 
 /* ---- what the user sees ---------------------------------------------------------------------- */
@@ -183,15 +212,18 @@ static void print_names(const char *title, char *names)
     free(names);
 }
 
-static void print_banner(const struct program *program, struct th_fleet_worker *worker)
+static void print_banner(const struct program *program)
 {
+    struct th_fleet_worker *worker = program->hubs[0].worker;
     struct th_http *http = th_fleet_worker_http(worker);
     const char *url = http ? th_http_url(http) : NULL;
     const char *application = program->setup.arguments.app;
-    printf("Taskhub " TASKHUB_VERSION " works on hub %s with %s\n", program->setup.hub,
+    printf("Taskhub " TASKHUB_VERSION " works on hub %s with %s\n", program->hubs[0].name,
            application ? application : "programs that connect to it");
     printf("  %-15s%s\n", "worker", th_fleet_worker_name(worker));
-    printf("  %-15s%" PRIu32 " in all\n", "partitions", program->hub.record.partitions);
+    printf("  %-15s%" PRIu32 " in all\n", "partitions", program->hubs[0].hub.record.partitions);
+    for (size_t i = 1; i < program->hub_count; i++)
+        printf("  %-15s%s\n", i > 1 ? "" : "more hubs", program->hubs[i].name);
     printf("  %-15s%s\n", "Kafka", program->setup.place.cluster.brokers);
     if (url)
         printf("  %-15s%s\n", "API", url);
@@ -211,46 +243,86 @@ static void print_banner(const struct program *program, struct th_fleet_worker *
  * the worker has to begin anew: whoever makes a topic again makes an empty one, and positions of
  * the former would hide what comes in. A hub that is gone is waited for: its brokers may only have
  * lost their memory of it for a moment. */
-static bool check_hub(struct program *program)
+static bool check_hub(struct program *program, struct served *served)
 {
     struct th_kafka_cluster cluster = hasty(program);
     struct th_error error = {.code = TH_OK};
     struct th_kafka_hub found;
-    if (!th_kafka_find_hub(&cluster, program->setup.hub, &found, &error)) {
-        const bool doubted = program->doubted;
-        program->doubted = error.code == TH_PRECONDITION;
+    if (!th_kafka_find_hub(&cluster, served->name, &found, &error)) {
+        const bool doubted = served->doubted;
+        served->doubted = error.code == TH_PRECONDITION;
         if (error.code == TH_NOT_FOUND || error.code == TH_PRECONDITION)
-            say_waiting(program, error.message);
-        if (!doubted || !program->doubted)
+            say_waiting(program, served, error.message);
+        if (!doubted || !served->doubted)
             return true;
         th_log(&program->setup.log, TH_LOG_WARN, "worker",
                "%s: this worker begins anew when it is complete", error.message);
         return false;
     }
-    program->said[0] = '\0';
-    program->doubted = false;
-    if (found.record.incarnation == program->hub.record.incarnation)
+    served->said[0] = '\0';
+    served->doubted = false;
+    if (found.record.incarnation == served->hub.record.incarnation)
         return true;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",
-           "hub %s was deleted and made anew: this worker begins anew, too", program->setup.hub);
+           "hub %s was deleted and made anew: this worker begins anew, too", served->name);
     return false;
+}
+
+static bool doubts(const struct program *program)
+{
+    bool any = false;
+    for (size_t i = 0; i < program->hub_count; i++)
+        any |= program->hubs[i].doubted;
+    return any;
+}
+
+static bool check_hubs(struct program *program)
+{
+    bool ok = true;
+    for (size_t i = 0; i < program->hub_count; i++)
+        ok &= check_hub(program, &program->hubs[i]);
+    return ok;
 }
 
 /* True: told to stop. */
 static bool work(struct program *program)
 {
-    program->doubted = false;
+    for (size_t i = 0; i < program->hub_count; i++)
+        program->hubs[i].doubted = false;
     while (
-        !th_supervised_wait_for(program->self, program->doubted ? DOUBT_INTERVAL : CHECK_INTERVAL))
-        if (!check_hub(program))
+        !th_supervised_wait_for(program->self, doubts(program) ? DOUBT_INTERVAL : CHECK_INTERVAL))
+        if (!check_hubs(program))
             return false;
     return true;
 }
 
-static void stop(struct program *program, struct th_fleet_worker *worker, int64_t drain_ms,
-                 int code)
+static int64_t left_until(th_time deadline)
 {
-    if (th_fleet_worker_stop(worker, drain_ms))
+    int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
+    return left > 0 ? left : 0;
+}
+
+/* Others take over all hubs at once; programs finish what they have of any of them while the
+ * endpoint is there, which the first one closes. */
+static bool stop_all(struct program *program, th_time deadline)
+{
+    bool ended = true;
+    for (size_t i = 0; i < program->hub_count; i++)
+        if (program->hubs[i].worker)
+            th_fleet_worker_leave(program->hubs[i].worker);
+    for (size_t i = 1; i < program->hub_count; i++)
+        if (program->hubs[i].worker)
+            th_fleet_worker_quiet(program->hubs[i].worker, deadline);
+    for (size_t i = 0; i < program->hub_count; i++) {
+        ended &= th_fleet_worker_stop(program->hubs[i].worker, left_until(deadline));
+        program->hubs[i].worker = NULL;
+    }
+    return ended;
+}
+
+static void stop(struct program *program, int64_t drain_ms, int code)
+{
+    if (stop_all(program, th_monotonic() + drain_ms * TH_MILLISECOND))
         return;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",
            "stopped while activities were running; other workers run them again");
@@ -272,19 +344,21 @@ static int work_on(struct program *program, struct th_error *error)
     bool told = false;
     drain = drain == TH_NOT_GIVEN ? DEFAULT_DRAIN_MS : drain;
     while (!told) {
-        struct th_fleet_worker *worker = bring_up(program, error);
-        if (!worker)
-            return error->code == TH_OK ? EXIT_OK : EXIT_ERROR;
-        print_banner(program, worker);
+        if (!bring_all_up(program, error)) {
+            int code = error->code == TH_OK ? EXIT_OK : EXIT_ERROR;
+            stop(program, 0, code);
+            return code;
+        }
+        print_banner(program);
         told = work(program);
-        if (!told && program->doubted)
+        if (!told && doubts(program))
             end_without_topics();
         if (told)
             th_log(&program->setup.log, TH_LOG_INFO, "worker",
                    "stopping; activities that run get up to %" PRId64 " ms", drain);
         if (told && program->proc)
             th_appproc_quiet(program->proc);
-        stop(program, worker, told ? drain : 0, told ? EXIT_OK : EXIT_RESTART);
+        stop(program, told ? drain : 0, told ? EXIT_OK : EXIT_RESTART);
     }
     return EXIT_OK;
 }
@@ -296,6 +370,9 @@ static int run(void *argument, struct th_supervised *self, unsigned restarts)
     int code = EXIT_ERROR;
     mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more memory than it saves time */
     program->self = self;
+    program->hub_count = program->setup.hubs.count;
+    for (size_t i = 0; i < program->hub_count; i++)
+        program->hubs[i] = (struct served){.name = program->setup.hubs.names[i]};
     if (load(program, &error)) {
         th_supervised_ready(self);
         code = work_on(program, &error);

@@ -325,7 +325,8 @@ static void see_partition(struct part *part, const struct th_node *node, uint32_
     part->seen.trouble = part->trouble;
 }
 
-static void count_unserved(void *argument, enum th_function_kind kind, struct th_str name)
+static void count_unserved(void *argument, enum th_function_kind kind, struct th_str name,
+                           size_t waiting)
 {
     struct house *house = argument;
     size_t at = 0;
@@ -339,7 +340,7 @@ static void count_unserved(void *argument, enum th_function_kind kind, struct th
         house->unserved[house->unserved_count++] =
             (struct th_member_unserved){.kind = kind, .name = th_str_of(copy)};
     }
-    house->unserved[at].waiting++;
+    house->unserved[at].waiting += waiting;
 }
 
 static void see_house(struct house *house, const struct th_node *node)

@@ -8,19 +8,20 @@
 #include "base/log.h"
 #include "provider/kafka/kafka.h"
 
-#define TH_FLEET_ARGUMENTS(X)                                                                    \
-    X(hub, TEXT, "hub", 0, "NAME", "TASKHUB_HUB", 0,                                             \
-      "name of the hub; default host.json's, else TestHubName")                                  \
-    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...", "TASKHUB_KAFKA", 0,                              \
-      "the Kafka brokers, one or several; default 127.0.0.1:9092")                               \
-    X(redis, TEXT, "redis", 0, "URL", "TASKHUB_REDIS", 0,                                        \
-      "redis[s]://[user:password@]host[:port][/database], or host:port; default 127.0.0.1:6379") \
-    X(properties, LIST, "kafka-property", 'X', "NAME=VALUE", "TASKHUB_KAFKA_PROPERTIES", 0,      \
-      "a property of librdkafka, as security.protocol=ssl; as often as needed")                  \
-    X(keep, FLAG, "keep-messages", 0, NULL, "TASKHUB_KEEP_MESSAGES", 0,                          \
-      "drop nothing of the topics, so that taskhub doctor sees all that ever was")               \
-    X(log_level, TEXT, "log-level", 'l', "LEVEL", "TASKHUB_LOG", 0,                              \
-      "error, warn, info or debug; default info")                                                \
+#define TH_FLEET_ARGUMENTS(X)                                                                       \
+    X(hub, TEXT, "hub", 0, "NAME", "TASKHUB_HUB", 0,                                                \
+      "name of the hub; several, with commas, for programs with an SDK; default host.json's, else " \
+      "TestHubName")                                                                                \
+    X(kafka, TEXT, "kafka", 0, "HOST:PORT,...", "TASKHUB_KAFKA", 0,                                 \
+      "the Kafka brokers, one or several; default 127.0.0.1:9092")                                  \
+    X(redis, TEXT, "redis", 0, "URL", "TASKHUB_REDIS", 0,                                           \
+      "redis[s]://[user:password@]host[:port][/database], or host:port; default 127.0.0.1:6379")    \
+    X(properties, LIST, "kafka-property", 'X', "NAME=VALUE", "TASKHUB_KAFKA_PROPERTIES", 0,         \
+      "a property of librdkafka, as security.protocol=ssl; as often as needed")                     \
+    X(keep, FLAG, "keep-messages", 0, NULL, "TASKHUB_KEEP_MESSAGES", 0,                             \
+      "drop nothing of the topics, so that taskhub doctor sees all that ever was")                  \
+    X(log_level, TEXT, "log-level", 'l', "LEVEL", "TASKHUB_LOG", 0,                                 \
+      "error, warn, info or debug; default info")                                                   \
     X(log_json, FLAG, "log-json", 0, NULL, "TASKHUB_LOG_JSON", 0, "log lines as JSON")
 
 /* Of those that programs with a Durable Task SDK connect to. `port_words`: the default. */

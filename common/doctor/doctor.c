@@ -258,7 +258,7 @@ void th_doctor_trouble(struct th_doctor *d, uint32_t partition, const char *trou
     d->parts[partition].trouble = th_str_dup(th_str_of(trouble));
 }
 
-void th_doctor_serves(struct th_doctor *d, enum th_function_kind kind, struct th_str name)
+void th_doctor_unserved(struct th_doctor *d, enum th_function_kind kind, struct th_str name)
 {
     d->functions =
         th_grow(d->functions, &d->function_capacity, d->function_count + 1, sizeof(*d->functions));

@@ -126,7 +126,8 @@ void th_doctor_activity(struct th_doctor *d, uint32_t partition, int64_t offset,
 void th_doctor_worker(struct th_doctor *d, const char *name);
 void th_doctor_owner(struct th_doctor *d, uint32_t partition, const char *name);
 void th_doctor_trouble(struct th_doctor *d, uint32_t partition, const char *trouble);
-void th_doctor_serves(struct th_doctor *d, enum th_function_kind kind, struct th_str name);
+/* Work of this function waits, and no program serves it, as its owner says. */
+void th_doctor_unserved(struct th_doctor *d, enum th_function_kind kind, struct th_str name);
 
 /* ---- what it says -----------------------------------------------------------------------------
  */

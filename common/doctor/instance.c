@@ -149,17 +149,12 @@ static bool has_something(const struct th_doctor *d, struct th_str id)
 
 /* ---- functions ---- */
 
-static bool served(const struct th_doctor *d, enum th_function_kind kind, struct th_str name)
+static bool nobody_serves(const struct th_doctor *d, enum th_function_kind kind, struct th_str name)
 {
     for (size_t n = 0; n < d->function_count; n++)
         if (d->functions[n].kind == kind && th_str_eq_nocase(th_str_of(d->functions[n].name), name))
             return true;
     return false;
-}
-
-static bool nobody_serves(const struct th_doctor *d, enum th_function_kind kind, struct th_str name)
-{
-    return d->counts.workers > 0 && th_str_present(name) && !served(d, kind, name);
 }
 
 /* Why nothing at all goes on in this partition now; NULL: it can. */
@@ -230,7 +225,7 @@ static void judge_shared(struct verdict *v, const struct th_inspect_pending *p)
 static void judge_task(struct verdict *v, const struct th_inspect_pending *p)
 {
     if (nobody_serves(v->d, TH_FUNCTION_ACTIVITY, p->name))
-        say(&v->waits, "activity %.*s (%d), which nobody serves", TH_PRI(p->name), p->event_id);
+        say(&v->waits, "a program that serves activity %.*s (%d)", TH_PRI(p->name), p->event_id);
     else if (p->shared)
         judge_shared(v, p);
     else if (th_str_present(p->worker))
@@ -361,7 +356,7 @@ static bool judge_unserved(struct verdict *v)
 
     if (!nobody_serves(v->d, kind, name))
         return false;
-    say(&v->waits, "%s %.*s, which nobody serves", th_function_kind_text(kind), TH_PRI(name));
+    say(&v->waits, "a program that serves %s %.*s", th_function_kind_text(kind), TH_PRI(name));
     return true;
 }
 

@@ -48,6 +48,8 @@ struct th_actions {
     size_t capacity;
     bool has_custom_status; /* custom_status replaces the old one; present and empty is allowed */
     struct th_str custom_status;
+    struct th_str turn_trace; /* a remote SDK's, for the next episode of this execution; absent: the
+                                 last one stays */
     /* entities: */
     const struct th_operation_result *results; /* of the first operations, in order; the others are
                                                   given to it again */
@@ -82,8 +84,9 @@ struct th_episode {
     size_t past_count;
     const struct th_event *fresh; /* begins with ORCHESTRATOR_STARTED */
     size_t fresh_count;
-    bool entity;         /* `fresh` are operations; there is no past */
-    struct th_str state; /* of the entity; absent: none */
+    struct th_str turn_trace; /* as the last answer that had one gave it */
+    bool entity;              /* `fresh` are operations; there is no past */
+    struct th_str state;      /* of the entity; absent: none */
 };
 
 enum th_executor_result {

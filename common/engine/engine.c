@@ -239,6 +239,7 @@ static void continue_as_new(struct finish *f, const struct th_action *action)
         next->version = action->version;
     next->output = TH_STR_ABSENT;
     next->failure = NULL;
+    next->turn_trace = TH_STR_ABSENT;
     next->updated = f->in->now;
     next->generation++;
     next->event_count = 0;

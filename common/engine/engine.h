@@ -33,10 +33,11 @@ struct th_instance_info {
     struct th_tags tags;
     struct th_str request_id; /* of the start that made it */
     struct th_str trace;
-    uint32_t generation;     /* continue-as-new count of this start */
-    uint32_t event_count;    /* events in the current execution's history */
-    bool starting;           /* continue-as-new: the execution has not begun; `carryover` waits */
-    struct th_str carryover; /* encoded events (codec.h) for its first episode */
+    struct th_str turn_trace; /* see action.h; of this execution */
+    uint32_t generation;      /* continue-as-new count of this start */
+    uint32_t event_count;     /* events in the current execution's history */
+    bool starting;            /* continue-as-new: the execution has not begun; `carryover` waits */
+    struct th_str carryover;  /* encoded events (codec.h) for its first episode */
 
     /* the critical section it asked for or is in; of an entity, the one that locks it */
     struct th_str section;

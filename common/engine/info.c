@@ -41,6 +41,7 @@ static void apply_started(struct th_instance_info *info, const struct th_event *
     info->parent = event->parent;
     info->tags = event->tags;
     info->trace = event->trace;
+    info->turn_trace = TH_STR_ABSENT;
     info->request_id = event->request_id;
     info->status = TH_STATUS_RUNNING;
     info->output = TH_STR_ABSENT;
@@ -125,7 +126,8 @@ struct th_instance_info th_info_pending(const struct th_message *start)
     X(7, trace)         \
     X(8, carryover)     \
     X(20, section)      \
-    X(21, locked_by)
+    X(21, locked_by)    \
+    X(27, turn_trace)
 
 #define INFO_PAYLOADS(X) \
     X(9, input)          \

@@ -1,6 +1,8 @@
 #include "model/name.h"
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool letter(char c)
 {
@@ -133,6 +135,55 @@ bool th_hub_name_check(struct th_str name, struct th_error *error)
                        TH_PRI(shown), TH_HUB_NAME_MIN, TH_HUB_NAME_MAX);
     }
     return true;
+}
+
+static bool has_hub(const struct th_hub_names *names, struct th_str name)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (th_str_eq_nocase(th_str_of(names->names[i]), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool add_hub(struct th_hub_names *names, struct th_str name, struct th_error *error)
+{
+    if (!th_hub_name_check(name, error)) {
+        return false;
+    }
+    if (has_hub(names, name)) {
+        return th_fail(error, TH_INVALID, "hub \"%.*s\" is named twice", TH_PRI(name));
+    }
+    if (names->count == TH_HUBS_MAX) {
+        return th_fail(error, TH_INVALID, "a program serves at most %d hubs", TH_HUBS_MAX);
+    }
+    names->names[names->count++] = th_str_dup(name);
+    return true;
+}
+
+bool th_hub_names_parse(struct th_hub_names *out, struct th_str list, struct th_error *error)
+{
+    *out = (struct th_hub_names){.count = 0};
+    for (;;) {
+        const char *comma = list.len > 0 ? memchr(list.data, ',', list.len) : NULL;
+        size_t len = comma ? (size_t)(comma - list.data) : list.len;
+        if (!add_hub(out, th_str_n(list.data, len), error)) {
+            return false;
+        }
+        if (!comma) {
+            return true;
+        }
+        list = th_str_n(comma + 1, list.len - len - 1);
+    }
+}
+
+void th_hub_names_deinit(struct th_hub_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        free(names->names[i]);
+    }
+    *names = (struct th_hub_names){.count = 0};
 }
 
 bool th_instance_id_check(struct th_str id, struct th_error *error)

@@ -31,6 +31,16 @@ const char *th_function_kind_text(uint32_t kind); /* "unknown" for one that is *
 /* A letter, then letters and digits: a hub's name becomes part of topic and key names. */
 bool th_hub_name_check(struct th_str name, struct th_error *error);
 
+/* "A,B,C": the hubs that one program serves, in this order; names are compared without case. */
+#define TH_HUBS_MAX 17
+struct th_hub_names {
+    char *names[TH_HUBS_MAX];
+    size_t count;
+};
+/* INVALID: too many, one twice, a bad name. To be deinitialised whatever the result. */
+bool th_hub_names_parse(struct th_hub_names *out, struct th_str list, struct th_error *error);
+void th_hub_names_deinit(struct th_hub_names *names);
+
 /* UTF-8 without control characters or any of / \ # ?, neither "." nor "..", not starting with @ (an
  * entity's id does): an instance id stands in URLs and in messages for people. */
 bool th_instance_id_check(struct th_str id, struct th_error *error);

@@ -62,6 +62,11 @@ struct th_node_hooks {
     /* The partition is given up: takes this activity back if it only waits, so that the next owner
      * starts it. False: it runs, and goes on. NULL: everything runs. */
     bool (*withdraw)(void *argument, uint64_t token);
+    /* Calls back for each activity that was given to `activity` and waits since nobody serves it,
+     * or several of a name together; NULL: none do. */
+    void (*unserved)(void *argument,
+                     void (*visit)(void *visitor, struct th_str name, size_t waiting),
+                     void *visitor);
     /* Around each run of an orchestrator's code: for the flight recorder that finds the culprit of
      * a crash, and for counting. `failed`, at its end: the instance fails by it. */
     void (*episode)(void *argument, bool begins, struct th_str instance_id, struct th_str name,
@@ -198,10 +203,11 @@ struct th_node_partition {
     size_t instances, pending_activities;
 };
 void th_node_look(const struct th_node *node, uint32_t partition, struct th_node_partition *out);
-/* Each instance that waits because nobody here serves it, by its function. */
-void th_node_unserved(const struct th_node *node,
-                      void (*visit)(void *argument, enum th_function_kind kind, struct th_str name),
-                      void *argument);
+/* What waits because nobody here serves it, by its function: instances one by one, activities
+ * perhaps several of a name together. */
+typedef void th_node_unserved_visit(void *argument, enum th_function_kind kind, struct th_str name,
+                                    size_t waiting);
+void th_node_unserved(const struct th_node *node, th_node_unserved_visit *visit, void *argument);
 
 /* For metrics, bench and tests. Counters since the start, then how it is now. */
 struct th_node_stats {

@@ -32,35 +32,37 @@ static void view_part(const struct th_node *node, const struct part *part, const
     view->instances_in_memory += s.instances;
 }
 
-/* Counts work that nobody serves by the name of its function. */
+/* Work that nobody serves, by the name of its function. */
+struct count {
+    struct th_arena *arena; /* has the names */
+    struct th_unserved *found;
+    size_t count, capacity;
+};
+
+static void count_one(void *argument, enum th_function_kind kind, struct th_str name,
+                      size_t waiting)
+{
+    struct count *c = argument;
+    size_t at = 0;
+
+    while (at < c->count && !(c->found[at].kind == kind && th_str_eq(c->found[at].name, name)))
+        at++;
+    if (at == c->count) {
+        c->found = th_grow(c->found, &c->capacity, at + 1, sizeof(*c->found));
+        c->found[c->count++] =
+            (struct th_unserved){.kind = kind, .name = th_arena_str(c->arena, name)};
+    }
+    c->found[at].waiting += waiting;
+}
+
 static void count_unserved(struct th_node *node, struct ticket *t, struct th_hub_view *view)
 {
-    struct th_unserved *found = NULL;
-    size_t capacity = 0;
+    struct count c = {.arena = &t->arena};
 
-    for (uint32_t n = 0; n < node->part_count; n++) {
-        void *cursor = NULL;
-        enum th_function_kind kind;
-        struct th_str name;
-        size_t at;
-
-        if (node->parts[n].state != PART_ACTIVE)
-            continue;
-        while (th_partition_next_unserved(node->parts[n].core, &cursor, &kind, &name)) {
-            for (at = 0; at < view->unserved_count &&
-                         !(found[at].kind == kind && th_str_eq(found[at].name, name));
-                 at++)
-                ;
-            if (at == view->unserved_count) {
-                found = th_grow(found, &capacity, at + 1, sizeof(*found));
-                found[view->unserved_count++] =
-                    (struct th_unserved){.kind = kind, .name = th_arena_str(&t->arena, name)};
-            }
-            found[at].waiting++;
-        }
-    }
-    view->unserved = th_arena_dup(&t->arena, found, view->unserved_count * sizeof(*found));
-    free(found);
+    th_node_unserved(node, count_one, &c);
+    view->unserved = th_arena_dup(&t->arena, c.found, c.count * sizeof(*c.found));
+    view->unserved_count = c.count;
+    free(c.found);
 }
 
 static void view_answer(struct th_node *node, struct ticket *t)
@@ -142,10 +144,24 @@ void th_node_look(const struct th_node *node, uint32_t partition, struct th_node
                                       .pending_activities = s.pending_tasks};
 }
 
-void th_node_unserved(const struct th_node *node,
-                      void (*visit)(void *argument, enum th_function_kind kind, struct th_str name),
-                      void *argument)
+/* The visit to an activity, as one to any function. */
+struct activities {
+    th_node_unserved_visit *visit;
+    void *argument;
+};
+
+static void visit_activity(void *argument, struct th_str name, size_t waiting)
 {
+    const struct activities *a = argument;
+
+    a->visit(a->argument, TH_FUNCTION_ACTIVITY, name, waiting);
+}
+
+void th_node_unserved(const struct th_node *node, th_node_unserved_visit *visit, void *argument)
+{
+    struct activities activities = {.visit = visit, .argument = argument};
+    const struct th_node_hooks *hooks = &node->options.hooks;
+
     for (uint32_t n = 0; n < node->part_count; n++) {
         void *cursor = NULL;
         enum th_function_kind kind;
@@ -153,6 +169,8 @@ void th_node_unserved(const struct th_node *node,
 
         while (node->parts[n].state == PART_ACTIVE &&
                th_partition_next_unserved(node->parts[n].core, &cursor, &kind, &name))
-            visit(argument, kind, name);
+            visit(argument, kind, name, 1);
     }
+    if (hooks->unserved)
+        hooks->unserved(hooks->argument, visit_activity, &activities);
 }

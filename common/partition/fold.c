@@ -284,7 +284,7 @@ static bool is_rewind(const struct th_events *events)
 static void fold_history(struct fold *f, struct th_instance *i, const struct th_events *events)
 {
     struct th_instance_info info = i->info;
-    bool strings = f->r->has_custom_status;
+    bool strings = f->r->has_custom_status || th_str_present(f->r->turn_trace);
 
     if (f->r->replace_history) {
         instance_drop_chunks(i);
@@ -302,6 +302,8 @@ static void fold_history(struct fold *f, struct th_instance *i, const struct th_
     }
     if (f->r->has_custom_status)
         info.custom_status = f->r->custom_status;
+    if (th_str_present(f->r->turn_trace))
+        info.turn_trace = f->r->turn_trace;
     if (strings)
         instance_set_info(i, &info);
     else

@@ -30,6 +30,7 @@ enum field {
     F_PARTS,
     F_SHARED_TASKS,
     F_RUNNING_TASKS,
+    F_TURN_TRACE,
 };
 
 /* ---- encoding: each field is a pair; the count is patched in at the end ---- */
@@ -181,6 +182,7 @@ void th_encode_record(struct th_buffer *out, const struct th_record *r)
         key(&p, F_CUSTOM_STATUS);
         th_write_str(out, r->custom_status);
     }
+    put_str(&p, F_TURN_TRACE, r->turn_trace);
     put_str(&p, F_NEXT, r->next);
     put_i64(&p, F_TASK, r->task_id, 0);
     put_u64(&p, F_CRASHES, r->crashes);
@@ -376,6 +378,9 @@ static void get_field(struct th_reader *in, uint64_t field, struct th_record *r)
     case F_CUSTOM_STATUS:
         r->has_custom_status = true;
         r->custom_status = th_read_str(in);
+        break;
+    case F_TURN_TRACE:
+        r->turn_trace = th_read_str(in);
         break;
     case F_NEXT:
         r->next = th_read_str(in);

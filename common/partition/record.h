@@ -88,6 +88,7 @@ struct th_record {
     struct th_str events;       /* EPISODE, SNAPSHOT: encoded chunk */
     bool has_custom_status;
     struct th_str custom_status;
+    struct th_str turn_trace; /* EPISODE: replaces the former; absent: that stays */
     struct th_str next; /* EPISODE that continued as new, SNAPSHOT: encoded th_instance_info */
     const int32_t *shared_tasks; /* EPISODE: activities that were sent to all processes, by id */
     uint32_t shared_task_count;

@@ -488,7 +488,8 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
                                .past = t->outcome.past.items,
                                .past_count = begins ? t->outcome.past.count : i->info.event_count,
                                .fresh = t->outcome.fresh.items,
-                               .fresh_count = t->outcome.fresh.count};
+                               .fresh_count = t->outcome.fresh.count,
+                               .turn_trace = begins ? TH_STR_ABSENT : i->info.turn_trace};
     th_partition_function(i, &out->name, &out->version);
     if (begins || !history)
         return true;

@@ -491,6 +491,8 @@ void write_turn(struct th_partition *p, struct th_instance *i, struct turn *t)
         r.has_custom_status = true;
         r.custom_status = actions->custom_status;
     }
+    if (actions && !t->outcome.continued)
+        r.turn_trace = actions->turn_trace;
     fill_marks(p, &r, &t->arena);
     p->stats.episodes++;
     write_record(p, &r);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "model/base64.h"
+#include "rpc/dapr.pb-c.h"
 #include "rpc/exchange.h"
 
 static const struct th_rpc_method methods[] = {

@@ -14,27 +14,30 @@
 #include "node/command.h"
 #include "rpc/event.h"
 
-/* name, the same in lower case, request. All are unary but StreamInstanceHistory, whose response is
- * any number of chunks. The other RPCs of the service are the dispatcher's or the service's own. */
-#define TH_RPC_CLIENT(X)                                                             \
-    X(StartInstance, start_instance, create_instance_request)                        \
-    X(GetInstance, get_instance, get_instance_request)                               \
-    X(RewindInstance, rewind_instance, rewind_instance_request)                      \
-    X(RestartInstance, restart_instance, restart_instance_request)                   \
-    X(WaitForInstanceStart, wait_for_instance_start, get_instance_request)           \
-    X(WaitForInstanceCompletion, wait_for_instance_completion, get_instance_request) \
-    X(RaiseEvent, raise_event, raise_event_request)                                  \
-    X(TerminateInstance, terminate_instance, terminate_request)                      \
-    X(SuspendInstance, suspend_instance, suspend_request)                            \
-    X(ResumeInstance, resume_instance, resume_request)                               \
-    X(QueryInstances, query_instances, query_instances_request)                      \
-    X(ListInstanceIds, list_instance_ids, list_instance_ids_request)                 \
-    X(PurgeInstances, purge_instances, purge_instances_request)                      \
-    X(SignalEntity, signal_entity, signal_entity_request)                            \
-    X(GetEntity, get_entity, get_entity_request)                                     \
-    X(QueryEntities, query_entities, query_entities_request)                         \
-    X(CleanEntityStorage, clean_entity_storage, clean_entity_storage_request)        \
-    X(StreamInstanceHistory, stream_instance_history, stream_instance_history_request)
+/* name, the one in C, request. All are unary but StreamInstanceHistory, whose response is
+ * any number of chunks; the last two are Dapr's. The other RPCs of the service are the dispatcher's
+ * or the service's own. */
+#define TH_RPC_CLIENT(X)                                                               \
+    X(StartInstance, start_instance, create_instance_request)                          \
+    X(GetInstance, get_instance, get_instance_request)                                 \
+    X(RewindInstance, rewind_instance, rewind_instance_request)                        \
+    X(RestartInstance, restart_instance, restart_instance_request)                     \
+    X(WaitForInstanceStart, wait_for_instance_start, get_instance_request)             \
+    X(WaitForInstanceCompletion, wait_for_instance_completion, get_instance_request)   \
+    X(RaiseEvent, raise_event, raise_event_request)                                    \
+    X(TerminateInstance, terminate_instance, terminate_request)                        \
+    X(SuspendInstance, suspend_instance, suspend_request)                              \
+    X(ResumeInstance, resume_instance, resume_request)                                 \
+    X(QueryInstances, query_instances, query_instances_request)                        \
+    X(ListInstanceIds, list_instance_ids, list_instance_ids_request)                   \
+    X(PurgeInstances, purge_instances, purge_instances_request)                        \
+    X(SignalEntity, signal_entity, signal_entity_request)                              \
+    X(GetEntity, get_entity, get_entity_request)                                       \
+    X(QueryEntities, query_entities, query_entities_request)                           \
+    X(CleanEntityStorage, clean_entity_storage, clean_entity_storage_request)          \
+    X(StreamInstanceHistory, stream_instance_history, stream_instance_history_request) \
+    X(ListInstanceIDs, list_all_ids, dapr_list_request)                                \
+    X(GetInstanceHistory, get_instance_history, stream_instance_history_request)
 
 struct th_rpc_method; /* of the table above */
 
@@ -72,6 +75,8 @@ struct th_rpc_exchange {
     size_t listed_count, listed_wanted;
     th_time after_time; /* … behind this one */
     struct th_str after_id;
+    char **ids; /* ListInstanceIDs: all found so far */
+    size_t id_count, id_capacity, id_bytes;
 };
 
 /* Takes a request. `deadline`: the call's, by the wall clock; TH_TIME_NONE: none. The bytes are not

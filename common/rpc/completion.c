@@ -5,6 +5,8 @@
 #include "rpc/pieces.h"
 #include "rpc/work.h"
 
+#define TURN_TRACE_MAX 256 /* bytes of it; a span id and a time take 30 */
+
 /* The words of an error behind where it was found. */
 struct place {
     const char *what; /* "action" */
@@ -222,6 +224,24 @@ static bool take_action(struct th_arena *arena, const OrchestratorAction *from, 
     return takes[which].take(arena, from, to, &at);
 }
 
+/* The hub does not look into it: it is what the program gets back. */
+static bool take_trace(struct th_arena *arena, const OrchestrationTraceContext *from,
+                       struct th_actions *out, struct th_error *error)
+{
+    size_t len = from ? protobuf_c_message_get_packed_size(&from->base) : 0;
+    if (len > TURN_TRACE_MAX) {
+        return th_fail(error, TH_INVALID,
+                       "orchestrationTraceContext: %zu bytes are above the limit of %d", len,
+                       TURN_TRACE_MAX);
+    }
+    if (len > 0) {
+        uint8_t *packed = th_arena_alloc(arena, len);
+        protobuf_c_message_pack(&from->base, packed);
+        out->turn_trace = th_str_n((const char *)packed, len);
+    }
+    return true;
+}
+
 bool th_rpc_actions(struct th_arena *arena, const OrchestratorResponse *response,
                     struct th_actions *out, struct th_error *error)
 {
@@ -232,7 +252,7 @@ bool th_rpc_actions(struct th_arena *arena, const OrchestratorResponse *response
             return false;
         }
     }
-    return true;
+    return take_trace(arena, response->orchestration_trace_context, out, error);
 }
 
 static const struct th_failure *refusal(struct th_arena *arena, const struct th_error *error)

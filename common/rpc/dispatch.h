@@ -157,6 +157,11 @@ th_time th_dispatch_deadline(const struct th_dispatch *d);
 void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
                            struct th_dispatch_filter out[TH_DISPATCH_KINDS]);
 
+/* Which activities of this owner wait because no stream takes them; the same one perhaps twice. */
+void th_dispatch_unserved(const struct th_dispatch *d, const void *owner,
+                          void (*visit)(void *argument, struct th_str name, size_t waiting),
+                          void *argument);
+
 struct th_dispatch_stats {
     size_t streams;
     size_t waiting[TH_DISPATCH_KINDS], under_way[TH_DISPATCH_KINDS];

@@ -204,6 +204,27 @@ void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
                 add_functions(arena, &out[kind], &stream->options.filters[kind]);
 }
 
+static size_t waiting_of(const struct line *line, const void *owner)
+{
+    const struct item *item;
+    size_t count = 0;
+    DL_FOREACH(line->waiting, item)
+        count += item->owner.owner == owner;
+    return count;
+}
+
+void th_dispatch_unserved(const struct th_dispatch *d, const void *owner,
+                          void (*visit)(void *argument, struct th_str name, size_t waiting),
+                          void *argument)
+{
+    for (const struct line *line = d->lines; line; line = line->hh.next) {
+        bool counts = line->kind == TH_FUNCTION_ACTIVITY && line->streams == 0;
+        size_t count = counts ? waiting_of(line, owner) : 0;
+        if (count > 0)
+            visit(argument, line->name, count);
+    }
+}
+
 void th_dispatch_get_stats(const struct th_dispatch *d, struct th_dispatch_stats *out)
 {
     *out = d->stats;

@@ -72,13 +72,25 @@ static void on_delete(struct th_grpc_call *call, struct th_blob *message)
     manage(call, false, false);
 }
 
+/* A new instance would have to begin with the past of another one, of which it knows nothing. */
+static void on_rerun(struct th_grpc_call *call, struct th_blob *message)
+{
+    if (th_grpc_user(call))
+        call_finish(
+            call, TH_GRPC_UNIMPLEMENTED,
+            TH_STR("RerunWorkflowFromEvent is not served: an instance cannot begin with the "
+                   "history of another one (RewindInstance goes on with one that failed, "
+                   "RestartInstance begins it anew)"));
+}
+
+static const struct th_grpc_handler rerun_handler = {.begin = call_begin, .message = on_rerun};
 static const struct th_grpc_handler hello_handler = {.begin = call_begin, .message = on_hello};
 static const struct th_grpc_handler create_handler = {.begin = call_begin, .message = on_create};
 static const struct th_grpc_handler delete_handler = {.begin = call_begin, .message = on_delete};
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-/* Beside those of clients. CompleteWorkflowTask is Dapr's name for the same (contracts 1.2). */
+/* Beside those of clients. …Workflow… are Dapr's names for the same (contracts 1.2). */
 static const struct own {
     const char *name;
     const struct th_grpc_handler *handler;
@@ -88,12 +100,14 @@ static const struct own {
     {"Hello", &hello_handler, 0, false},
     {"CreateTaskHub", &create_handler, 0, false},
     {"DeleteTaskHub", &delete_handler, 0, false},
+    {"RerunWorkflowFromEvent", &rerun_handler, 0, false},
     {"GetWorkItems", &stream_handler, 0, true},
     {"CompleteOrchestratorTask", &completion_handler, TH_FUNCTION_ORCHESTRATOR, true},
     {"CompleteWorkflowTask", &completion_handler, TH_FUNCTION_ORCHESTRATOR, true},
     {"CompleteActivityTask", &completion_handler, TH_FUNCTION_ACTIVITY, true},
     {"CompleteEntityTask", &completion_handler, TH_FUNCTION_ENTITY, true},
     {"AbandonTaskOrchestratorWorkItem", &abandon_handler, 0, true},
+    {"AbandonTaskWorkflowWorkItem", &abandon_handler, 0, true},
     {"AbandonTaskActivityWorkItem", &abandon_handler, 0, true},
     {"AbandonTaskEntityWorkItem", &abandon_handler, 0, true},
 };
@@ -177,13 +191,17 @@ static const struct route *route_of(const struct route *first, struct th_str hub
     return NULL;
 }
 
-static void refuse_hub(struct th_grpc_call *call, const struct route *first, struct th_str hub)
+static void refuse_hub(struct th_grpc_call *call, const struct th_rpc_endpoint *e,
+                       struct th_str hub)
 {
-    struct th_error error;
-    th_fail(&error, TH_NOT_FOUND,
-            "the task hub \"%.*s\" (metadata \"taskhub\") is not served here, \"%s\" is",
-            (int)(hub.len < 100 ? hub.len : 100), hub.data, first->hub->gateway->hub->name);
-    call_finish(call, TH_GRPC_NOT_FOUND, th_str_of(error.message));
+    TH_BUFFER message = {0};
+    th_buffer_format(&message,
+                     "the task hub \"%.*s\" (metadata \"taskhub\") is not served here, but",
+                     (int)(hub.len < 100 ? hub.len : 100), hub.data);
+    for (size_t h = 0; h < e->options.hub_count; h++)
+        th_buffer_format(&message, "%s \"%s\"", h ? "," : "",
+                         e->options.hubs[h]->gateway->hub->name);
+    call_finish(call, TH_GRPC_NOT_FOUND, th_buffer_view(&message));
 }
 
 const struct route *call_admit(struct th_grpc_call *call, const struct th_grpc_request *request)
@@ -198,7 +216,7 @@ const struct route *call_admit(struct th_grpc_call *call, const struct th_grpc_r
     }
     const struct route *route = route_of(first, hub);
     if (!route)
-        refuse_hub(call, first, hub);
+        refuse_hub(call, first->endpoint, hub);
     th_grpc_set_user(call, (void *)route);
     return route;
 }

@@ -217,7 +217,7 @@ enum th_executor_result th_rpc_orchestrate(struct th_rpc_hub *hub, const struct 
     if (!episode->entity && !episode->past_loaded && episode->past_count > 0)
         return TH_EXECUTOR_NEEDS_HISTORY;
     work.blob = episode->entity ? th_rpc_entity_item(episode, TH_STR(NO_TOKEN))
-                                : th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), false, NULL);
+                                : th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), false);
     if (work.blob->len > hub->options.message_bytes) {
         const struct th_failure failure = too_large(arena, work.blob->len);
         th_actions_fail(out, arena, episode->entity, &failure);
@@ -225,7 +225,7 @@ enum th_executor_result th_rpc_orchestrate(struct th_rpc_hub *hub, const struct 
         return TH_EXECUTOR_DONE;
     }
     if (!episode->entity && episode->past_stored && work.blob->len > TH_DISPATCH_BRIEF)
-        work.brief = th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), true, NULL);
+        work.brief = th_rpc_orchestrator_item(episode, TH_STR(NO_TOKEN), true);
     add(hub, &work);
     return TH_EXECUTOR_LATER;
 }
@@ -345,6 +345,15 @@ struct th_blob *th_rpc_functions(struct th_rpc_hub *hub)
     th_dispatch_functions(hub->dispatch, &arena, filters);
     hub_unlock(hub);
     return stream_request(&arena, filters);
+}
+
+void th_rpc_unserved(struct th_rpc_hub *hub, const struct th_rpc_owner *owner,
+                     void (*visit)(void *argument, struct th_str name, size_t waiting),
+                     void *argument)
+{
+    hub_lock(hub);
+    th_dispatch_unserved(hub->dispatch, owner, visit, argument);
+    hub_unlock(hub);
 }
 
 size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner)

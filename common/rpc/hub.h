@@ -72,6 +72,11 @@ void th_rpc_activity_canceled(struct th_rpc_hub *hub, const struct th_rpc_owner 
                               uint64_t token);
 /* Takes an activity back that no program has: true, and `done` does not follow. */
 bool th_rpc_withdraw(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, uint64_t token);
+/* The activities of this owner that wait for a program which serves them, by name; the same one
+ * perhaps twice. `visit` is called with the lock held. */
+void th_rpc_unserved(struct th_rpc_hub *hub, const struct th_rpc_owner *owner,
+                     void (*visit)(void *argument, struct th_str name, size_t waiting),
+                     void *argument);
 /* What programs are busy with, of this owner. */
 size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner);
 

@@ -19,9 +19,17 @@ static OrchestratorEntityParameters *entity_parameters(struct th_arena *arena)
     return out;
 }
 
+/* It was packed by th_rpc_actions, or by a release that had other fields in it. */
+static OrchestrationTraceContext *turn_trace(struct th_arena *arena, struct th_str packed)
+{
+    struct th_error error;
+    return packed.len == 0
+               ? NULL
+               : th_rpc_unpack(arena, &orchestration_trace_context__descriptor, packed, &error);
+}
+
 struct th_blob *th_rpc_orchestrator_item(const struct th_episode *episode, struct th_str token,
-                                         bool stream_history,
-                                         const OrchestrationTraceContext *trace)
+                                         bool stream_history)
 {
     TH_ARENA arena = {0};
     WorkItem item = WORK_ITEM__INIT;
@@ -37,7 +45,7 @@ struct th_blob *th_rpc_orchestrator_item(const struct th_episode *episode, struc
     request.new_events =
         th_rpc_events(&arena, episode->fresh, episode->fresh_count, &request.n_new_events);
     request.entity_parameters = entity_parameters(&arena);
-    request.orchestration_trace_context = (OrchestrationTraceContext *)trace;
+    request.orchestration_trace_context = turn_trace(&arena, episode->turn_trace);
     item.request_case = WORK_ITEM__REQUEST_ORCHESTRATOR_REQUEST;
     item.orchestrator_request = &request;
     return pack_item(&arena, &item, token);

@@ -16,11 +16,10 @@
 /*
  * An episode of an orchestration. `stream_history`: the worker asks for the past with
  * StreamInstanceHistory, so that none is in it; otherwise `episode->past_loaded` must hold unless
- * there is no past. `trace`: of this instance's last response (OrchestratorResponse 6), or NULL.
+ * there is no past.
  */
 struct th_blob *th_rpc_orchestrator_item(const struct th_episode *episode, struct th_str token,
-                                         bool stream_history,
-                                         const OrchestrationTraceContext *trace);
+                                         bool stream_history);
 /* A batch of an entity's operations (EntityRequest, V2). */
 struct th_blob *th_rpc_entity_item(const struct th_episode *episode, struct th_str token);
 struct th_blob *th_rpc_activity_item(const struct th_activity_work *work, struct th_str token);

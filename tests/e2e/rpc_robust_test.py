@@ -200,9 +200,15 @@ class Ends(RpcTest):
         self.assertEqual(again.instance, instance)
         turn.peer = second.peer
         turn.reply(raw.complete('"stale"'))
-        again.reply(raw.timer(0, raw.later(NEVER)))
+        trace = pb.OrchestrationTraceContext(spanID=raw.text("a" * 16))
+        again.reply(raw.timer(0, raw.later(NEVER)), orchestrationTraceContext=trace)
         turn = second.turn()
         self.assertEqual(turn.event("eventRaised").name, "kept")
+        self.sidecar.kill()
+        self.sidecar.start()
+        turn = self.program([self.name], [self.name]).turn()
+        self.assertEqual(turn.event("eventRaised").name, "kept")
+        self.assertEqual(turn.request.orchestrationTraceContext, trace)
         turn.reply(raw.complete('"x"'))
         self.assertEqual(self.peer.result(instance), '"x"')
 

@@ -658,7 +658,7 @@ class Again(RpcTest):
         turn.reply(raw.complete())
 
     def rewind(self, instance):
-        """Answered when the instance runs again: by its program's answer."""
+        """With a program it is answered when the instance runs again: by that one's answer."""
         call = self.peer.stub.RewindInstance.future(pb.RewindInstanceRequest(
             instanceId=instance, reason=text("mended")))
         self.addCleanup(call.cancel)
@@ -717,6 +717,35 @@ class Again(RpcTest):
         rewound.result(PATIENCE)
         self.assertEqual(seen, {parent, parent + "-a"})
         self.assertEqual(self.peer.how(parent + "-a"), "COMPLETED")
+
+    def failed(self, program):
+        instance = self.peer.begin(self.name)
+        program.turn().reply(raw.fail())
+        self.assertEqual(self.peer.end(instance).orchestrationStatus, status("FAILED"))
+        return instance
+
+    def test_rewind_without_a_program(self):
+        """It is accepted, and carried out when one is there, also by a hub that was killed."""
+        program = self.orchestrator()
+        instance = self.failed(program)
+        program.close()
+        self.rewind(instance).result(PATIENCE)
+        self.assertEqual(self.peer.how(instance), "FAILED")
+        self.sidecar.kill()
+        self.sidecar.start()
+        self.orchestrator().turn().reply(raw.timer(0, raw.later(NEVER)))
+        self.until_how(instance, "RUNNING")
+
+    def test_rewind_that_is_given_up(self):
+        """The answer waits for the program's, or who waits for the end then would be told of the old
+        one. The request does not depend on whoever asked."""
+        program = self.orchestrator()
+        instance = self.failed(program)
+        self.assertEqual(self.peer.code("RewindInstance", pb.RewindInstanceRequest(
+            instanceId=instance), timeout=SOON), "DEADLINE_EXCEEDED")
+        self.assertEqual(self.peer.how(instance), "FAILED")
+        program.turn().reply(raw.timer(0, raw.later(NEVER)))
+        self.until_how(instance, "RUNNING")
 
     def test_rewind_what_has_not_failed(self):
         program = self.orchestrator()
@@ -880,6 +909,75 @@ class Hubs(RpcTest):
     def test_not_served(self):
         self.refused("UNIMPLEMENTED", "SkipGracefulOrchestrationTerminations",
                      pb.SkipGracefulOrchestrationTerminationsRequest())
+
+
+class OfDapr(RpcTest):
+    """Calls that only Dapr's clients make, on messages of its definition."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.messages = raw.dapr_messages()
+
+    def call(self, name, request, answer):
+        return self.peer.channel.unary_unary(
+            f"/TaskHubSidecarService/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=self.messages[answer].FromString)(request, timeout=PATIENCE)
+
+    def ids(self, **request):
+        return self.call("ListInstanceIDs", self.messages["ListRequest"](**request), "ListResponse")
+
+    def test_ids_of_all(self):
+        program = self.orchestrator()
+        ids = [self.peer.begin(self.name, f"{self.name}-{number:03}") for number in range(7)]
+        turns = {turn.instance: turn for turn in (program.turn() for _ in ids)}
+        turns[ids[3]].reply(raw.complete())
+        self.peer.end(ids[3])
+        self.peer.signal(f"@{self.entity_name}@k", "set")
+        whole = self.ids()
+        self.assertFalse(whole.HasField("token"))
+        self.assertEqual([i for i in whole.ids if i in ids], ids)
+        found, token, pages = [], None, 0
+        while pages == 0 or token:
+            answer = self.ids(size=2, **({"token": token} if token else {}))
+            self.assertLessEqual(len(answer.ids), 2)
+            found += answer.ids
+            token, pages = answer.token, pages + 1
+        self.assertEqual(found, list(whole.ids))
+        self.assertGreaterEqual(pages, 4)
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.ids(token="%")
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertIn("continuationToken", caught.exception.details())
+
+    def history(self, instance):
+        request = self.messages["HistoryRequest"](instance=instance)
+        return self.call("GetInstanceHistory", request, "HistoryResponse").events
+
+    def test_history_at_once(self):
+        program = self.program([self.name], [self.name])
+        instance = self.peer.begin(self.name)
+        program.turn().reply(raw.schedule(0, self.name, '"a"', tags={"k": "v"}))
+        program.task().reply('"b"')
+        program.turn().reply(raw.complete('"c"'))
+        self.peer.end(instance)
+        events = self.history(instance)
+        streamed = self.peer.history(instance)
+        self.assertEqual(raw.kinds(events), raw.kinds(streamed))
+        scheduled = next(e.taskScheduled for e in events if e.HasField("taskScheduled"))
+        self.assertEqual((scheduled.name, scheduled.input.value), (self.name, '"a"'))
+        self.assertFalse(scheduled.tags)  # Dapr has something else under their number
+        for instance, code in (("nobody", "NOT_FOUND"), ("", "INVALID_ARGUMENT")):
+            with self.assertRaises(grpc.RpcError) as caught:
+                self.history(instance)
+            self.assertEqual(caught.exception.code().name, code)
+
+    def test_what_is_not_served_says_so(self):
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.call("RerunWorkflowFromEvent", raw.EMPTY, "ListResponse")
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+        self.assertIn("RerunWorkflowFromEvent is not served", caught.exception.details())
 
 
 class SeveralHubs(RpcTest):

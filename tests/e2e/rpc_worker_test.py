@@ -16,7 +16,9 @@ from sdk.languages import python_environment  # noqa: E402
 
 run_within(python_environment())
 
-from harness import until  # noqa: E402
+import grpc  # noqa: E402
+
+from harness import API, until  # noqa: E402
 from rpc_test import NEVER, RpcTest, SOON  # noqa: E402
 from sdk import raw  # noqa: E402
 from sdk.raw import kinds, pb, status, text  # noqa: E402
@@ -234,6 +236,35 @@ class Streams(RpcTest):
         self.assertRegex(turn.token, r"^[0-9a-f]{32}$")
 
 
+class Unserved(RpcTest):
+    def waiting(self):
+        view = self.sidecar.http("GET", API + "/hub")[2]
+        return {(u["kind"], u["name"]): u["waiting"] for u in view["unserved"]}
+
+    def test_what_waits_is_named(self):
+        """Orchestrations and activities, until a program serves them, and when it has gone again."""
+        unserved = {("orchestrator", "Nobodys"): 1, ("activity", "pay"): 2, ("activity", "ship"): 1}
+        program = self.orchestrator()
+        started = [self.peer.begin(self.name), self.peer.begin("Nobodys")]
+        program.turn().reply(*(raw.schedule(n, name) for n, name in enumerate(("pay", "pay", "ship"))))
+        until(lambda: self.waiting() == unserved, "the work to be named")
+        shown = self.sidecar.cli("hub", "show").stdout
+        for line in (r"pay +activity +2", r"ship +activity +1", r"Nobodys +orchestrator +1"):
+            self.assertRegex(shown, line)
+        self.assertRegex(self.sidecar.http("GET", "/metrics")[2],
+                         r'taskhub_unserved_work{hub="TestHubName",kind="activity",function="pay"} 2')
+        payer = self.program([], ["pay"])
+        first, second = payer.task(), payer.task()
+        self.assertEqual(self.waiting(), {k: v for k, v in unserved.items() if k[1] != "pay"})
+        first.reply("1")
+        payer.close()
+        unserved["activity", "pay"] = 1
+        until(lambda: self.waiting() == unserved, "the second one to be named again")
+        for instance in started:
+            self.peer.call("TerminateInstance", pb.TerminateRequest(instanceId=instance))
+        until(lambda: self.waiting() == {}, "nothing to wait any more")
+
+
 class Everything(RpcTest):
     def test_no_filters(self):
         program = self.program(everything=True)
@@ -274,7 +305,6 @@ class Episodes(RpcTest):
         self.assertEqual(started.parentTraceContext.traceState.value, "k=v")
         turn.reply(raw.complete())
 
-    @unittest.expectedFailure  # the hub does not keep it yet (docs/rpc.md)
     def test_the_trace_context_comes_back(self):
         program = self.orchestrator()
         instance = self.peer.begin(self.name)
@@ -288,6 +318,30 @@ class Episodes(RpcTest):
             turn = program.turn()
             self.assertEqual(turn.request.orchestrationTraceContext, context)
             turn.reply(orchestrationTraceContext=context)
+        other = pb.OrchestrationTraceContext(spanID=text("d" * 16))
+        for given, kept in ((other, other), (None, other), (pb.OrchestrationTraceContext(), other)):
+            self.peer.tell(instance, "x")
+            program.turn().reply(orchestrationTraceContext=given)
+            self.peer.tell(instance, "x")
+            turn = program.turn()
+            self.assertEqual(turn.request.orchestrationTraceContext, kept)
+            turn.reply()
+        self.peer.tell(instance, "x")
+        program.turn().reply(raw.complete(how="CONTINUED_AS_NEW"), orchestrationTraceContext=context)
+        turn = program.turn()
+        self.assertFalse(turn.request.HasField("orchestrationTraceContext"))
+        turn.reply(raw.complete(), orchestrationTraceContext=context)
+
+    def test_a_trace_context_that_is_too_large(self):
+        program = self.orchestrator()
+        instance = self.peer.begin(self.name)
+        with self.assertRaises(grpc.RpcError) as caught:
+            program.turn().reply(orchestrationTraceContext=pb.OrchestrationTraceContext(
+                spanID=text("c" * 300)))
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertIn("orchestrationTraceContext", caught.exception.details())
+        self.assertIn("limit of 256", caught.exception.details())
+        self.assertEqual(self.peer.end(instance).failureDetails.errorType, "InvalidResponse")
 
     def test_history(self):
         """Activity, timer, child: 12 events, as the Scheduler keeps them (contracts 2.4)."""

@@ -65,6 +65,9 @@ enum th_executor_result away_run(struct process *p, const struct th_episode *epi
         free(a);
         return TH_EXECUTOR_NEEDS_HISTORY;
     }
+    if (!episode->entity && run_below(run, 2) == 0)
+        a->actions.turn_trace =
+            th_arena_format(&a->arena, "span %llu", (unsigned long long)episode->number);
     a->process = p;
     a->number = episode->number;
     a->instance_id = th_str_dup(episode->instance_id);

@@ -218,6 +218,8 @@ static void fold_events(struct reading *r, struct fact *f, const struct th_recor
     }
     if (record->has_custom_status)
         f->info.custom_status = record->custom_status;
+    if (th_str_present(record->turn_trace))
+        f->info.turn_trace = record->turn_trace;
     r->facts->events += events->count;
 }
 

@@ -185,12 +185,10 @@ static void tell_workers(struct th_doctor *d, const struct stored *s)
     th_doctor_owner(d, 1, "w");
     if (s->trouble)
         th_doctor_trouble(d, 0, s->trouble);
-    if (s->serves_nothing)
+    if (!s->serves_nothing)
         return;
-    static const char *const names[] = {"Waits", "Task", "Nap", "Child", "Other"};
-    for (size_t n = 0; n < TH_COUNT(names); n++)
-        th_doctor_serves(d, TH_FUNCTION_ORCHESTRATOR, th_str_of(names[n]));
-    th_doctor_serves(d, TH_FUNCTION_ACTIVITY, TH_STR("WORK"));
+    th_doctor_unserved(d, TH_FUNCTION_ORCHESTRATOR, TH_STR("Other"));
+    th_doctor_unserved(d, TH_FUNCTION_ACTIVITY, TH_STR("WORK"));
 }
 
 static void feed_rows(struct th_doctor *d, const struct stored *s)
@@ -344,8 +342,8 @@ static void test_what_each_instance_waits_for(void **state)
     expect_state(&s, "parent", TH_DOCTOR_WAITING, "about to begin");
     expect_state(&s, "child", TH_DOCTOR_WAITING, "messages to be taken");
     s.serves_nothing = true;
-    expect_state(&s, "task", TH_DOCTOR_WAITING, "activity work (0), which nobody serves");
-    expect_state(&s, "child", TH_DOCTOR_WAITING, "orchestrator Other, which nobody serves");
+    expect_state(&s, "task", TH_DOCTOR_WAITING, "a program that serves activity work (0)");
+    expect_state(&s, "child", TH_DOCTOR_WAITING, "a program that serves orchestrator Other");
     s.serves_nothing = false;
     s.stopped = true;
     expect_state(&s, "nap", TH_DOCTOR_WAITING, "no worker is there");

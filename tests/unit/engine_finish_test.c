@@ -218,10 +218,12 @@ static void test_continue_as_new(void **state)
     begin_running(&b);
     b.info.generation = 6;
     b.info.custom_status = TH_STR("old");
+    b.info.turn_trace = TH_STR("of the old execution");
     bench_action(&b, TH_ACTION_SEND_EVENT, 1)->instance_id = TH_STR("other");
     continue_with(&b, &carried, 1);
     b.actions.has_custom_status = true;
     b.actions.custom_status = TH_STR("new");
+    b.actions.turn_trace = TH_STR("its last");
     bench_finish(&b);
 
     assert_true(b.out.continued);
@@ -231,6 +233,7 @@ static void test_continue_as_new(void **state)
     assert_str(next->version, "1");
     assert_str(next->input, "\"again\"");
     assert_str(next->custom_status, "new");
+    assert_false(th_str_present(next->turn_trace));
     assert_int_equal(next->generation, 7);
     assert_int_equal(next->created, THEN);
     assert_int_equal(next->event_count, 0);

@@ -36,6 +36,7 @@ static struct th_instance_info any_info(struct th_random *r, struct th_arena *ar
                                     .custom_status = text_of(r, arena),
                                     .request_id = text_of(r, arena),
                                     .trace = text_of(r, arena),
+                                    .turn_trace = text_of(r, arena),
                                     .carryover = text_of(r, arena),
                                     .section = text_of(r, arena),
                                     .locked_by = text_of(r, arena),
@@ -90,8 +91,10 @@ static void expect_same(const struct th_instance_info *a, const struct th_instan
                                          .reason = i->section,
                                          .trace = i->locked_by,
                                          .lock_set = i->locked};
-        events[n][2] = (struct th_event){
-            .lock_set = i->voided, .timestamp = (th_time)i->unlocked, .recurse = i->has_state};
+        events[n][2] = (struct th_event){.data = i->turn_trace,
+                                         .lock_set = i->voided,
+                                         .timestamp = (th_time)i->unlocked,
+                                         .recurse = i->has_state};
     }
     assert_true(th_event_equal(&events[0][0], &events[1][0]));
     assert_true(th_event_equal(&events[0][1], &events[1][1]));

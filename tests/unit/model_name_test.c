@@ -44,6 +44,39 @@ static void hub_names(void **state)
     refused(th_hub_name_check, TH_STR("hub\n"), "control characters");
 }
 
+static void refused_list(const char *list, const char *rule)
+{
+    struct th_hub_names names;
+    struct th_error error = {0};
+    assert_false(th_hub_names_parse(&names, th_str_of(list), &error));
+    th_hub_names_deinit(&names);
+    assert_int_equal(error.code, TH_INVALID);
+    if (!strstr(error.message, rule)) {
+        fail_msg("\"%s\" does not say \"%s\"", error.message, rule);
+    }
+}
+
+static void lists_of_hubs(void **state)
+{
+    struct th_hub_names names;
+    struct th_error error = {0};
+    assert_true(th_hub_names_parse(&names, TH_STR("Orders,Billing"), &error));
+    assert_int_equal(names.count, 2);
+    assert_string_equal(names.names[0], "Orders");
+    assert_string_equal(names.names[1], "Billing");
+    th_hub_names_deinit(&names);
+    assert_true(th_hub_names_parse(&names, TH_STR("Orders"), &error));
+    assert_int_equal(names.count, 1);
+    th_hub_names_deinit(&names);
+    refused_list("", "must not be empty");
+    refused_list("Orders,", "must not be empty");
+    refused_list("Orders,,Billing", "must not be empty");
+    refused_list("Orders, Billing", "must start with a letter");
+    refused_list("Orders,Billing,orders", "\"orders\" is named twice");
+    refused_list("aaa,bbb,ccc,ddd,eee,fff,ggg,hhh,iii,jjj,kkk,lll,mmm,nnn,ooo,ppp,qqq,rrr",
+                 "at most 17 hubs");
+}
+
 /* An error is shown in JSON, so it must be UTF-8 even when it cuts a long name. */
 static void errors_stay_utf8(void **state)
 {
@@ -123,11 +156,9 @@ static void utf8_is_told_from_other_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hub_names),
-        cmocka_unit_test(errors_stay_utf8),
-        cmocka_unit_test(instance_ids),
-        cmocka_unit_test(function_names),
-        cmocka_unit_test(utf8_is_told_from_other_bytes),
+        cmocka_unit_test(hub_names),        cmocka_unit_test(lists_of_hubs),
+        cmocka_unit_test(errors_stay_utf8), cmocka_unit_test(instance_ids),
+        cmocka_unit_test(function_names),   cmocka_unit_test(utf8_is_told_from_other_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

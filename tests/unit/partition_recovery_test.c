@@ -65,6 +65,7 @@ static void fail_first(const struct th_episode *e, struct th_arena *arena, struc
         code_task(out, arena, 0, "Work");
         out->has_custom_status = true;
         out->custom_status = TH_STR("\"halfway\"");
+        out->turn_trace = TH_STR("span");
     } else if (code_count(e, TH_EVENT_TASK_FAILED) > 0) {
         a = th_actions_add(out, arena, TH_ACTION_COMPLETE, -1);
         a->status = TH_STATUS_FAILED;
@@ -612,6 +613,7 @@ static void test_a_rewound_instance(void **state)
         desk_fail(&d, "a", 0, "no");
         desk_settle(&d);
         assert_int_equal(desk_status(&d, "a"), TH_STATUS_FAILED);
+        assert_str(desk_info(&d, "a")->turn_trace, "span");
         const th_time created = desk_info(&d, "a")->created;
         desk_deliver(&d, desk_asked(desk_message("a", TH_EVENT_EXECUTION_REWOUND), "w"));
         desk_settle(&d);

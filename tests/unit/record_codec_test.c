@@ -68,6 +68,7 @@ static struct th_record any_record(struct th_random *r, struct th_arena *arena)
         .replace_history = th_random_below(r, 2),
         .events = text_of(r),
         .has_custom_status = th_random_below(r, 2),
+        .turn_trace = text_of(r),
         .next = text_of(r),
         .task_id = (int32_t)th_random_below(r, 3) - 1,
         .crashes = (uint32_t)any_i64(r),
@@ -145,6 +146,7 @@ static void expect_same(const struct th_record *a, const struct th_record *b)
     SAME_STR(execution_id);
     SAME_STR(events);
     SAME_STR(custom_status);
+    SAME_STR(turn_trace);
     SAME_STR(next);
     SAME_STR(reason);
     SAME_STR(body);

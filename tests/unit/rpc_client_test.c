@@ -1,4 +1,5 @@
 #include "rpc/client.h"
+#include "rpc/dapr.pb-c.h"
 
 #include "unit/base_test.h"
 
@@ -62,7 +63,7 @@ static void methods_are_found(void **state)
         assert_ptr_equal(th_rpc_method(th_str_of(th_rpc_method_name(m))), m);
         assert_non_null(th_rpc_method_request(m));
     }
-    assert_int_equal(count, 18);
+    assert_int_equal(count, 20);
     assert_null(th_rpc_method(TH_STR("GetWorkItems")));
     assert_null(th_rpc_method(TH_STR("startinstance")));
 }
@@ -111,6 +112,7 @@ static void errors_become_statuses(void **state)
     static GetEntityRequest entity = GET_ENTITY_REQUEST__INIT;
     static QueryEntitiesRequest entities = QUERY_ENTITIES_REQUEST__INIT;
     static StreamInstanceHistoryRequest history = STREAM_INSTANCE_HISTORY_REQUEST__INIT;
+    static DaprListRequest all = DAPR_LIST_REQUEST__INIT;
     create.name = raise.name = signal.name = (char *)"n";
     get.instance_id = raise.instance_id = terminate.instance_id = suspend.instance_id =
         resume.instance_id = rewind.instance_id = restart.instance_id = history.instance_id =
@@ -136,6 +138,8 @@ static void errors_become_statuses(void **state)
         {"GetEntity", &entity, TH_COMMAND_STATUS, {OK, 3, OK, 6, 9, 9, 4, 14}},
         {"QueryEntities", &entities, TH_COMMAND_QUERY, {OK, 3, 5, 6, 9, 9, 4, 14}},
         {"StreamInstanceHistory", &history, TH_COMMAND_STATUS, {OK, 3, 5, 6, 9, 9, 4, 14}},
+        {"ListInstanceIDs", &all, TH_COMMAND_QUERY, {OK, 3, 5, 6, 9, 9, 4, 14}},
+        {"GetInstanceHistory", &history, TH_COMMAND_STATUS, {OK, 3, 5, 6, 9, 9, 4, 14}},
     };
     for (size_t r = 0; r < TH_COUNT(requests); r++) {
         for (size_t c = 0; c < TH_COUNT(codes); c++) {
@@ -235,6 +239,7 @@ static void bad_requests_are_named(void **state)
     static PurgeInstancesRequest nothing = PURGE_INSTANCES_REQUEST__INIT;
     static QueryInstancesRequest bad_token = QUERY_INSTANCES_REQUEST__INIT;
     static InstanceQuery query = INSTANCE_QUERY__INIT;
+    static DaprListRequest bad_list = DAPR_LIST_REQUEST__INIT;
     static ListInstanceIdsRequest bad_key = LIST_INSTANCE_IDS_REQUEST__INIT;
     memset(long_id, 'x', TH_INSTANCE_ID_MAX + 1);
     bad_id.name = bad_time.name = (char *)"n";
@@ -247,6 +252,7 @@ static void bad_requests_are_named(void **state)
     no_operation.instance_id = (char *)"@e@k";
     query.continuation_token = value("%");
     bad_token.query = &query;
+    bad_list.continuation_token = (char *)"%";
     bad_key.last_instance_key = value("nonsense");
     static const struct {
         const char *method;
@@ -265,6 +271,7 @@ static void bad_requests_are_named(void **state)
         {"PurgeInstances", &nothing, "instanceBatch"},
         {"QueryInstances", &bad_token, "continuationToken"},
         {"ListInstanceIds", &bad_key, "lastInstanceKey"},
+        {"ListInstanceIDs", &bad_list, "continuationToken"},
     };
     for (size_t i = 0; i < TH_COUNT(cases); i++) {
         EXCHANGE(x);
@@ -553,6 +560,75 @@ static void running_instances_are_not_listed(void **state)
     assert_int_equal(out->n_instance_ids, 0);
 }
 
+static void all_ids_are_listed(void **state)
+{
+    EXCHANGE(x);
+    EXCHANGE(paged);
+    DaprListRequest r = DAPR_LIST_REQUEST__INIT;
+    assert_int_equal(begin(&x, "ListInstanceIDs", &r), TH_RPC_COMMAND);
+    assert_int_equal(x.command.query.statuses, 0);
+    assert_int_equal(x.command.query.limit, 1000);
+    assert_int_equal(th_rpc_reply(&x, page_of(0)), TH_RPC_COMMAND);
+    assert_str(x.command.query.continuation, "next");
+    assert_int_equal(th_rpc_reply(&x, page_of(1)), TH_RPC_DONE);
+    const DaprListResponse *out = response_of(&x, &dapr_list_response__descriptor);
+    assert_int_equal(out->n_instance_ids, 6);
+    assert_string_equal(out->instance_ids[5], "f");
+    assert_string_equal(out->continuation_token, "");
+
+    r.page_size = 3;
+    assert_int_equal(begin(&paged, "ListInstanceIDs", &r), TH_RPC_COMMAND);
+    assert_int_equal(paged.command.query.limit, 3);
+    assert_int_equal(th_rpc_reply(&paged, page_of(0)), TH_RPC_DONE);
+    out = response_of(&paged, &dapr_list_response__descriptor);
+    assert_int_equal(out->n_instance_ids, 3);
+    assert_string_equal(out->continuation_token, "bmV4dA==");
+}
+
+/* A client takes 4 MiB by itself. */
+static void a_long_list_goes_on_in_another_answer(void **state)
+{
+    EXCHANGE(x);
+    static char id[TH_INSTANCE_ID_MAX + 1];
+    static struct th_instance_info infos[1000];
+    const struct th_reply reply = {
+        .infos = infos, .info_count = TH_COUNT(infos), .continuation = TH_STR("next")};
+    DaprListRequest r = DAPR_LIST_REQUEST__INIT;
+    memset(id, 'x', TH_INSTANCE_ID_MAX);
+    for (size_t i = 0; i < TH_COUNT(infos); i++) {
+        infos[i] = (struct th_instance_info){.instance_id = th_str_of(id)};
+    }
+    enum th_rpc_step step = begin(&x, "ListInstanceIDs", &r);
+    for (size_t pages = 0; step == TH_RPC_COMMAND && pages < 100; pages++) {
+        step = th_rpc_reply(&x, &reply);
+    }
+    const DaprListResponse *out = response_of(&x, &dapr_list_response__descriptor);
+    assert_string_not_equal(out->continuation_token, "");
+    assert_true(out->n_instance_ids > 10000);
+    assert_true(x.response->len < 4 << 20);
+}
+
+/* What Microsoft's SDKs call tags is another thing in Dapr's. */
+static void a_history_in_one_message(void **state)
+{
+    EXCHANGE(x);
+    struct th_event events[] = {th_event_of(TH_EVENT_ORCHESTRATOR_STARTED, 1),
+                                th_event_of(TH_EVENT_TASK_SCHEDULED, 1),
+                                th_event_of(TH_EVENT_ORCHESTRATOR_COMPLETED, 1)};
+    StreamInstanceHistoryRequest r = STREAM_INSTANCE_HISTORY_REQUEST__INIT;
+    r.instance_id = (char *)"i";
+    events[1].name = TH_STR("work");
+    events[1].tags = (struct th_tags){&tag, 1};
+    const struct th_reply reply = {.history = {.items = events, .count = 3}};
+    assert_int_equal(begin(&x, "GetInstanceHistory", &r), TH_RPC_COMMAND);
+    assert_true(x.command.history);
+    assert_int_equal(th_rpc_reply(&x, &reply), TH_RPC_DONE);
+    const HistoryChunk *out = response_of(&x, &history_chunk__descriptor);
+    assert_int_equal(out->n_events, 2);
+    assert_string_equal(out->events[1]->task_scheduled->name, "work");
+    assert_int_equal(out->events[1]->task_scheduled->n_tags, 0);
+}
+
 /* ---- purge ---- */
 
 static const PurgeInstancesResponse *purged(struct th_rpc_exchange *x)
@@ -730,6 +806,9 @@ int main(void)
         cmocka_unit_test(a_query_ends_without_a_token),
         cmocka_unit_test(ids_are_listed_as_instances_end),
         cmocka_unit_test(running_instances_are_not_listed),
+        cmocka_unit_test(all_ids_are_listed),
+        cmocka_unit_test(a_long_list_goes_on_in_another_answer),
+        cmocka_unit_test(a_history_in_one_message),
         cmocka_unit_test(a_batch_is_purged_one_by_one),
         cmocka_unit_test(a_filter_purges_what_has_ended),
         cmocka_unit_test(a_signal_is_sent),

@@ -326,6 +326,38 @@ static void programs_without_tokens_are_understood(void **state)
     th_dispatch_free(desk.d);
 }
 
+static void count_waiting(void *argument, struct th_str name, size_t waiting)
+{
+    th_buffer_format(argument, "%.*s %zu ", TH_PRI(name), waiting);
+}
+
+static void expect_unserved(const struct desk *desk, const void *owner, const char *wanted)
+{
+    TH_BUFFER found = {0};
+    th_dispatch_unserved(desk->d, owner, count_waiting, &found);
+    assert_str(th_buffer_view(&found), wanted);
+}
+
+static void activities_that_nobody_takes_are_named(void **state)
+{
+    struct desk desk;
+    static struct program p;
+    struct th_dispatch_function pay = {.name = TH_STR("pay")};
+    const struct th_dispatch_filter some = {.functions = &pay, .count = 1};
+    p = (struct program){0};
+    begin(&desk);
+    for (uint64_t n = 1; n <= 3; n++)
+        add_of(&desk, A, n == 1 ? "ship" : "pay", NULL, n, 0);
+    expect_unserved(&desk, &desk.owner, "ship 1 pay 2 ");
+    expect_unserved(&desk, &desk.other, "");
+    open_with(&desk, &p,
+              (struct th_dispatch_stream_options){.filters = {[A] = some}, .most = {[A] = 1}});
+    expect_unserved(&desk, &desk.owner, "ship 1 "); /* the second one waits for its turn */
+    th_dispatch_close(desk.d, p.stream, false, desk.now);
+    expect_unserved(&desk, &desk.owner, "ship 1 pay 2 ");
+    th_dispatch_free(desk.d);
+}
+
 static void owners_take_back_what_is_theirs(void **state)
 {
     struct desk desk;
@@ -495,6 +527,7 @@ int main(void)
         cmocka_unit_test(what_was_abandoned_comes_again_after_a_pause),
         cmocka_unit_test(silence_is_broken),
         cmocka_unit_test(programs_without_tokens_are_understood),
+        cmocka_unit_test(activities_that_nobody_takes_are_named),
         cmocka_unit_test(owners_take_back_what_is_theirs),
         cmocka_unit_test(what_is_too_large_is_not_sent_for_ever),
         cmocka_unit_test(an_episode_that_is_too_large_is_not_sent_for_ever),

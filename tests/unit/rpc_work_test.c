@@ -58,11 +58,9 @@ static void an_episode_becomes_an_item(void **state)
                                        .past = past,
                                        .past_count = 3,
                                        .fresh = fresh,
-                                       .fresh_count = 2};
-    OrchestrationTraceContext trace = ORCHESTRATION_TRACE_CONTEXT__INIT;
-    trace.span_id = value(&arena, "span");
-    const WorkItem *item =
-        item_of(&arena, th_rpc_orchestrator_item(&episode, TH_STR("t1"), false, &trace));
+                                       .fresh_count = 2,
+                                       .turn_trace = TH_STR("\x0a\x06\x0a\x04span")};
+    const WorkItem *item = item_of(&arena, th_rpc_orchestrator_item(&episode, TH_STR("t1"), false));
     assert_string_equal(item->completion_token, "t1");
     assert_int_equal(item->request_case, WORK_ITEM__REQUEST_ORCHESTRATOR_REQUEST);
     const OrchestratorRequest *r = item->orchestrator_request;
@@ -101,7 +99,7 @@ static void a_streamed_past_is_not_in_the_item(void **state)
                                        .fresh = events,
                                        .fresh_count = 1};
     const OrchestratorRequest *r =
-        item_of(&arena, th_rpc_orchestrator_item(&episode, TH_STR("t"), true, NULL))
+        item_of(&arena, th_rpc_orchestrator_item(&episode, TH_STR("t"), true))
             ->orchestrator_request;
     assert_true(r->requires_history_streaming);
     assert_int_equal(r->n_past_events, 0);

@@ -11,7 +11,7 @@ import uuid
 import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.internal import orchestrator_service_pb2_grpc as stubs
-from google.protobuf import empty_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
@@ -52,6 +52,33 @@ def kinds(events):
 
 def failure(kind="Broken", message="it broke", **more):
     return pb.TaskFailureDetails(errorType=kind, errorMessage=message, **more)
+
+
+def dapr_messages():
+    """By name: what Dapr's definition has beside the published one. Names do not travel."""
+    field = descriptor_pb2.FieldDescriptorProto
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    file = descriptor_pb2.FileDescriptorProto(
+        name="dapr_of_tests.proto", package="dapr_of_tests", syntax="proto3",
+        dependency=[pb.DESCRIPTOR.name])
+    for name, *fields in (
+            ("ListRequest", ("token", 1, one, field.TYPE_STRING), ("size", 2, one, field.TYPE_UINT32)),
+            ("ListResponse", ("ids", 1, many, field.TYPE_STRING), ("token", 2, one, field.TYPE_STRING)),
+            ("HistoryRequest", ("instance", 1, one, field.TYPE_STRING)),
+            ("HistoryResponse", ("events", 1, many, field.TYPE_MESSAGE))):
+        message = file.message_type.add(name=name)
+        for name, number, label, kind in fields:
+            added = message.field.add(name=name, number=number, label=label, type=kind)
+            if kind == field.TYPE_MESSAGE:
+                added.type_name = "." + pb.HistoryEvent.DESCRIPTOR.full_name
+            elif label == one and name in ("token", "size"):
+                added.proto3_optional = True
+                added.oneof_index = len(message.oneof_decl)
+                message.oneof_decl.add(name="_" + name)
+    descriptor_pool.Default().Add(file)
+    return {m.name: message_factory.GetMessageClass(
+        descriptor_pool.Default().FindMessageTypeByName(f"{file.package}.{m.name}"))
+            for m in file.message_type}
 
 
 # ---- actions ----
