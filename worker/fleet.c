@@ -577,10 +577,11 @@ bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
         return true;
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
+    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
+    th_shared_begin_leaving(worker->shared);
     th_lease_leave(worker->lease);
     th_shared_leave(worker->shared);
     close_doors(worker);
-    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     th_fleet_rpc_close(worker->rpc, deadline);
     int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
     bool ended = stop_hosts(worker, left > 0 ? left : 0);

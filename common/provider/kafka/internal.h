@@ -201,6 +201,7 @@ struct th_kafka_cuts {
     void *argument;
 };
 void th_kafka_cuts_init(struct th_kafka_cuts *cuts, void (*changed)(void *), void *argument);
+void th_kafka_cuts_forget(struct th_kafka_cuts *cuts); /* nobody is told any more */
 void th_kafka_cuts_deinit(struct th_kafka_cuts *cuts);
 void th_kafka_cuts_watch(struct th_kafka_cuts *cuts, rd_kafka_conf_t *conf); /* before opening */
 
@@ -220,7 +221,7 @@ enum th_kafka_role {
 
 /* One producer. It is opened and closed on any thread, and used on the node's. */
 struct th_kafka_writer {
-    struct th_kafka_client client; /* first: librdkafka's opaque */
+    struct th_kafka_client client; /* first: callbacks are given it */
     struct th_kafka *kafka;
     enum th_kafka_role role;
     struct th_kafka_writer *next; /* of those that are retired */

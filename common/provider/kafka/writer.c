@@ -78,9 +78,14 @@ static void acknowledge(struct th_kafka_writer *writer, struct th_kafka_item *it
     }
 }
 
+static struct th_kafka_writer *writer_of(struct th_kafka_client *client)
+{
+    return (struct th_kafka_writer *)client; /* its first member */
+}
+
 static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct th_kafka_writer *writer = opaque;
+    struct th_kafka_writer *writer = writer_of(th_kafka_client_of(opaque));
     struct th_kafka_item *item = message->_private;
     writer->held--;
     item->held = false;
@@ -102,7 +107,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void
 
 static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
 {
-    struct th_kafka_writer *writer = (struct th_kafka_writer *)client; /* its first member */
+    struct th_kafka_writer *writer = writer_of(client);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
     th_kafka_cuts_watch(&writer->cuts, conf);
 }
@@ -189,9 +194,11 @@ void th_kafka_writer_close(struct th_kafka_writer *writer)
             rd_kafka_topic_destroy(writer->topics[t]);
         }
     }
-    th_kafka_client_close(&writer->client);
-    th_kafka_cuts_deinit(&writer->cuts);
-    free(writer);
+    th_kafka_cuts_forget(&writer->cuts);
+    if (th_kafka_client_close(&writer->client)) {
+        th_kafka_cuts_deinit(&writer->cuts);
+        free(writer);
+    }
 }
 
 /* ---- slots ---- */
