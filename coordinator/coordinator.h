@@ -38,7 +38,8 @@ int th_coordinator_rpc_port(const struct th_coordinator *coordinator); /* 0: not
 const struct th_hub_record *th_coordinator_hub(const struct th_coordinator *coordinator);
 
 /* Whether the hub still is the one that is served; blocks. False: NOT_FOUND, it was deleted;
- * PRECONDITION, it was made again. That nobody answers says nothing. */
+ * PRECONDITION, it was made again. While it lacks a topic nothing that clients send is taken. That
+ * nobody answers says nothing. */
 bool th_coordinator_check(struct th_coordinator *coordinator, struct th_error *error);
 
 void th_coordinator_stop(struct th_coordinator *coordinator); /* blocks; NULL is fine */

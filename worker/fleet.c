@@ -67,6 +67,12 @@ static struct th_host *host_of(struct th_fleet_worker *worker, uint32_t partitio
     return worker->hosts[partition % worker->host_count];
 }
 
+void th_fleet_worker_bar(struct th_fleet_worker *worker, const char *reason)
+{
+    for (size_t i = 0; i < worker->host_count; i++)
+        th_fleet_bar(worker->providers[i], reason);
+}
+
 /* ---- what others are told, on control's thread ----------------------------------------------- */
 
 /* Leases and activities are opened after control, and may be closed before. */

@@ -210,25 +210,29 @@ static void print_banner(const struct program *program, struct th_fleet_worker *
 /* False: the hub is another one than this worker's, or lacks a topic at the second look, too, and
  * the worker has to begin anew: whoever makes a topic again makes an empty one, and positions of
  * the former would hide what comes in. A hub that is gone is waited for: its brokers may only have
- * lost their memory of it for a moment. */
-static bool check_hub(struct program *program)
+ * lost their memory of it for a moment. What clients send meanwhile would have nobody to do it. */
+static bool check_hub(struct program *program, struct th_fleet_worker *worker)
 {
     struct th_kafka_cluster cluster = hasty(program);
     struct th_error error = {.code = TH_OK};
     struct th_kafka_hub found;
     if (!th_kafka_find_hub(&cluster, program->setup.hub, &found, &error)) {
         const bool doubted = program->doubted;
-        program->doubted = error.code == TH_PRECONDITION;
-        if (error.code == TH_NOT_FOUND || error.code == TH_PRECONDITION)
+        program->doubted = error.code == TH_IO || error.code == TH_PRECONDITION;
+        if (error.code == TH_NOT_FOUND || program->doubted) {
             say_waiting(program, error.message);
+            th_fleet_worker_bar(worker, error.message);
+        }
         if (!doubted || !program->doubted)
             return true;
         th_log(&program->setup.log, TH_LOG_WARN, "worker",
-               "%s: this worker begins anew when it is complete", error.message);
+               "hub %s is still not complete: this worker begins anew when it is",
+               program->setup.hub);
         return false;
     }
     program->said[0] = '\0';
     program->doubted = false;
+    th_fleet_worker_bar(worker, NULL);
     if (found.record.incarnation == program->hub.record.incarnation)
         return true;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",
@@ -237,12 +241,12 @@ static bool check_hub(struct program *program)
 }
 
 /* True: told to stop. */
-static bool work(struct program *program)
+static bool work(struct program *program, struct th_fleet_worker *worker)
 {
     program->doubted = false;
     while (
         !th_supervised_wait_for(program->self, program->doubted ? DOUBT_INTERVAL : CHECK_INTERVAL))
-        if (!check_hub(program))
+        if (!check_hub(program, worker))
             return false;
     return true;
 }
@@ -276,7 +280,7 @@ static int work_on(struct program *program, struct th_error *error)
         if (!worker)
             return error->code == TH_OK ? EXIT_OK : EXIT_ERROR;
         print_banner(program, worker);
-        told = work(program);
+        told = work(program, worker);
         if (!told && program->doubted)
             end_without_topics();
         if (told)

@@ -402,6 +402,9 @@ struct th_kafka {
     unsigned turn;    /* of deliveries, or of what is done */
     atomic_bool busy; /* the node wants ticks */
     atomic_bool tick;
+    atomic_bool barred;       /* to clients */
+    pthread_mutex_t bar_lock; /* guards the following */
+    char bar[512];
 };
 
 static inline struct th_kafka *th_kafka_of(struct th_provider *provider)

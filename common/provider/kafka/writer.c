@@ -40,6 +40,11 @@ static void fail_item(struct th_kafka_writer *writer, struct th_kafka_item *item
 {
     const char *why = rd_kafka_err2str(code);
     char text[64];
+    if (th_kafka_code(code) == TH_NOT_FOUND) {
+        th_kafka_item_fail(item, TH_UNAVAILABLE, "%s was not written: topic %s is not there",
+                           what(item, text), rd_kafka_topic_name(writer->topics[item->topic]));
+        return;
+    }
     bool stopped = code == RD_KAFKA_RESP_ERR__FATAL || code == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
                    code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
                    code == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
