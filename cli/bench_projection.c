@@ -16,6 +16,14 @@
 #define LAG_SAMPLES   100
 #define CATCH_UP_TIME (600 * TH_SECOND)
 
+#define PREFIX_SIZE 40
+
+/* Of the ids of this run: what an earlier one left in the hub must not be taken for it. */
+static void make_prefix(char out[static PREFIX_SIZE], const char *kind)
+{
+    snprintf(out, PREFIX_SIZE, "%s-%" PRIx64 "-", kind, (uint64_t)th_now());
+}
+
 /* ---- many starts, answered when durable ------------------------------------------------------ */
 
 struct starter {
@@ -90,11 +98,11 @@ static bool await_status(struct bench *b, const char *prefix, int64_t count, enu
 
 /* ---- sleepers -------------------------------------------------------------------------------- */
 
-static bool wake_one(struct bench *b, int64_t number)
+static bool wake_one(struct bench *b, const char *prefix, int64_t number)
 {
     char id[64];
     struct bench_answer answer;
-    snprintf(id, sizeof id, "sleeper-%" PRId64, number);
+    snprintf(id, sizeof id, "%s%" PRId64, prefix, number);
     struct th_command raise = bench_command(TH_COMMAND_RAISE, id);
     const struct th_command wait = bench_command(TH_COMMAND_WAIT, id);
     raise.name = TH_STR("wake");
@@ -112,14 +120,16 @@ bool bench_sleepers(struct bench *b)
     int64_t count = bench_given(b->options->count, 100000);
     int64_t woken = count < WAKE_SAMPLES ? count : WAKE_SAMPLES;
     double before = bench_resident_mb(b);
+    char prefix[PREFIX_SIZE];
+    make_prefix(prefix, "sleeper");
     th_time began = th_monotonic();
-    bool ok = count >= START_WINDOW && start_many(b, "sleeper", "sleeper-", count) &&
-              await_status(b, "sleeper-", count, TH_STATUS_RUNNING);
+    bool ok = count >= START_WINDOW && start_many(b, "sleeper", prefix, count) &&
+              await_status(b, prefix, count, TH_STATUS_RUNNING);
     double starting = bench_seconds_since(began);
     double asleep = bench_resident_mb(b);
     began = th_monotonic();
     for (int64_t i = 0; ok && i < woken; i++)
-        ok = wake_one(b, count / woken * i);
+        ok = wake_one(b, prefix, count / woken * i);
     b->seconds = bench_seconds_since(began);
     json_object_set_new(b->extra, "sleepers", json_integer(count));
     bench_figure(b, "starts_per_second", (double)count / starting);
@@ -158,8 +168,10 @@ bool bench_cold_rebuild(struct bench *b)
 {
     struct bench_answer answer = {.bench = b};
     int64_t count = bench_given(b->options->count, 100000);
-    bool ok = count >= START_WINDOW && start_many(b, "child", "cold-", count) &&
-              await_status(b, "cold-", count, TH_STATUS_COMPLETED) &&
+    char prefix[PREFIX_SIZE];
+    make_prefix(prefix, "cold");
+    bool ok = count >= START_WINDOW && start_many(b, "child", prefix, count) &&
+              await_status(b, prefix, count, TH_STATUS_COMPLETED) &&
               await_projection(b, true, &answer);
     th_time began = th_monotonic();
     ok = ok && empty_redis(b) && await_projection(b, true, &answer);

@@ -30,6 +30,7 @@ struct th_coordinator {
     struct th_http *http;
     struct th_rpc_hub *rpc;
     struct th_rpc_endpoint *endpoint;
+    bool incomplete; /* the hub, when it was looked at last */
 };
 
 /* ---- the hub --------------------------------------------------------------------------------- */
@@ -61,16 +62,41 @@ static bool ensure_hub(struct th_coordinator *c, struct th_error *error)
            check_partitions(c, error);
 }
 
+/* What clients send while the hub lacks a topic would have nobody to do it. */
+static void bar(struct th_coordinator *c, const char *reason)
+{
+    if (!c->incomplete)
+        th_log(c->options.log, TH_LOG_WARN, "coordinator", "%s; nothing is taken until then",
+               reason);
+    c->incomplete = true;
+    th_fleet_bar(c->provider, reason);
+}
+
+static void unbar(struct th_coordinator *c)
+{
+    if (!c->incomplete)
+        return;
+    th_log(c->options.log, TH_LOG_INFO, "coordinator", "hub %s is complete again",
+           c->hub.record.name);
+    c->incomplete = false;
+    th_fleet_bar(c->provider, NULL);
+}
+
 bool th_coordinator_check(struct th_coordinator *coordinator, struct th_error *error)
 {
     struct th_kafka_hub hub;
     struct th_error why;
     const struct th_hub_record *served = &coordinator->hub.record;
-    if (!th_kafka_find_hub(&coordinator->options.place->cluster, served->name, &hub, &why))
+    if (!th_kafka_find_hub(&coordinator->options.place->cluster, served->name, &hub, &why)) {
+        if (why.code == TH_IO || why.code == TH_PRECONDITION)
+            bar(coordinator, why.message);
         return why.code != TH_NOT_FOUND ||
                th_fail(error, TH_NOT_FOUND, "hub %s was deleted", served->name);
-    return hub.record.incarnation == served->incarnation ||
-           th_fail(error, TH_PRECONDITION, "hub %s was deleted and made again", served->name);
+    }
+    if (hub.record.incarnation != served->incarnation)
+        return th_fail(error, TH_PRECONDITION, "hub %s was deleted and made again", served->name);
+    unbar(coordinator);
+    return true;
 }
 
 /* ---- what it serves -------------------------------------------------------------------------- */

@@ -42,7 +42,8 @@ int th_coordinator_rpc_port(const struct th_coordinator *coordinator); /* 0: not
 const struct th_hub_record *th_coordinator_hub(const struct th_coordinator *coordinator);
 
 /* Whether the hub still is the one that is served; blocks. False: NOT_FOUND, it was deleted;
- * PRECONDITION, it was made again. That nobody answers says nothing. */
+ * PRECONDITION, it was made again. While it lacks a topic nothing that clients send is taken. That
+ * nobody answers says nothing. */
 bool th_coordinator_check(struct th_coordinator *coordinator, struct th_error *error);
 
 /* After the one whose endpoint serves it. */

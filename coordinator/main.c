@@ -107,6 +107,12 @@ static void say_started(const struct fleet *fleet, const struct th_coordinator_o
     fflush(stdout);
 }
 
+/* Nobody answers, or the hub lacks a topic. */
+static bool will_do_later(const struct th_error *error)
+{
+    return error->code == TH_UNAVAILABLE || error->code == TH_IO;
+}
+
 /* The same sentence is said once. NULL: in vain, see `error`. */
 static struct th_coordinator *start(const struct th_coordinator_options *options,
                                     struct stopper *stopper, struct th_error *error)
@@ -114,7 +120,7 @@ static struct th_coordinator *start(const struct th_coordinator_options *options
     char said[sizeof error->message] = "";
     th_time pause = FIRST_PAUSE;
     struct th_coordinator *coordinator;
-    while (!(coordinator = th_coordinator_start(options, error)) && error->code == TH_UNAVAILABLE) {
+    while (!(coordinator = th_coordinator_start(options, error)) && will_do_later(error)) {
         if (strcmp(said, error->message) != 0)
             th_log(options->log, TH_LOG_WARN, "coordinator", "%s; trying again", error->message);
         snprintf(said, sizeof said, "%s", error->message);

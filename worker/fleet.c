@@ -67,6 +67,12 @@ static struct th_host *host_of(struct th_fleet_worker *worker, uint32_t partitio
     return worker->hosts[partition % worker->host_count];
 }
 
+void th_fleet_worker_bar(struct th_fleet_worker *worker, const char *reason)
+{
+    for (size_t i = 0; i < worker->host_count; i++)
+        th_fleet_bar(worker->providers[i], reason);
+}
+
 /* ---- what others are told, on control's thread ----------------------------------------------- */
 
 /* Leases and activities are opened after control, and may be closed before. */
@@ -604,6 +610,8 @@ void th_fleet_worker_leave(struct th_fleet_worker *worker)
 {
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
+    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
+    th_shared_begin_leaving(worker->shared);
     th_lease_leave(worker->lease);
     th_shared_leave(worker->shared);
 }
@@ -619,7 +627,6 @@ bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
         return true;
     th_fleet_worker_leave(worker);
     close_doors(worker);
-    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     th_fleet_rpc_close(worker->rpc, deadline);
     int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
     bool ended = stop_hosts(worker, left > 0 ? left : 0);

@@ -47,6 +47,9 @@ struct th_fleet_worker_options {
 struct th_fleet_worker *th_fleet_worker_start(const struct th_fleet_worker_options *options,
                                               struct th_error *error);
 
+/* As th_kafka_bar. */
+void th_fleet_worker_bar(struct th_fleet_worker *worker, const char *reason);
+
 const char *th_fleet_worker_name(const struct th_fleet_worker *worker);
 struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker); /* NULL: it has none */
 /* Where its endpoint for programs with an SDK is; NULL: it has none. */

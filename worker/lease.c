@@ -4,16 +4,11 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "base/queue.h"
-#include "provider/kafka/client.h"
+#include "worker/group.h"
 
-#define TICK          (100 * TH_MILLISECOND)
-#define COMMIT_MOVING (500 * TH_MILLISECOND) /* between commits of a position that moves */
-#define SESSION_MS    1000
-/* What a broker accepts that nobody has configured (group.min.session.timeout.ms). */
-#define STOCK_SESSION_MS 6000
-#define OPEN_AGAIN       (2 * TH_SECOND)
-#define MOST_COMMITTED   128 /* partitions in one request */
+#define TICK           (100 * TH_MILLISECOND)
+#define COMMIT_MOVING  (500 * TH_MILLISECOND) /* between commits of a position that moves */
+#define MOST_COMMITTED 128                    /* partitions in one request */
 
 /* What the group knows of a partition's position. */
 struct mark {
@@ -22,32 +17,27 @@ struct mark {
 };
 
 struct th_lease {
-    struct th_kafka_client client; /* first: librdkafka's opaque */
+    struct th_group group; /* first: callbacks are given its client */
     struct th_lease_options options;
-    rd_kafka_queue_t *queue;
-    char topic[TH_KAFKA_TOPIC_NAME];
-    int64_t session_ms;
     struct th_plan *plan;
     struct mark *marks;
     pthread_t thread;
     struct th_queue wake; /* holds nothing */
     atomic_bool leaving, left;
-    bool joined, waits; /* waits: to join */
-    bool abandoned;     /* a client that did not close, and still knows of this */
+    bool waits; /* to join */
 
     pthread_mutex_t lock; /* guards the following */
     bool settled;
     char trouble[256]; /* the group's last error; "": none since the last assignment */
 
     /* the thread's only */
-    bool committing, refused;
-    th_time tick_at, open_at;
-    rd_kafka_resp_err_t told;
+    bool committing;
+    th_time tick_at;
 };
 
-static struct th_lease *lease_of(void *client)
+static struct th_lease *lease_of(void *opaque)
 {
-    return client; /* its first member */
+    return (struct th_lease *)th_kafka_client_of(opaque); /* its first member */
 }
 
 /* ---- what others may ask --------------------------------------------------------------------- */
@@ -81,7 +71,7 @@ static void note_assignment(struct th_lease *lease, const rd_kafka_topic_partiti
     for (uint32_t p = 0; p < lease->options.partitions; p++)
         lease->marks[p].committed = -1; /* others may have committed meanwhile */
     set_trouble(lease, "");
-    lease->told = RD_KAFKA_RESP_ERR_NO_ERROR;
+    th_group_well(&lease->group);
 }
 
 /* Nothing is to be fetched: it begins at the end, and pauses. */
@@ -129,121 +119,23 @@ static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
     rd_kafka_conf_set_offset_commit_cb(conf, on_committed);
 }
 
-/* ---- joining --------------------------------------------------------------------------------- */
-
-static void wake(void *argument)
-{
-    struct th_lease *lease = argument;
-    th_queue_wake(&lease->wake);
-}
-
 void th_lease_wake(struct th_lease *lease)
 {
-    wake(lease);
-}
-
-static void on_event(rd_kafka_t *rk, void *opaque)
-{
-    wake(opaque);
-}
-
-static bool open_client(struct th_lease *lease, struct th_error *error)
-{
-    char group[TH_KAFKA_TOPIC_NAME];
-    char session[24];
-    char heartbeat[24];
-    snprintf(group, sizeof group, "%s.workers", lease->options.hub);
-    snprintf(session, sizeof session, "%lld", (long long)lease->session_ms);
-    snprintf(heartbeat, sizeof heartbeat, "%lld", (long long)lease->session_ms / 10);
-    const struct th_kafka_property own[] = {
-        {"group.id", group},
-        {"client.id", lease->options.name},
-        {"partition.assignment.strategy", "range"},
-        {"session.timeout.ms", session},
-        {"heartbeat.interval.ms", heartbeat},
-        {"enable.auto.commit", "false"},
-        {"enable.auto.offset.store", "false"},
-        {"auto.offset.reset", "error"},
-        {"allow.auto.create.topics", "false"},
-        {"queued.max.messages.kbytes", "64"},
-        {"queued.min.messages", "1"},
-    };
-    lease->client.configure = configure;
-    return th_kafka_client_open(&lease->client, RD_KAFKA_CONSUMER, lease->options.cluster, own,
-                                TH_COUNT(own), error);
-}
-
-static void subscribe(struct th_lease *lease)
-{
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_poll_set_consumer(lease->client.rk);
-    lease->queue = rd_kafka_queue_get_consumer(lease->client.rk);
-    rd_kafka_queue_cb_event_enable(lease->queue, on_event, lease);
-    rd_kafka_topic_partition_list_add(topics, lease->topic, RD_KAFKA_PARTITION_UA);
-    rd_kafka_subscribe(lease->client.rk, topics);
-    rd_kafka_topic_partition_list_destroy(topics);
-    lease->joined = true;
-    wake(lease);
-}
-
-/* The callbacks of the end come within. */
-static void leave(struct th_lease *lease)
-{
-    if (!lease->joined)
-        return;
-    lease->joined = false;
-    rd_kafka_queue_cb_event_enable(lease->queue, NULL, NULL);
-    rd_kafka_queue_destroy(lease->queue);
-    lease->abandoned |= !th_kafka_client_leave(&lease->client);
-    lease->client.fatal = lease->client.ready = false;
-    lease->committing = false;
-}
-
-static void join_again(struct th_lease *lease, th_time now)
-{
-    struct th_error error = {.code = TH_OK};
-    leave(lease);
-    if (open_client(lease, &error)) {
-        lease->open_at = TH_TIME_NONE;
-        subscribe(lease);
-        return;
-    }
-    th_log(lease->options.log, TH_LOG_ERROR, "lease", "%s", error.message);
-    lease->open_at = now + OPEN_AGAIN;
+    th_queue_wake(&lease->wake);
 }
 
 /* ---- polling --------------------------------------------------------------------------------- */
 
-static void use_stock_session(struct th_lease *lease)
-{
-    th_log(lease->options.log, TH_LOG_WARN, "lease",
-           "the brokers at %s refuse a session of %lld ms; %d ms are used, and the partitions of a "
-           "worker that dies rest so long (group.min.session.timeout.ms is the brokers' limit)",
-           lease->options.cluster->brokers, (long long)lease->session_ms, STOCK_SESSION_MS);
-    lease->session_ms = STOCK_SESSION_MS;
-    lease->refused = true;
-}
-
 static void take_error(struct th_lease *lease, const rd_kafka_message_t *message)
 {
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-        return;
-    if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT &&
-        lease->session_ms < STOCK_SESSION_MS) {
-        use_stock_session(lease);
-        return;
-    }
-    set_trouble(lease, rd_kafka_message_errstr(message));
-    if (message->err != lease->told)
-        th_log(lease->options.log, TH_LOG_WARN, "lease", "the group %s.workers: %s",
-               lease->options.hub, rd_kafka_message_errstr(message));
-    lease->told = message->err;
+    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF && th_group_error(&lease->group, message))
+        set_trouble(lease, rd_kafka_message_errstr(message));
 }
 
 static void poll_all(struct th_lease *lease)
 {
     rd_kafka_message_t *message;
-    while (lease->joined && (message = rd_kafka_consumer_poll(lease->client.rk, 0))) {
+    while (lease->group.joined && (message = rd_kafka_consumer_poll(lease->group.client.rk, 0))) {
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
             take_error(lease, message);
         rd_kafka_message_destroy(message);
@@ -284,13 +176,13 @@ static void commit(struct th_lease *lease, th_time now)
     for (uint32_t p = 0; p < lease->options.partitions && list->cnt < MOST_COMMITTED; p++) {
         if (!is_due(lease, p, now))
             continue;
-        rd_kafka_topic_partition_list_add(list, lease->topic, (int32_t)p)->offset =
+        rd_kafka_topic_partition_list_add(list, lease->group.topic, (int32_t)p)->offset =
             lease->marks[p].seen;
         lease->marks[p].committed_at = now;
     }
     if (list->cnt > 0)
         lease->committing =
-            rd_kafka_commit(lease->client.rk, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR;
+            rd_kafka_commit(lease->group.client.rk, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -301,7 +193,7 @@ static void tick(struct th_lease *lease, th_time now)
     lease->tick_at = now + TICK;
     /* Within a rebalance librdkafka would name the generation before, and take the refusal for the
      * loss of its assignment. */
-    if (lease->joined && !lease->committing && th_plan_is_assigned(lease->plan))
+    if (lease->group.joined && !lease->committing && th_plan_is_assigned(lease->plan))
         commit(lease, now);
     lease->options.tick(lease->options.argument);
 }
@@ -318,7 +210,7 @@ static void join_when_known(struct th_lease *lease)
     if (!lease->waits || !lease->options.known(lease->options.argument))
         return;
     lease->waits = false;
-    subscribe(lease);
+    th_group_join(&lease->group);
 }
 
 static void step(struct th_lease *lease)
@@ -326,10 +218,8 @@ static void step(struct th_lease *lease)
     poll_all(lease);
     th_time now = th_monotonic();
     join_when_known(lease);
-    if (lease->refused || (lease->open_at != TH_TIME_NONE && now >= lease->open_at)) {
-        lease->refused = false;
-        join_again(lease, now);
-    }
+    if (th_group_mend(&lease->group, now))
+        lease->committing = false;
     follow_plan(lease, now);
     if (now >= lease->tick_at)
         tick(lease, now);
@@ -346,7 +236,7 @@ static void *lease_main(void *argument)
     }
     th_plan_end(lease->plan);
     follow_plan(lease, th_monotonic());
-    leave(lease);
+    th_group_leave(&lease->group);
     return NULL;
 }
 
@@ -354,7 +244,7 @@ static void *lease_main(void *argument)
 
 static void lease_free(struct th_lease *lease)
 {
-    th_kafka_client_close(&lease->client);
+    th_group_close(&lease->group);
     th_plan_free(lease->plan);
     th_queue_deinit(&lease->wake);
     pthread_mutex_destroy(&lease->lock);
@@ -362,28 +252,48 @@ static void lease_free(struct th_lease *lease)
     free(lease);
 }
 
+static void init_group(struct th_lease *lease)
+{
+    static const struct th_kafka_property own[] = {{"queued.max.messages.kbytes", "64"},
+                                                   {"queued.min.messages", "1"}};
+    const struct th_group_options group = {
+        .cluster = lease->options.cluster,
+        .log = lease->options.log,
+        .component = "lease",
+        .hub = lease->options.hub,
+        .suffix = "workers",
+        .member = lease->options.name,
+        .topic = TH_KAFKA_INSTANCES,
+        .session_ms = lease->options.session_ms,
+        .tells_session = true,
+        .own = own,
+        .own_count = TH_COUNT(own),
+        .configure = configure,
+        .wake = &lease->wake,
+    };
+    th_group_init(&lease->group, &group);
+}
+
 static struct th_lease *lease_new(const struct th_lease_options *options)
 {
     const struct th_plan_options plan = {.partitions = options->partitions};
     struct th_lease *lease = TH_NEW(struct th_lease);
     lease->options = *options;
-    lease->session_ms = options->session_ms ? options->session_ms : SESSION_MS;
     lease->plan = th_plan_new(&plan);
     lease->marks = th_alloc((options->partitions + 1) * sizeof *lease->marks);
     for (uint32_t p = 0; p < options->partitions; p++)
         lease->marks[p] = (struct mark){.committed = -1, .seen = -1};
-    lease->open_at = TH_TIME_NONE;
     lease->settled = options->stays_out;
-    th_kafka_topic_name(TH_KAFKA_INSTANCES, options->hub, lease->topic);
     pthread_mutex_init(&lease->lock, NULL);
     th_queue_init(&lease->wake);
+    init_group(lease);
     return lease;
 }
 
 struct th_lease *th_lease_open(const struct th_lease_options *options, struct th_error *error)
 {
     struct th_lease *lease = lease_new(options);
-    if (open_client(lease, error)) {
+    if (th_group_open(&lease->group, error)) {
         if (pthread_create(&lease->thread, NULL, lease_main, lease) == 0)
             return lease;
         th_fail(error, TH_INTERNAL, "the thread of leases cannot be started");
@@ -397,7 +307,7 @@ void th_lease_leave(struct th_lease *lease)
     if (!lease || atomic_exchange(&lease->left, true))
         return;
     atomic_store(&lease->leaving, true);
-    wake(lease);
+    th_queue_wake(&lease->wake);
     pthread_join(lease->thread, NULL);
 }
 
@@ -406,6 +316,5 @@ void th_lease_free(struct th_lease *lease)
     if (!lease)
         return;
     th_lease_leave(lease);
-    if (!lease->abandoned) /* its client may still write log lines */
-        lease_free(lease);
+    lease_free(lease);
 }

@@ -242,7 +242,7 @@ static void print_banner(const struct program *program)
 /* False: the hub is another one than this worker's, or lacks a topic at the second look, too, and
  * the worker has to begin anew: whoever makes a topic again makes an empty one, and positions of
  * the former would hide what comes in. A hub that is gone is waited for: its brokers may only have
- * lost their memory of it for a moment. */
+ * lost their memory of it for a moment. What clients send meanwhile would have nobody to do it. */
 static bool check_hub(struct program *program, struct served *served)
 {
     struct th_kafka_cluster cluster = hasty(program);
@@ -250,17 +250,20 @@ static bool check_hub(struct program *program, struct served *served)
     struct th_kafka_hub found;
     if (!th_kafka_find_hub(&cluster, served->name, &found, &error)) {
         const bool doubted = served->doubted;
-        served->doubted = error.code == TH_PRECONDITION;
-        if (error.code == TH_NOT_FOUND || error.code == TH_PRECONDITION)
+        served->doubted = error.code == TH_IO || error.code == TH_PRECONDITION;
+        if (error.code == TH_NOT_FOUND || served->doubted) {
             say_waiting(program, served, error.message);
+            th_fleet_worker_bar(served->worker, error.message);
+        }
         if (!doubted || !served->doubted)
             return true;
         th_log(&program->setup.log, TH_LOG_WARN, "worker",
-               "%s: this worker begins anew when it is complete", error.message);
+               "hub %s is still not complete: this worker begins anew when it is", served->name);
         return false;
     }
     served->said[0] = '\0';
     served->doubted = false;
+    th_fleet_worker_bar(served->worker, NULL);
     if (found.record.incarnation == served->hub.record.incarnation)
         return true;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",

@@ -3,19 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TICK             (100 * TH_MILLISECOND)
-#define COMMIT_INTERVAL  (200 * TH_MILLISECOND)
-#define SESSION_MS       1000
-#define STOCK_SESSION_MS 6000
-#define OPEN_AGAIN       (2 * TH_SECOND)
-#define MOST_MESSAGES    64 /* taken at once, before anything else is looked at */
+#define TICK            (100 * TH_MILLISECOND)
+#define COMMIT_INTERVAL (200 * TH_MILLISECOND)
+#define MOST_MESSAGES   64 /* taken at once, before anything else is looked at */
 /* What is held besides, because nobody serves it or another worker runs it. */
 #define MOST_HELD       10000
 #define MOST_HELD_BYTES ((size_t)64 << 20)
 
-static struct th_shared *shared_of(void *client)
+struct th_shared *shared_of(void *opaque)
 {
-    return client; /* its first member */
+    return (struct th_shared *)th_kafka_client_of(opaque); /* its first member */
 }
 
 struct activities *shared_part(struct th_shared *shared, int32_t partition)
@@ -107,7 +104,7 @@ void shared_add_commit(struct th_shared *shared, rd_kafka_topic_partition_list_t
 {
     char text[TH_OFFSETS_TEXT];
     rd_kafka_topic_partition_t *item =
-        rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)part->partition);
+        rd_kafka_topic_partition_list_add(list, shared->group.topic, (int32_t)part->partition);
     th_offsets_encode(&part->offsets, shared->options.hub->incarnation, running, text);
     item->offset = part->offsets.position;
     item->metadata_size = strlen(text);
@@ -128,11 +125,11 @@ static void commit(struct th_shared *shared, th_time now)
     shared->commit_at = now + COMMIT_INTERVAL;
     if (list->cnt > 0)
         shared->committing =
-            rd_kafka_commit(shared->client.rk, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR;
+            rd_kafka_commit(shared->group.client.rk, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* ---- joining --------------------------------------------------------------------------------- */
+/* ---- joining and leaving --------------------------------------------------------------------- */
 
 static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
 {
@@ -140,75 +137,10 @@ static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
     rd_kafka_conf_set_offset_commit_cb(conf, on_committed);
 }
 
-static bool open_client(struct th_shared *shared, struct th_error *error)
-{
-    char group[TH_KAFKA_TOPIC_NAME];
-    char session[24];
-    char heartbeat[24];
-    snprintf(group, sizeof group, "%s.activities", shared->options.hub->name);
-    snprintf(session, sizeof session, "%lld", (long long)shared->session_ms);
-    snprintf(heartbeat, sizeof heartbeat, "%lld", (long long)shared->session_ms / 10);
-    const struct th_kafka_property own[] = {
-        {"group.id", group},
-        {"client.id", shared->options.name},
-        {"partition.assignment.strategy", "range"},
-        {"session.timeout.ms", session},
-        {"heartbeat.interval.ms", heartbeat},
-        {"enable.auto.commit", "false"},
-        {"enable.auto.offset.store", "false"},
-        {"auto.offset.reset", "error"},
-        {"allow.auto.create.topics", "false"},
-        {"queued.max.messages.kbytes", "4096"},
-        {"fetch.message.max.bytes", "1048576"},
-        {"enable.partition.eof", "true"},
-    };
-    shared->client.configure = configure;
-    return th_kafka_client_open(&shared->client, RD_KAFKA_CONSUMER, shared->options.cluster, own,
-                                TH_COUNT(own), error);
-}
-
-static void on_event(rd_kafka_t *rk, void *opaque)
-{
-    struct th_shared *shared = opaque;
-    th_queue_wake(&shared->wake);
-}
-
-static void subscribe(struct th_shared *shared)
-{
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_poll_set_consumer(shared->client.rk);
-    shared->queue = rd_kafka_queue_get_consumer(shared->client.rk);
-    rd_kafka_queue_cb_event_enable(shared->queue, on_event, shared);
-    rd_kafka_topic_partition_list_add(topics, shared->topic, RD_KAFKA_PARTITION_UA);
-    rd_kafka_subscribe(shared->client.rk, topics);
-    rd_kafka_topic_partition_list_destroy(topics);
-    shared->joined = true;
-    th_queue_wake(&shared->wake);
-}
-
 static void leave(struct th_shared *shared)
 {
-    if (!shared->joined)
-        return;
-    rd_kafka_queue_cb_event_enable(shared->queue, NULL, NULL);
-    rd_kafka_queue_destroy(shared->queue);
-    shared->abandoned |= !th_kafka_client_leave(&shared->client);
-    shared->joined = false;
-    shared->client.fatal = shared->client.ready = false;
+    th_group_leave(&shared->group);
     shared->committing = false;
-}
-
-static void join_again(struct th_shared *shared, th_time now)
-{
-    struct th_error error = {.code = TH_OK};
-    leave(shared);
-    if (open_client(shared, &error)) {
-        shared->open_at = TH_TIME_NONE;
-        subscribe(shared);
-        return;
-    }
-    th_log(shared->options.log, TH_LOG_ERROR, "activities", "%s", error.message);
-    shared->open_at = now + OPEN_AGAIN;
 }
 
 /* ---- polling --------------------------------------------------------------------------------- */
@@ -219,25 +151,16 @@ static void take_error(struct th_shared *shared, const rd_kafka_message_t *messa
         shared_part(shared, message->partition)->flows = true;
         return;
     }
-    if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT &&
-        shared->session_ms < STOCK_SESSION_MS) {
-        shared->session_ms = STOCK_SESSION_MS; /* lease.c has said so */
-        shared->refused = true;
-        return;
-    }
     if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) /* its place does not exist */
         shared_part(shared, message->partition)->known = false;
-    if (message->err != shared->told)
-        th_log(shared->options.log, TH_LOG_WARN, "activities", "the group %s.activities: %s",
-               shared->options.hub->name, rd_kafka_message_errstr(message));
-    shared->told = message->err;
+    th_group_error(&shared->group, message);
 }
 
 /* True: there may be more. */
 static bool poll_some(struct th_shared *shared)
 {
-    for (int n = 0; shared->joined && n < MOST_MESSAGES; n++) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(shared->client.rk, 0);
+    for (int n = 0; shared->group.joined && n < MOST_MESSAGES; n++) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(shared->group.client.rk, 0);
         if (!message)
             return false;
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -246,7 +169,7 @@ static bool poll_some(struct th_shared *shared)
             take_error(shared, message);
         rd_kafka_message_destroy(message);
     }
-    return shared->joined;
+    return shared->group.joined;
 }
 
 static bool is_full(const struct th_shared *shared)
@@ -261,20 +184,20 @@ static bool is_full(const struct th_shared *shared)
 static void mind_pressure(struct th_shared *shared)
 {
     bool full = is_full(shared);
-    if (!shared->joined || (!full && !shared->full))
+    if (!shared->group.joined || (!full && !shared->full))
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
     for (size_t i = 0; i < shared->part_count; i++) {
         struct activities *part = &shared->parts[i];
         if (!part->assigned || part->paused == full || (full && !part->flows))
             continue;
-        rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i);
+        rd_kafka_topic_partition_list_add(list, shared->group.topic, (int32_t)i);
         part->paused = full;
     }
     if (list->cnt > 0 && full)
-        rd_kafka_pause_partitions(shared->client.rk, list);
+        rd_kafka_pause_partitions(shared->group.client.rk, list);
     else if (list->cnt > 0)
-        rd_kafka_resume_partitions(shared->client.rk, list);
+        rd_kafka_resume_partitions(shared->group.client.rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     shared->full = full;
 }
@@ -303,17 +226,14 @@ static bool step(struct th_shared *shared)
 {
     bool more = poll_some(shared);
     th_time now = th_monotonic();
-    bool again = shared->open_at != TH_TIME_NONE && now >= shared->open_at;
-    if (shared->refused || again) {
-        shared->refused = false;
-        join_again(shared, now);
-    }
+    if (th_group_mend(&shared->group, now))
+        shared->committing = false;
     mind_pressure(shared);
     if (atomic_exchange(&shared->others_changed, false) && shared->held_count > 0)
         shared_look_at_held(shared);
     if (now >= shared->tick_at)
         tick(shared, now);
-    if (shared->joined && !shared->committing && now >= shared->commit_at)
+    if (shared->group.joined && !shared->committing && now >= shared->commit_at)
         commit(shared, now);
     return more;
 }
@@ -323,7 +243,7 @@ static void *shared_main(void *argument)
     struct th_shared *shared = argument;
     bool more = false;
     pthread_setname_np(pthread_self(), "activities");
-    subscribe(shared);
+    th_group_join(&shared->group);
     while (!atomic_load(&shared->stopping)) {
         th_time now = th_monotonic();
         take_done(shared, th_queue_wait(&shared->wake, more ? now : shared->tick_at));
@@ -356,23 +276,45 @@ static void shared_free(struct th_shared *shared)
 {
     for (size_t i = 0; i < shared->part_count; i++)
         part_deinit(shared, &shared->parts[i]);
-    th_kafka_client_close(&shared->client);
+    th_group_close(&shared->group);
     th_queue_deinit(&shared->wake);
     sem_destroy(&shared->left);
     free(shared->parts);
     free(shared);
 }
 
+static void init_group(struct th_shared *shared)
+{
+    static const struct th_kafka_property own[] = {
+        {"queued.max.messages.kbytes", "4096"},
+        {"fetch.message.max.bytes", "1048576"},
+        {"enable.partition.eof", "true"},
+    };
+    const struct th_group_options group = {
+        .cluster = shared->options.cluster,
+        .log = shared->options.log,
+        .component = "activities",
+        .hub = shared->options.hub->name,
+        .suffix = "activities",
+        .member = shared->options.name,
+        .topic = TH_KAFKA_ACTIVITIES,
+        .session_ms = shared->options.session_ms,
+        .own = own,
+        .own_count = TH_COUNT(own),
+        .configure = configure,
+        .wake = &shared->wake,
+    };
+    th_group_init(&shared->group, &group);
+}
+
 struct th_shared *th_shared_open(const struct th_shared_options *options, struct th_error *error)
 {
     struct th_shared *shared = TH_NEW(struct th_shared);
     shared->options = *options;
-    shared->session_ms = options->session_ms ? options->session_ms : SESSION_MS;
-    shared->open_at = TH_TIME_NONE;
-    th_kafka_topic_name(TH_KAFKA_ACTIVITIES, options->hub->name, shared->topic);
     th_queue_init(&shared->wake);
+    init_group(shared);
     sem_init(&shared->left, 0, 0);
-    if (open_client(shared, error)) {
+    if (th_group_open(&shared->group, error)) {
         if (pthread_create(&shared->thread, NULL, shared_main, shared) == 0)
             return shared;
         th_fail(error, TH_INTERNAL, "the thread of activity messages cannot be started");
@@ -387,15 +329,23 @@ void th_shared_wake(struct th_shared *shared)
     th_queue_wake(&shared->wake);
 }
 
+void th_shared_begin_leaving(struct th_shared *shared)
+{
+    if (!shared || shared->told_to_leave)
+        return;
+    shared->told_to_leave = true;
+    atomic_store(&shared->leaving, true);
+    th_queue_wake(&shared->wake);
+}
+
 void th_shared_leave(struct th_shared *shared)
 {
     if (!shared || shared->has_left)
         return;
-    shared->has_left = true;
-    atomic_store(&shared->leaving, true);
-    th_queue_wake(&shared->wake);
+    th_shared_begin_leaving(shared);
     while (sem_wait(&shared->left) != 0) {
     }
+    shared->has_left = true;
 }
 
 void th_shared_free(struct th_shared *shared)
@@ -406,6 +356,5 @@ void th_shared_free(struct th_shared *shared)
     atomic_store(&shared->stopping, true);
     th_queue_wake(&shared->wake);
     pthread_join(shared->thread, NULL);
-    if (!shared->abandoned) /* its client may still write log lines */
-        shared_free(shared);
+    shared_free(shared);
 }

@@ -15,7 +15,7 @@
 
 #include "base/memory.h"
 #include "base/queue.h"
-#include "provider/kafka/client.h"
+#include "worker/group.h"
 #include "worker/offsets.h"
 #include "worker/shared.h"
 
@@ -57,10 +57,8 @@ struct activities {
 };
 
 struct th_shared {
-    struct th_kafka_client client; /* first: librdkafka's opaque */
+    struct th_group group; /* first: callbacks are given its client */
     struct th_shared_options options;
-    rd_kafka_queue_t *queue;
-    char topic[TH_KAFKA_TOPIC_NAME];
     struct activities *parts; /* by partition; grows */
     size_t part_count, part_capacity;
     size_t in_flight, held_count, held_bytes;
@@ -68,16 +66,13 @@ struct th_shared {
     struct th_queue wake; /* flights that are done */
     atomic_bool leaving, stopping, others_changed;
     sem_t left;
-    bool has_left; /* the caller's */
-    bool joined, full, committing, report_due;
-    bool abandoned; /* a client that did not close, and still knows of this */
-    th_time commit_at, tick_at, open_at;
-    int64_t session_ms;
-    bool refused;
+    bool told_to_leave, has_left; /* the caller's */
+    bool full, committing, report_due;
+    th_time commit_at, tick_at;
     size_t next_host;
-    rd_kafka_resp_err_t told;
 };
 
+struct th_shared *shared_of(void *opaque); /* librdkafka's */
 struct activities *shared_part(struct th_shared *shared, int32_t partition);
 /* In the next heartbeat, or at once: then the serial of what is said. */
 uint64_t shared_say(struct th_shared *shared, bool at_once);
@@ -87,7 +82,7 @@ void shared_add_commit(struct th_shared *shared, rd_kafka_topic_partition_list_t
 
 /* ---- sharedmove.c ---- */
 void shared_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
-                      rd_kafka_topic_partition_list_t *list, void *client);
+                      rd_kafka_topic_partition_list_t *list, void *opaque);
 /* Asks again what an assignment could not learn. */
 void shared_begin_unknown(struct th_shared *shared);
 

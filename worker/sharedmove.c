@@ -9,7 +9,8 @@
 #include <stdlib.h>
 
 /* Brokers are asked within the group's callback; its session goes on meanwhile. */
-#define ASK_MS 2000
+#define ASK_MS    2000
+#define COMMIT_MS 3000 /* for the last commit of a partition that goes */
 
 /* ---- coming ---------------------------------------------------------------------------------- */
 
@@ -50,8 +51,8 @@ static bool into_bounds(struct th_shared *shared, struct activities *part, int64
 {
     int64_t low;
     int64_t high;
-    if (rd_kafka_query_watermark_offsets(shared->client.rk, shared->topic, (int32_t)part->partition,
-                                         &low, &high, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (th_kafka_client_ends(&shared->group.client, shared->group.topic, (int32_t)part->partition,
+                             &low, &high, ASK_MS * TH_MILLISECOND) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return false;
     if (*position < low || *position > high)
         *position = low;
@@ -91,7 +92,7 @@ static bool begin_part(struct th_shared *shared, const rd_kafka_topic_partition_
 static void begin_all(struct th_shared *shared, const rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
-    rd_kafka_resp_err_t error = rd_kafka_committed(shared->client.rk, asked, ASK_MS);
+    rd_kafka_resp_err_t error = rd_kafka_committed(shared->group.client.rk, asked, ASK_MS);
     bool good = error == RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int i = 0; good && i < asked->cnt; i++) {
         error = asked->elems[i].err;
@@ -117,11 +118,11 @@ static void read_known(struct th_shared *shared)
         struct activities *part = &shared->parts[i];
         part->flows = part->paused = false;
         if (part->assigned && part->known)
-            rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i)->offset =
+            rd_kafka_topic_partition_list_add(list, shared->group.topic, (int32_t)i)->offset =
                 part->offsets.end;
     }
-    rd_kafka_resume_partitions(shared->client.rk, list);
-    rd_kafka_assign(shared->client.rk, list);
+    rd_kafka_resume_partitions(shared->group.client.rk, list);
+    rd_kafka_assign(shared->group.client.rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     shared->full = false;
     shared->report_due = true;
@@ -144,8 +145,8 @@ void shared_begin_unknown(struct th_shared *shared)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
     for (size_t i = 0; i < shared->part_count; i++)
         if (shared->parts[i].assigned && !shared->parts[i].known)
-            rd_kafka_topic_partition_list_add(list, shared->topic, (int32_t)i);
-    if (shared->joined && list->cnt > 0) {
+            rd_kafka_topic_partition_list_add(list, shared->group.topic, (int32_t)i);
+    if (shared->group.joined && list->cnt > 0) {
         begin_all(shared, list);
         read_known(shared);
     }
@@ -183,6 +184,22 @@ static void add_last_commit(struct th_shared *shared, rd_kafka_topic_partition_l
     shared_add_commit(shared, commits, part, &running);
 }
 
+/* rd_kafka_commit would wait for a broker that does not answer as long as it takes. */
+static rd_kafka_resp_err_t commit_now(struct th_shared *shared,
+                                      rd_kafka_topic_partition_list_t *commits)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(shared->group.client.rk);
+    rd_kafka_resp_err_t error =
+        rd_kafka_commit_queue(shared->group.client.rk, commits, queue, NULL, NULL);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_event_t *answer = rd_kafka_queue_poll(queue, COMMIT_MS);
+        error = answer ? rd_kafka_event_error(answer) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+        rd_kafka_event_destroy(answer);
+    }
+    rd_kafka_queue_destroy(queue);
+    return error;
+}
+
 static void commit_last(struct th_shared *shared, const rd_kafka_topic_partition_list_t *list,
                         uint64_t serial)
 {
@@ -192,8 +209,8 @@ static void commit_last(struct th_shared *shared, const rd_kafka_topic_partition
         if (part->known)
             add_last_commit(shared, commits, part, serial);
     }
-    rd_kafka_resp_err_t error = commits->cnt > 0 ? rd_kafka_commit(shared->client.rk, commits, 0)
-                                                 : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t error =
+        commits->cnt > 0 ? commit_now(shared, commits) : RD_KAFKA_RESP_ERR_NO_ERROR;
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
         th_log(shared->options.log, TH_LOG_WARN, "activities",
                "what is finished could not be committed (%s): some of it may be run again",
@@ -218,15 +235,15 @@ static void give_up(struct th_shared *shared, const rd_kafka_topic_partition_lis
 /* ---- the group's word ------------------------------------------------------------------------ */
 
 void shared_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
-                      rd_kafka_topic_partition_list_t *list, void *client)
+                      rd_kafka_topic_partition_list_t *list, void *opaque)
 {
-    struct th_shared *shared = client; /* the client is its first member */
+    struct th_shared *shared = shared_of(opaque);
     bool lost = rd_kafka_assignment_lost(rk);
     th_log(shared->options.log, TH_LOG_DEBUG, "activities", "%s of %d partitions%s",
            what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? "assignment" : "revocation", list->cnt,
            lost ? ", lost" : "");
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        shared->told = RD_KAFKA_RESP_ERR_NO_ERROR;
+        th_group_well(&shared->group);
         assign(shared, list);
         return;
     }

@@ -64,8 +64,8 @@ static struct th_host *next_host(struct th_shared *shared)
 static void skip(struct th_shared *shared, struct activities *part, int64_t offset)
 {
     th_log(shared->options.log, TH_LOG_ERROR, "activities",
-           "topic %s, partition %u, offset %lld holds no activity; it is skipped", shared->topic,
-           (unsigned)part->partition, (long long)offset);
+           "topic %s, partition %u, offset %lld holds no activity; it is skipped",
+           shared->group.topic, (unsigned)part->partition, (long long)offset);
     th_offsets_finish(&part->offsets, offset);
     part->dirty = true;
 }

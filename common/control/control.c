@@ -55,7 +55,7 @@ static const char *brokers_of(const struct th_control *control)
 
 static void on_written(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct th_kafka_client *client = opaque;
+    struct th_kafka_client *client = th_kafka_client_of(opaque);
     struct th_control *control =
         (struct th_control *)((char *)client - offsetof(struct th_control, writer));
     control->under_way = false;

@@ -350,8 +350,8 @@ static void unfinished(void **state)
     }
     while (count_topics(name).partitions[TH_KAFKA_HISTORY] > 0) {
     }
-    refused(find(name, &found, &error), &error, TH_PRECONDITION, "lacks|.history");
-    refused(create(name, 2, NULL, &error), &error, TH_PRECONDITION, "lacks|.history");
+    refused(find(name, &found, &error), &error, TH_IO, "lacks|.history|backup");
+    refused(create(name, 2, NULL, &error), &error, TH_IO, "lacks|.history|backup");
     done(delete_hub(name, &error), &error);
 }
 

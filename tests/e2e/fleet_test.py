@@ -14,6 +14,7 @@ from fleetcase import LONG, FleetTest, report, setUpModule, tearDownModule
 from harness import API, OK, until
 
 WORKERS = 3
+TEN_MINUTES = 600  # seconds
 
 
 class Moves(FleetTest):
@@ -96,6 +97,59 @@ class Moves(FleetTest):
         self.check_once(len(long) + 400 * len(short))
         print(f"    {400 * len(short)} short ones and {len(long)} long ones, by "
               f"{len(self.ledger.read()[2])} processes", file=sys.stderr)
+
+    @unittest.skipUnless(LONG, "of the long tier")
+    def test_ten_minutes_among_ten_thousand_short_ones(self):
+        """All others come and go while one worker runs it."""
+        workers = self.workers(WORKERS, "--placement", "shared")
+        long = self.start(workers[0], "chain", ms=1000 * TEN_MINUTES, steps=1)
+        pid = until(lambda: next(iter(self.ledger.read()[2]), None), "the long one to begin")
+        workers.sort(key=lambda w: w.worker() != pid)  # who runs it comes first
+        began = time.monotonic()
+        for turn in range(25):
+            short = [self.start(workers[0], "fan", ms=2, width=400)]
+            if turn % 5 == 0:
+                self.assertEqual(workers.pop(1).stop(), OK)
+                workers.append(self.launch("fleet", "--placement", "shared").listen())
+                self.await_shares(workers)
+            self.check_completed(workers[0], short)
+        self.assertLess(time.monotonic() - began, TEN_MINUTES, "the long one was not among them")
+        workers[0].wait(long, 2 * TEN_MINUTES)
+        self.check_completed(workers[0], [long])
+        self.check_once(1 + 25 * 400)
+
+    def test_one_more_worker_does_more(self):
+        """Unless the machine has nothing left to give; and one less loses nothing."""
+        options = ("--placement", "shared", "--activities", "4")
+        workers = self.workers(1, *options)
+        fans = [self.start(workers[0], "fan", ms=50, width=100) for _ in range(15)]
+        alone, _ = self.rate()
+        workers.append(self.launch("fleet", *options).listen())
+        self.await_shares(workers)
+        both, idle = self.rate()
+        print(f"    {alone:.0f} activities a second by one worker, {both:.0f} by two, the processors "
+              f"{100 * idle:.0f} % idle", file=sys.stderr)
+        self.assertTrue(both > 1.4 * alone or idle < 0.2, (alone, both, idle))
+        self.assertLess(len(self.ledger.read()[1]), 1500, "there was not enough to do")
+        self.assertEqual(workers.pop(0).stop(), OK)
+        self.check_completed(workers[0], fans)
+        self.check_once(1500)
+
+    def rate(self):
+        """Activities that end in a second, measured over some of them; how idle the machine was."""
+        def ended():
+            return len(self.ledger.read()[1])
+        first = until(ended, "the first to end")
+        began, then = time.monotonic(), self.processors()
+        until(lambda: ended() >= first + 200, "more of them to end")
+        idle, spent = (now - before for now, before in zip(self.processors(), then))
+        return (ended() - first) / (time.monotonic() - began), idle / max(spent, 1)
+
+    def processors(self):
+        """The time that they were idle, and all of it: proc(5)."""
+        with open("/proc/stat", encoding="ascii") as stat:
+            ticks = [int(field) for field in stat.readline().split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
 
     @unittest.skipUnless(LONG, "of the long tier")
     def test_a_long_local_activity_outlives_its_partition(self):

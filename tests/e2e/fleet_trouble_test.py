@@ -78,9 +78,11 @@ class Trouble(FleetTest):
             said = re.findall(r"warn .*(?:lacks|not written).*", worker.stderr())
             self.assertLess(len(said), 60, "it floods the log")
             self.assertIn(f"hub {self.hub} lacks its topic {self.hub}.activities", worker.stderr())
+        until(lambda: "nothing is taken" in coordinator.stderr(), "the coordinator's reason")
         self.assertEqual(self.topics("count", "activities"), "0\n")
         self.topics("make", "activities", 12, *TOPICS["activities"])
         self.check_completed(coordinator, started)
+        until(lambda: "is complete again" in coordinator.stderr(), "the coordinator to notice")
         self.works(coordinator)
 
     def test_a_hub_that_is_missing_is_waited_for(self):

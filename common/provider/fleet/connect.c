@@ -19,6 +19,11 @@ struct th_provider *th_fleet_connect(const struct th_kafka_options *options, con
     return th_fleet_open(log, projection);
 }
 
+void th_fleet_bar(struct th_provider *fleet, const char *reason)
+{
+    th_kafka_bar(th_fleet_log_half(fleet), reason);
+}
+
 bool th_fleet_redis_up(struct th_provider *fleet)
 {
     return th_redis_up(th_fleet_projection(fleet));

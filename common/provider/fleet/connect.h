@@ -12,5 +12,8 @@
 struct th_provider *th_fleet_connect(const struct th_kafka_options *options, const char *redis,
                                      struct th_error *error);
 
+/* As th_kafka_bar, of a hub opened here. */
+void th_fleet_bar(struct th_provider *fleet, const char *reason);
+
 /* Whether the Redis of a hub opened here answers now; any thread. */
 bool th_fleet_redis_up(struct th_provider *fleet);

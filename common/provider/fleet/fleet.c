@@ -286,3 +286,8 @@ struct th_provider *th_fleet_projection(struct th_provider *fleet)
 {
     return fleet_of(fleet)->projection;
 }
+
+struct th_provider *th_fleet_log_half(struct th_provider *fleet)
+{
+    return fleet_of(fleet)->log;
+}

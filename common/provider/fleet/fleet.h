@@ -14,3 +14,4 @@ struct th_provider *th_fleet_open(struct th_provider *log, struct th_provider *p
 
 /* The half it was made of. */
 struct th_provider *th_fleet_projection(struct th_provider *fleet);
+struct th_provider *th_fleet_log_half(struct th_provider *fleet);

@@ -2,8 +2,18 @@
  * client: one instance of librdkafka. Its log lines go to the program's log from librdkafka's own
  * threads; its errors are remembered where the instance is polled, because a call that times out
  * says only that it did, and the error before says why.
+ *
+ * librdkafka may never come back from destroying an instance that has read a topic which was
+ * deleted: a thread of its waits for a partition that nobody gives up. So a thread of ours destroys
+ * it, for which nobody waits longer than the patience; what is called back on librdkafka's threads
+ * outlives the client.
  */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "provider/kafka/internal.h"
 
@@ -35,11 +45,22 @@ th_time th_kafka_patience(const struct th_kafka_cluster *cluster)
 
 /* ---- callbacks ---- */
 
+/* librdkafka's opaque: its own, because lines may come after the client is gone. */
+struct th_kafka_voice {
+    struct th_kafka_client *client;
+    const struct th_log *log;
+};
+
+struct th_kafka_client *th_kafka_client_of(void *opaque)
+{
+    return ((struct th_kafka_voice *)opaque)->client;
+}
+
 /* Its levels are those of syslog(3). What it calls an error it goes on to retry. CONFWARN tells
  * that a property is another kind of instance's, or experimental, each time an instance is made. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *line)
 {
-    const struct th_kafka_client *client = rd_kafka_opaque(rk);
+    const struct th_kafka_voice *voice = rd_kafka_opaque(rk);
     enum th_level to = level <= 2   ? TH_LOG_ERROR
                        : level <= 4 ? TH_LOG_WARN
                        : level <= 6 ? TH_LOG_INFO
@@ -47,14 +68,14 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     if (strcmp(facility, "CONFWARN") == 0) {
         to = TH_LOG_DEBUG;
     }
-    if (client) {
-        th_log(client->cluster->log, to, "Kafka", "%s", line);
+    if (voice) {
+        th_log(voice->log, to, "Kafka", "%s", line);
     }
 }
 
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
-    struct th_kafka_client *client = opaque;
+    struct th_kafka_client *client = th_kafka_client_of(opaque);
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         rd_kafka_fatal_error(rk, client->trouble, sizeof(client->trouble));
         client->fatal = true;
@@ -63,7 +84,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     }
 }
 
-/* ---- opening and closing ---- */
+/* ---- opening ---- */
 
 static rd_kafka_conf_t *conf_of(struct th_kafka_client *client, const struct th_kafka_property *own,
                                 size_t own_count, struct th_error *error)
@@ -75,7 +96,7 @@ static rd_kafka_conf_t *conf_of(struct th_kafka_client *client, const struct th_
         {"reconnect.backoff.max.ms", "1000"},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_opaque(conf, client->voice);
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     if (client->configure) {
@@ -90,37 +111,118 @@ static rd_kafka_conf_t *conf_of(struct th_kafka_client *client, const struct th_
     return NULL;
 }
 
+static rd_kafka_t *make(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct th_error *error)
+{
+    char reason[256];
+    rd_kafka_t *rk = conf ? rd_kafka_new(type, conf, reason, sizeof(reason)) : NULL;
+    if (conf && !rk) {
+        rd_kafka_conf_destroy(conf);
+        th_fail(error, TH_INVALID, "the Kafka client cannot be made: %s", reason);
+    }
+    return rk;
+}
+
 bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
                           const struct th_kafka_cluster *cluster,
                           const struct th_kafka_property *own, size_t own_count,
                           struct th_error *error)
 {
-    char reason[256];
     client->cluster = cluster;
     if (!cluster->brokers || !*cluster->brokers) {
         return th_fail(error, TH_INVALID, "no Kafka brokers are given");
     }
-    rd_kafka_conf_t *conf = conf_of(client, own, own_count, error);
-    if (!conf) {
-        return false;
-    }
-    client->rk = rd_kafka_new(type, conf, reason, sizeof(reason));
+    client->voice = TH_NEW(struct th_kafka_voice);
+    *client->voice = (struct th_kafka_voice){.client = client, .log = cluster->log};
+    client->rk = make(type, conf_of(client, own, own_count, error), error);
     if (!client->rk) {
-        rd_kafka_conf_destroy(conf);
-        return th_fail(error, TH_INVALID, "the Kafka client cannot be made: %s", reason);
+        free(client->voice);
+        return false;
     }
     client->main = rd_kafka_queue_get_main(client->rk);
     return true;
 }
 
-void th_kafka_client_close(struct th_kafka_client *client)
+/* ---- closing ---- */
+
+#define CLOSE_PATIENCE (5 * TH_SECOND)
+/* For the others once one did not close: what keeps it may keep them, and the process is to end. */
+#define CLOSE_PATIENCE_LATER (1 * TH_SECOND)
+
+/* Both the closing thread and the one that waits for it hold it. */
+struct closing {
+    rd_kafka_t *rk;
+    struct th_kafka_voice *voice;
+    sem_t done;
+    atomic_int holders;
+};
+
+static void let_go(struct closing *closing)
 {
-    if (client->rk) {
-        rd_kafka_queue_cb_event_enable(client->main, NULL, NULL);
-        rd_kafka_queue_destroy(client->main);
-        rd_kafka_destroy(client->rk);
-        client->rk = NULL;
+    if (atomic_fetch_sub(&closing->holders, 1) == 1) {
+        sem_destroy(&closing->done);
+        free(closing);
     }
+}
+
+static void *destroy(void *argument)
+{
+    struct closing *closing = argument;
+    rd_kafka_destroy(closing->rk);
+    free(closing->voice);
+    sem_post(&closing->done);
+    let_go(closing);
+    return NULL;
+}
+
+static bool wait_for(sem_t *done, th_time patience)
+{
+    th_time until = th_monotonic() + patience;
+    const struct timespec deadline = {.tv_sec = until / TH_SECOND,
+                                      .tv_nsec = until % TH_SECOND * (1000000000 / TH_SECOND)};
+    int result;
+    while ((result = sem_clockwait(done, CLOCK_MONOTONIC, &deadline)) != 0 && errno == EINTR) {
+    }
+    return result == 0;
+}
+
+/* False: it goes on, perhaps for ever. */
+static bool destroy_within(rd_kafka_t *rk, struct th_kafka_voice *voice, th_time patience)
+{
+    pthread_t thread;
+    struct closing *closing = TH_NEW(struct closing);
+    closing->rk = rk;
+    closing->voice = voice;
+    atomic_init(&closing->holders, 2);
+    sem_init(&closing->done, 0, 0);
+    if (pthread_create(&thread, NULL, destroy, closing) == 0) {
+        pthread_detach(thread);
+    } else {
+        destroy(closing);
+    }
+    bool done = wait_for(&closing->done, patience);
+    let_go(closing);
+    return done;
+}
+
+bool th_kafka_client_close(struct th_kafka_client *client)
+{
+    static atomic_bool stuck;
+    if (!client->rk) {
+        return true;
+    }
+    rd_kafka_queue_cb_event_enable(client->main, NULL, NULL);
+    rd_kafka_queue_destroy(client->main);
+    bool closed = destroy_within(client->rk, client->voice,
+                                 atomic_load(&stuck) ? CLOSE_PATIENCE_LATER : CLOSE_PATIENCE);
+    if (!closed) {
+        atomic_store(&stuck, true);
+        th_log(client->cluster->log, TH_LOG_WARN, "Kafka",
+               "a client of the brokers at %s does not close: it is left to itself",
+               client->cluster->brokers);
+    }
+    client->rk = NULL;
+    client->voice = NULL;
+    return closed;
 }
 
 #define LEAVE_PATIENCE (10 * TH_SECOND)
@@ -147,17 +249,18 @@ static bool leave_group(struct th_kafka_client *client)
     return closed;
 }
 
-bool th_kafka_client_leave(struct th_kafka_client *client)
+void th_kafka_client_leave(struct th_kafka_client *client)
 {
     if (leave_group(client)) {
         th_kafka_client_close(client);
-        return true;
+        return;
     }
     th_log(client->cluster->log, TH_LOG_WARN, "Kafka",
-           "a consumer at %s does not close: it is left to itself", client->cluster->brokers);
+           "no broker at %s takes note that a consumer leaves: it is left to itself",
+           client->cluster->brokers);
     rd_kafka_queue_cb_event_enable(client->main, NULL, NULL);
     client->rk = NULL;
-    return false;
+    client->voice = NULL;
 }
 
 /* ---- its queue ---- */
@@ -204,6 +307,35 @@ bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *err
     rd_kafka_poll(client->rk, 0);
     return th_fail(error, TH_UNAVAILABLE, "no broker answers at %s%s%s%s", client->cluster->brokers,
                    *client->trouble ? ": " : "", client->trouble, scram_hint(client));
+}
+
+/* `which` is a time that ListOffsets takes for a place: survey.c. */
+static rd_kafka_resp_err_t find_place(struct th_kafka_client *client, const char *topic,
+                                      int32_t partition, int64_t which, int64_t *out, int wait)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = which;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client->rk, list, wait);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = list->elems[0].err;
+        *out = list->elems[0].offset;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+/* Not by rd_kafka_query_watermark_offsets: that waits for a broker which does not answer as long as
+ * it takes, whatever its time-out is. */
+rd_kafka_resp_err_t th_kafka_client_ends(struct th_kafka_client *client, const char *topic,
+                                         int32_t partition, int64_t *start, int64_t *end,
+                                         th_time patience)
+{
+    int wait = th_kafka_milliseconds(patience);
+    rd_kafka_resp_err_t code =
+        find_place(client, topic, partition, RD_KAFKA_OFFSET_BEGINNING, start, wait);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? find_place(client, topic, partition, RD_KAFKA_OFFSET_END, end, wait)
+               : code;
 }
 
 rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,

@@ -35,10 +35,13 @@ void th_kafka_topic_name(enum th_kafka_topic topic, const char *hub,
 
 /* ---- instances ---- */
 
-/* Embedded by what uses it, and librdkafka's opaque; begins zeroed. */
+struct th_kafka_voice;
+
+/* Embedded by what uses it; begins zeroed. */
 struct th_kafka_client {
     rd_kafka_t *rk;
-    rd_kafka_queue_t *main; /* acknowledgements and errors; served by rd_kafka_poll */
+    struct th_kafka_voice *voice; /* what librdkafka knows of it */
+    rd_kafka_queue_t *main;       /* acknowledgements and errors; served by rd_kafka_poll */
     const struct th_kafka_cluster *cluster;
     /* Callbacks of its own, set before the instance is made; NULL: none. */
     void (*configure)(struct th_kafka_client *, rd_kafka_conf_t *);
@@ -55,18 +58,28 @@ bool th_kafka_client_open(struct th_kafka_client *client, rd_kafka_type_t type,
                           const struct th_kafka_cluster *cluster,
                           const struct th_kafka_property *own, size_t own_count,
                           struct th_error *error);
-void th_kafka_client_close(struct th_kafka_client *client); /* blocks; a zeroed one is fine */
+/* Within librdkafka's callbacks: whose they are, by their opaque. */
+struct th_kafka_client *th_kafka_client_of(void *opaque);
+
+/* Blocks, at most about 5 s; a zeroed one is fine. False: it did not close and was abandoned, with
+ * its threads. They call nobody any more but interceptors, whose arguments must not be freed. */
+bool th_kafka_client_close(struct th_kafka_client *client);
 
 /* A member of a group leaves it and is closed; callbacks of the group come within. Blocks, at most
- * about 10 s: librdkafka waits for a coordinator as long as it takes (its issue 3740), and
- * sometimes for ever. False: it was abandoned, with its threads, and what `client` lies in must not
- * be freed; the group forgets the member when its session is over. */
-bool th_kafka_client_leave(struct th_kafka_client *client);
+ * about 15 s: librdkafka waits for a coordinator as long as it takes (its issue 3740), and
+ * sometimes for ever. Then it is abandoned, and the group forgets the member when its session is
+ * over. */
+void th_kafka_client_leave(struct th_kafka_client *client);
 
 /* From now on `wake` is called, on any thread, when the queue has something after being empty. */
 void th_kafka_client_listen(struct th_kafka_client *client, void (*wake)(void *), void *argument);
 /* Serves the queue if it has something. Does not wait. */
 void th_kafka_client_poll(struct th_kafka_client *client);
+
+/* The ends of one partition. Blocks up to twice the time; any thread. */
+rd_kafka_resp_err_t th_kafka_client_ends(struct th_kafka_client *client, const char *topic,
+                                         int32_t partition, int64_t *start, int64_t *end,
+                                         th_time patience);
 
 th_time th_kafka_patience(const struct th_kafka_cluster *cluster);
 enum th_code th_kafka_code(rd_kafka_resp_err_t error);

@@ -21,6 +21,13 @@ void th_kafka_cuts_init(struct th_kafka_cuts *cuts, void (*changed)(void *), voi
     pthread_mutex_init(&cuts->mutex, NULL);
 }
 
+void th_kafka_cuts_forget(struct th_kafka_cuts *cuts)
+{
+    pthread_mutex_lock(&cuts->mutex);
+    cuts->changed = NULL;
+    pthread_mutex_unlock(&cuts->mutex);
+}
+
 void th_kafka_cuts_deinit(struct th_kafka_cuts *cuts)
 {
     pthread_mutex_destroy(&cuts->mutex);
@@ -66,11 +73,10 @@ static rd_kafka_resp_err_t on_change(rd_kafka_t *rk, int32_t broker, const char 
 {
     struct th_kafka_cuts *cuts = opaque;
     pthread_mutex_lock(&cuts->mutex);
-    bool tell = change(cuts, connection(cuts, name, port), strcmp(state, "UP") == 0);
-    pthread_mutex_unlock(&cuts->mutex);
-    if (tell) {
+    if (change(cuts, connection(cuts, name, port), strcmp(state, "UP") == 0) && cuts->changed) {
         cuts->changed(cuts->argument);
     }
+    pthread_mutex_unlock(&cuts->mutex);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 

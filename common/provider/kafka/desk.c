@@ -24,7 +24,8 @@ static bool passes(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE ||
            code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
            code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || /* a broker that is just up knows none */
-           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT;
+           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT ||
+           code == RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
 /* librdkafka asks the leader it knows, again and again, and is refused: it learns of another one
@@ -37,6 +38,7 @@ static void learn_leaders(struct th_kafka *kafka)
     }
 }
 
+/* In several short questions: between them it is noticed that the provider is to be closed. */
 static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
                       int64_t *start, int64_t *end, struct th_error *error)
 {
@@ -45,9 +47,8 @@ static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_
     th_time deadline = th_monotonic() + patience;
     th_kafka_topic_name(topic, kafka->hub.record.name, name);
     rd_kafka_resp_err_t code;
-    while (passes(code = rd_kafka_query_watermark_offsets(kafka->logs.rk, name, (int32_t)partition,
-                                                          start, end,
-                                                          th_kafka_milliseconds(patience))) &&
+    while (passes(code = th_kafka_client_ends(&kafka->logs, name, (int32_t)partition, start, end,
+                                              patience / 4)) &&
            th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
         learn_leaders(kafka);
         th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);

@@ -203,6 +203,7 @@ struct th_kafka_cuts {
     void *argument;
 };
 void th_kafka_cuts_init(struct th_kafka_cuts *cuts, void (*changed)(void *), void *argument);
+void th_kafka_cuts_forget(struct th_kafka_cuts *cuts); /* nobody is told any more */
 void th_kafka_cuts_deinit(struct th_kafka_cuts *cuts);
 void th_kafka_cuts_watch(struct th_kafka_cuts *cuts, rd_kafka_conf_t *conf); /* before opening */
 
@@ -222,7 +223,7 @@ enum th_kafka_role {
 
 /* One producer. It is opened and closed on any thread, and used on the node's. */
 struct th_kafka_writer {
-    struct th_kafka_client client; /* first: librdkafka's opaque */
+    struct th_kafka_client client; /* first: callbacks are given it */
     struct th_kafka *kafka;
     enum th_kafka_role role;
     struct th_kafka_writer *next; /* of those that are retired */
@@ -403,6 +404,9 @@ struct th_kafka {
     unsigned turn;    /* of deliveries, or of what is done */
     atomic_bool busy; /* the node wants ticks */
     atomic_bool tick;
+    atomic_bool barred;       /* to clients */
+    pthread_mutex_t bar_lock; /* guards the following */
+    char bar[512];
 };
 
 static inline struct th_kafka *th_kafka_of(struct th_provider *provider)

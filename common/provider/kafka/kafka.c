@@ -2,6 +2,8 @@
  * kafka: the provider's table, on the node's thread: submissions become items in lanes, or
  * questions to a reader or the desk; what is done becomes completions.
  */
+#include <stdio.h>
+
 #include "provider/kafka/internal.h"
 
 /* ---- waking ---- */
@@ -72,6 +74,25 @@ static void check_size(struct th_kafka_item *item, size_t limit, const char *wha
         th_kafka_item_fail(item, TH_TOO_LARGE, "%s has %zu bytes, the limit is %zu", what,
                            item->blob->len, limit);
     }
+}
+
+void th_kafka_bar(struct th_provider *provider, const char *reason)
+{
+    struct th_kafka *kafka = th_kafka_of(provider);
+    pthread_mutex_lock(&kafka->bar_lock);
+    snprintf(kafka->bar, sizeof(kafka->bar), "%s", reason ? reason : "");
+    pthread_mutex_unlock(&kafka->bar_lock);
+    atomic_store(&kafka->barred, reason != NULL);
+}
+
+static void check_bar(struct th_kafka *kafka, struct th_kafka_item *item)
+{
+    if (!atomic_load(&kafka->barred)) {
+        return;
+    }
+    pthread_mutex_lock(&kafka->bar_lock);
+    th_kafka_item_fail(item, TH_UNAVAILABLE, "%s", kafka->bar);
+    pthread_mutex_unlock(&kafka->bar_lock);
 }
 
 static void submit(struct th_kafka *kafka, struct th_kafka_lane *lane, enum th_kafka_role role,
@@ -151,9 +172,13 @@ static void send_message(struct th_provider *p, uint32_t source, uint32_t destin
         item->topic = activity ? TH_KAFKA_ACTIVITIES : TH_KAFKA_INSTANCES;
         item->topic_partition =
             (int32_t)(activity ? activity_partition(kafka, destination) : destination);
+        bool client = source >= kafka->hub.record.partitions;
         check_size(item, kafka->hub.max_message_bytes, "a message");
+        if (client) {
+            check_bar(kafka, item);
+        }
         submit(kafka, send_lane(kafka, source, destination),
-               source < kafka->hub.record.partitions ? TH_KAFKA_MESSAGES : TH_KAFKA_CLIENTS, item);
+               client ? TH_KAFKA_CLIENTS : TH_KAFKA_MESSAGES, item);
         th_kafka_want_tick(kafka);
     }
     leave(kafka);

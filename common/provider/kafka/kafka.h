@@ -64,7 +64,8 @@ struct th_kafka_hub_options {
  * unfinished, or an administrator has prepared, is completed. Of several that create the same hub
  * at once one wins, and the others say EXISTS. `out` may be NULL; it is filled also when the hub
  * EXISTS. INVALID: the name or a number. PRECONDITION: a topic that is there does not fit, named
- * with setting, value and what is needed. UNAVAILABLE: no broker answers, named with its address.
+ * with setting, value and what is needed. IO: the hub is there but for a topic, which is named with
+ * what to do. UNAVAILABLE: no broker answers, named with its address.
  */
 bool th_kafka_create_hub(const struct th_kafka_cluster *cluster,
                          const struct th_kafka_hub_options *options, struct th_kafka_hub *out,
@@ -72,7 +73,7 @@ bool th_kafka_create_hub(const struct th_kafka_cluster *cluster,
 
 /* Reads the hub's record and checks its topics. Never makes a topic come into being, whatever the
  * broker's auto.create.topics.enable says. NOT_FOUND: no topics, or no record in them.
- * PRECONDITION, UNAVAILABLE: as above. CORRUPT: the record is damaged. */
+ * PRECONDITION, IO, UNAVAILABLE: as above. CORRUPT: the record is damaged. */
 bool th_kafka_find_hub(const struct th_kafka_cluster *cluster, const char *name,
                        struct th_kafka_hub *out, struct th_error *error);
 
@@ -99,3 +100,7 @@ struct th_kafka_options {
 
 /* Opens an existing hub: errors as for th_kafka_find_hub, and INVALID for properties. Blocks. */
 struct th_provider *th_kafka_open(const struct th_kafka_options *options, struct th_error *error);
+
+/* From now on what clients send is refused as UNAVAILABLE, for this reason; NULL: no longer. Any
+ * thread. */
+void th_kafka_bar(struct th_provider *provider, const char *reason);

@@ -73,6 +73,7 @@ void th_kafka_close(struct th_provider *provider)
     }
     th_queue_take(&kafka->ready); /* streams, which go with their arrays */
     th_queue_deinit(&kafka->ready);
+    pthread_mutex_destroy(&kafka->bar_lock);
     free(kafka->readers);
     free(kafka->inbox);
     free(kafka);
@@ -179,6 +180,7 @@ static struct th_kafka *make(const struct th_kafka_options *options)
     kafka->max_record_bytes =
         o->max_record_bytes > 0 ? o->max_record_bytes : TH_KAFKA_DEFAULT_RECORD;
     kafka->base.ops = &th_kafka_ops;
+    pthread_mutex_init(&kafka->bar_lock, NULL);
     th_queue_init(&kafka->ready);
     kafka->ready_last = &kafka->ready_first;
     th_kafka_items_init(&kafka->done);

@@ -164,14 +164,14 @@ bool th_kafka_record_read(struct th_kafka_talk *talk, const char *hub, struct th
 /* ---- writing ---- */
 
 struct proposal {
-    struct th_kafka_client client; /* first: librdkafka's opaque */
+    struct th_kafka_client client; /* first: callbacks are given it */
     bool answered;
     rd_kafka_resp_err_t code;
 };
 
 static void on_written(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct proposal *proposal = opaque;
+    struct proposal *proposal = (struct proposal *)th_kafka_client_of(opaque);
     proposal->answered = true;
     proposal->code = message->err;
 }

@@ -290,6 +290,29 @@ bool th_kafka_topics_create(struct th_kafka_talk *talk, const struct th_kafka_hu
 
 /* ---- checking ---- */
 
+/* Nothing of ours makes it again: whoever finds an empty log where a full one was takes all
+ * instances for gone. */
+static bool lacks(const char *hub, enum th_kafka_topic topic, uint32_t needed,
+                  struct th_error *error)
+{
+    char name[TH_KAFKA_TOPIC_NAME];
+    th_kafka_topic_name(topic, hub, name);
+    if (topic == TH_KAFKA_ACTIVITIES) {
+        return th_fail(error, TH_IO,
+                       "hub %s lacks its topic %s; make it again with %u partitions and the "
+                       "settings of %s.instances: what was in it is sent again",
+                       hub, name, (unsigned)needed, hub);
+    }
+    return th_fail(error, TH_IO,
+                   "hub %s lacks its topic %s, which holds %s and cannot be made again; restore it "
+                   "from a backup of the brokers, or delete the hub (`taskhub hub delete %s`) and "
+                   "make a new one",
+                   hub, name,
+                   topic == TH_KAFKA_HISTORY ? "all that is known of its instances"
+                                             : "what its instances were sent",
+                   hub);
+}
+
 static bool check_counts(const char *hub, uint32_t partitions, uint32_t activity_partitions,
                          const struct th_kafka_topics *topics, struct th_error *error)
 {
@@ -303,7 +326,7 @@ static bool check_counts(const char *hub, uint32_t partitions, uint32_t activity
         char name[TH_KAFKA_TOPIC_NAME];
         th_kafka_topic_name(t, hub, name);
         if (topics->partitions[t] == 0) {
-            return th_fail(error, TH_PRECONDITION, "hub %s lacks its topic %s", hub, name);
+            return lacks(hub, t, needed[t], error);
         }
         if (topics->partitions[t] != needed[t]) {
             return th_fail(error, TH_PRECONDITION, "topic %s has %u partitions, hub %s needs %u",

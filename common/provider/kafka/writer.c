@@ -24,24 +24,30 @@
 
 /* ---- acknowledgements ---- */
 
+/* A message that waits to be sent again is in the queue, too. */
+static bool is_in_doubt(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT || code == RD_KAFKA_RESP_ERR__PURGE_QUEUE;
+}
+
 static void fail_item(struct th_kafka_writer *writer, struct th_kafka_item *item,
                       rd_kafka_resp_err_t code)
 {
     const char *why = rd_kafka_err2str(code);
     char text[64];
-    bool stopped = code == RD_KAFKA_RESP_ERR__FATAL || code == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-                   code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
-                   code == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
-    if (stopped && *writer->client.trouble) {
+    th_kafka_item_name(item, text);
+    if (th_kafka_code(code) == TH_NOT_FOUND) {
+        th_kafka_item_fail(item, TH_UNAVAILABLE, "%s was not written: topic %s is not there", text,
+                           rd_kafka_topic_name(writer->topics[item->topic]));
+        return;
+    }
+    if ((is_in_doubt(code) || code == RD_KAFKA_RESP_ERR__FATAL) && *writer->client.trouble) {
         why = writer->client.trouble; /* librdkafka's code says only that it gave up */
     }
     th_kafka_item_fail(item, th_kafka_code(code),
-                       code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
-                               code ==
-                                   RD_KAFKA_RESP_ERR__PURGE_QUEUE /* to be sent again, perhaps */
-                           ? "%s was not acknowledged, it may be written still: %s"
-                           : "%s was not written: %s",
-                       th_kafka_item_name(item, text), why);
+                       is_in_doubt(code) ? "%s was not acknowledged, it may be written still: %s"
+                                         : "%s was not written: %s",
+                       text, why);
 }
 
 static void doubt_after_cut(struct th_kafka_writer *writer, bool acknowledged)
@@ -73,9 +79,14 @@ static void acknowledge(struct th_kafka_writer *writer, struct th_kafka_item *it
     }
 }
 
+static struct th_kafka_writer *writer_of(struct th_kafka_client *client)
+{
+    return (struct th_kafka_writer *)client; /* its first member */
+}
+
 static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct th_kafka_writer *writer = opaque;
+    struct th_kafka_writer *writer = writer_of(th_kafka_client_of(opaque));
     struct th_kafka_item *item = message->_private;
     writer->held--;
     item->held = false;
@@ -97,7 +108,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void
 
 static void configure(struct th_kafka_client *client, rd_kafka_conf_t *conf)
 {
-    struct th_kafka_writer *writer = (struct th_kafka_writer *)client; /* its first member */
+    struct th_kafka_writer *writer = writer_of(client);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
     th_kafka_cuts_watch(&writer->cuts, conf);
 }
@@ -180,9 +191,11 @@ void th_kafka_writer_close(struct th_kafka_writer *writer)
             rd_kafka_topic_destroy(writer->topics[t]);
         }
     }
-    th_kafka_client_close(&writer->client);
-    th_kafka_cuts_deinit(&writer->cuts);
-    free(writer);
+    th_kafka_cuts_forget(&writer->cuts);
+    if (th_kafka_client_close(&writer->client)) {
+        th_kafka_cuts_deinit(&writer->cuts);
+        free(writer);
+    }
 }
 
 /* ---- slots ---- */
