@@ -610,7 +610,6 @@ void th_fleet_worker_leave(struct th_fleet_worker *worker)
 {
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
-    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     th_shared_begin_leaving(worker->shared);
     th_lease_leave(worker->lease);
     th_shared_leave(worker->shared);
@@ -623,6 +622,7 @@ void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline)
 
 bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
 {
+    th_time deadline = th_monotonic() + drain_ms * TH_MILLISECOND;
     if (!worker)
         return true;
     th_fleet_worker_leave(worker);

@@ -220,7 +220,7 @@ class FullDisk(LostCase):
         for program in (coordinator, workers[0]):
             code, words = self.ask(program)
             self.assertEqual(code, 503, words)
-            self.assertRegex(words, "was not written: .*(refused|down|disk|storage)")
+            self.assertRegex(words, "was not (written|acknowledged).*: .*(refused|down|disk|storage)")
         self.await_words([coordinator, *workers], "no broker at")
         self.check_quiet([coordinator, *workers])
         self.disk.free()

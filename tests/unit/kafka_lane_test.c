@@ -140,9 +140,9 @@ static void a_deadline_ends_what_waits(void **state)
     struct th_kafka_item *old = append(&t, 10, 11);
     struct th_kafka_item *behind = append(&t, 10, 20); /* of the same epoch */
     struct th_kafka_item *claim = submit(&t, TH_DONE_CLAIM, 0, 21);
-    assert_int_equal(th_kafka_lane_expire(&t.lane, 11, &t.done), 0);
+    assert_int_equal(th_kafka_lane_expire(&t.lane, 11, "", &t.done), 0);
     assert_int_equal(next(&t), 0);
-    assert_int_equal(th_kafka_lane_expire(&t.lane, 12, &t.done), 11);
+    assert_int_equal(th_kafka_lane_expire(&t.lane, 12, "", &t.done), 11);
     assert_int_equal(next(&t), -11);
     assert_int_equal(next(&t), -20);
     assert_int_equal(next(&t), 0);

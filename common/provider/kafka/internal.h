@@ -183,8 +183,8 @@ void th_kafka_lane_answer(struct th_kafka_lane *lane, struct th_kafka_item *item
 /* Moves to `done` what is answered and has nothing unanswered before it. */
 void th_kafka_lane_release(struct th_kafka_lane *lane, struct th_kafka_items *done);
 /* Gives up what was submitted before `limit`, and what must fail with it. The submission time of
- * the oldest, or 0. */
-th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit,
+ * the oldest, or 0. `why`: what the writer knows of it, or "". */
+th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit, const char *why,
                              struct th_kafka_items *done);
 /* Poll hands out this item. */
 void th_kafka_lane_shown(struct th_kafka_item *item);

@@ -143,7 +143,8 @@ static struct th_kafka_item *let_go(struct th_kafka_item *item)
     return copy;
 }
 
-th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit, struct th_kafka_items *done)
+th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit, const char *why,
+                             struct th_kafka_items *done)
 {
     th_time oldest = 0;
     char name[64];
@@ -154,8 +155,8 @@ th_time th_kafka_lane_expire(struct th_kafka_lane *lane, th_time limit, struct t
             oldest = oldest ? oldest : item->submitted;
             item = let_go(item);
             th_kafka_item_fail(item, TH_UNAVAILABLE,
-                               "%s was not acknowledged in time; it may be written still",
-                               th_kafka_item_name(item, name));
+                               "%s was not acknowledged in time, it may be written still%s%s",
+                               th_kafka_item_name(item, name), *why ? ": " : "", why);
             note_failure(lane, item);
         }
         th_kafka_items_add(done, item);

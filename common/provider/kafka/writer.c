@@ -296,6 +296,11 @@ void th_kafka_slots_poll(struct th_kafka *kafka)
     poll_retired(kafka);
 }
 
+static const char *trouble_of(const struct th_kafka_writer *writer)
+{
+    return writer ? writer->client.trouble : "";
+}
+
 /* Without an acknowledgement of anything since, it is the producer that is stuck; otherwise only
  * this log's leader is, and the others' leases must not suffer: what was given up stays with the
  * producer, and the next claim goes behind it. */
@@ -306,7 +311,8 @@ static bool expire_logs(struct th_kafka *kafka, th_time now)
     bool waits = false;
     bool stuck = false;
     for (uint32_t p = 0; p < kafka->hub.record.partitions; p++) {
-        th_time oldest = th_kafka_lane_expire(&kafka->log_lanes[p], limit, &kafka->done);
+        th_time oldest =
+            th_kafka_lane_expire(&kafka->log_lanes[p], limit, trouble_of(writer), &kafka->done);
         stuck |= oldest && writer && writer->last_acknowledged < oldest;
         waits |= kafka->log_lanes[p].first != NULL;
     }
@@ -319,12 +325,13 @@ static bool expire_logs(struct th_kafka *kafka, th_time now)
 static bool expire_clients(struct th_kafka *kafka, th_time now)
 {
     const uint32_t partitions = kafka->hub.record.partitions;
+    const struct th_kafka_writer *writer = kafka->slots[TH_KAFKA_CLIENTS].writer;
     struct th_kafka_lane *lanes = kafka->send_lanes[partitions];
     th_time limit = now - kafka->options.client_timeout;
     bool waits = false;
     bool late = false;
     for (uint32_t i = 0; lanes && i <= partitions; i++) {
-        late |= th_kafka_lane_expire(&lanes[i], limit, &kafka->done) != 0;
+        late |= th_kafka_lane_expire(&lanes[i], limit, trouble_of(writer), &kafka->done) != 0;
         waits |= lanes[i].first != NULL;
     }
     if (late) {
