@@ -35,7 +35,8 @@ struct token {
 /* A call to a peer: its stream, or an answer. */
 struct post {
     struct post *prev, *next;
-    struct peer *peer; /* NULL: an answer to one that is no longer known */
+    struct peer *peer;   /* NULL: an answer to one that is no longer known */
+    uint64_t connection; /* the peer's at that time */
     CURL *easy;
     struct curl_slist *headers;
     struct th_buffer body;
@@ -50,6 +51,7 @@ struct peer {
     struct th_rpc_owner owner;
     char *url;
     struct post *stream;   /* NULL: not connected */
+    uint64_t connection;   /* its number */
     size_t answers;        /* on their way */
     struct th_blob *asked; /* what the stream asked for */
     th_time retry_at, pause;
@@ -262,6 +264,7 @@ static struct post *post_send(struct peer *peer, const char *method, struct th_s
     struct post *post = TH_NEW(struct post);
     post->easy = curl_easy_init();
     post->peer = peer;
+    post->connection = peer->connection;
     post->is_stream = is_stream;
     frame(&post->body, message);
     add_header(post, "content-type", "application/grpc");
@@ -356,6 +359,7 @@ static void peer_disconnect(struct peer *peer)
 static void peer_connect(struct peer *peer, struct th_blob *functions)
 {
     peer->asked = th_blob_ref(functions);
+    peer->connection++;
     peer->stream = post_send(peer, "GetWorkItems", th_blob_view(functions), true);
 }
 
@@ -506,25 +510,45 @@ static void send_outbox(struct th_relay *relay)
     }
 }
 
-static void stream_over(struct post *post, CURLcode result, th_time now)
+static void peer_lost(struct peer *peer, th_time now)
 {
-    struct peer *peer = post->peer;
-    th_log(peer->relay->options.log, TH_LOG_DEBUG, "rpc.relay", "%s: %s%s%s", peer->url,
-           curl_easy_strerror(result), post->status[0] ? ", status" : "", post->status);
     peer->retry_at = now + peer->pause;
     peer->pause = peer->pause * 2 < LAST_PAUSE ? peer->pause * 2 : LAST_PAUSE;
     peer_disconnect(peer);
 }
 
-static void answer_over(struct th_relay *relay, struct post *post, CURLcode result)
+static void stream_over(struct post *post, CURLcode result, th_time now)
 {
-    if (result != CURLE_OK || atoi(post->status) != TH_GRPC_OK)
+    struct peer *peer = post->peer;
+    th_log(peer->relay->options.log, TH_LOG_DEBUG, "rpc.relay", "%s: %s%s%s", peer->url,
+           curl_easy_strerror(result), post->status[0] ? ", status" : "", post->status);
+    peer_lost(peer, now);
+}
+
+/* One that made no sense arrived, too. */
+static bool arrived(const struct post *post, CURLcode result)
+{
+    int status = post->status[0] ? atoi(post->status) : TH_GRPC_UNKNOWN;
+    return result == CURLE_OK && (status == TH_GRPC_OK || status == TH_GRPC_INVALID_ARGUMENT);
+}
+
+/* Without its answer the peer would believe for ever that the work is done here: it learns by the
+ * end of the stream that it is not. */
+static void answer_over(struct th_relay *relay, struct post *post, CURLcode result, th_time now)
+{
+    struct peer *peer = post->peer;
+    bool lost = !arrived(post, result);
+    uint64_t connection = post->connection;
+    if (lost)
         th_log(relay->options.log, TH_LOG_WARN, "rpc.relay",
                "an answer did not get back to where the work came from: %s, status%s",
                curl_easy_strerror(result), post->status);
-    if (post->peer)
-        post->peer->answers--;
     post_free(relay, post);
+    if (!peer)
+        return;
+    peer->answers--;
+    if (lost && peer->stream && peer->connection == connection)
+        peer_lost(peer, now);
 }
 
 static void end_posts(struct th_relay *relay, th_time now)
@@ -540,7 +564,7 @@ static void end_posts(struct th_relay *relay, th_time now)
         if (post->is_stream)
             stream_over(post, result, now);
         else
-            answer_over(relay, post, result);
+            answer_over(relay, post, result, now);
     }
 }
 

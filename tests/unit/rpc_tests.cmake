@@ -2,3 +2,6 @@ taskhub_test(unit_rpc_dispatch SOURCES rpc_dispatch_test.c LINK th_rpc LABELS qu
 foreach(unit message event work client dapr)
     taskhub_test(unit_rpc_${unit} SOURCES rpc_${unit}_test.c rpc_sample.c LINK th_rpc LABELS quick)
 endforeach()
+if(NOT TASKHUB_FUZZ)
+    taskhub_test(unit_rpc_relay SOURCES rpc_relay_test.c LINK grpc_client th_rpc LABELS quick)
+endif()

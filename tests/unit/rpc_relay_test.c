@@ -1,0 +1,221 @@
+/* A relay between a peer that the test plays and a hub with one program, on real sockets. */
+#include "rpc/relay.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "unit/base_test.h"
+
+#include "base/memory.h"
+#include "rpc/endpoint.h"
+#include "rpc/message.h"
+#include "unit/grpc_wire.h"
+
+#define SERVICE "/TaskHubSidecarService/"
+#define TOKEN   "0123456789abcdef0123456789abcdef" /* the peer's, of what it sends */
+
+static const struct th_grpc_metadata none;
+
+/* ---- the peer ---- */
+
+static struct {
+    pthread_mutex_t mutex;
+    struct th_grpc_call *stream; /* the last one; referenced */
+    unsigned streams, answers;
+    enum th_grpc_status status; /* of the next answer */
+} peer = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void on_stream(struct th_grpc_call *call, struct th_blob *message)
+{
+    struct th_blob *ping = th_blob_new("", 0);
+    pthread_mutex_lock(&peer.mutex);
+    th_grpc_unref(peer.stream);
+    peer.stream = th_grpc_ref(call);
+    peer.streams++;
+    pthread_mutex_unlock(&peer.mutex);
+    th_grpc_send(call, ping);
+    th_blob_unref(ping);
+}
+
+static void on_answer(struct th_grpc_call *call, struct th_blob *message)
+{
+    pthread_mutex_lock(&peer.mutex);
+    peer.answers++;
+    th_grpc_finish(call, peer.status, TH_STR(""), none);
+    pthread_mutex_unlock(&peer.mutex);
+}
+
+static const struct th_grpc_handler streams = {.message = on_stream};
+static const struct th_grpc_handler answers = {.message = on_answer};
+static const struct th_grpc_method methods[] = {
+    {.path = SERVICE "GetWorkItems", .handler = &streams, .single_request = true},
+    {.path = SERVICE "CompleteActivityTask", .handler = &answers, .single_request = true},
+};
+
+static unsigned figure(const unsigned *of_peer)
+{
+    pthread_mutex_lock(&peer.mutex);
+    unsigned value = *of_peer;
+    pthread_mutex_unlock(&peer.mutex);
+    return value;
+}
+
+static void set_status(enum th_grpc_status status)
+{
+    pthread_mutex_lock(&peer.mutex);
+    peer.status = status;
+    pthread_mutex_unlock(&peer.mutex);
+}
+
+static struct th_blob *activity(void)
+{
+    WorkItem item;
+    ActivityRequest request;
+    OrchestrationInstance instance;
+    work_item__init(&item);
+    activity_request__init(&request);
+    orchestration_instance__init(&instance);
+    instance.instance_id = (char *)"one";
+    request.name = (char *)"work";
+    request.orchestration_instance = &instance;
+    item.request_case = WORK_ITEM__REQUEST_ACTIVITY_REQUEST;
+    item.activity_request = &request;
+    item.completion_token = (char *)TOKEN;
+    return th_rpc_pack(&item.base);
+}
+
+static void send_activity(void)
+{
+    struct th_blob *item = activity();
+    pthread_mutex_lock(&peer.mutex);
+    th_grpc_send(peer.stream, item);
+    pthread_mutex_unlock(&peer.mutex);
+    th_blob_unref(item);
+}
+
+/* ---- everything else ---- */
+
+struct rig {
+    struct th_grpc_server *server;
+    struct th_rpc_hub *hub;
+    struct th_rpc_endpoint *endpoint;
+    struct th_relay *relay;
+    struct grpc_wire *program;
+    struct grpc_reply *work;
+};
+
+static void rig_start(struct rig *rig)
+{
+    struct th_error error = {0};
+    char url[64];
+    rig->server = th_grpc_server_start(
+        &(struct th_grpc_server_options){.methods = methods, .method_count = TH_COUNT(methods)},
+        &error);
+    assert_non_null(rig->server);
+    rig->hub = th_rpc_hub_new(&(struct th_rpc_hub_options){.nonce = 7});
+    rig->endpoint = th_rpc_endpoint_start(
+        &(struct th_rpc_endpoint_options){.hubs = &rig->hub, .hub_count = 1}, &error);
+    assert_non_null(rig->endpoint);
+    rig->relay = th_relay_start(
+        &(struct th_relay_options){.hub = rig->hub, .hub_name = "Relayed", .name = "test"}, &error);
+    assert_non_null(rig->relay);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", th_grpc_server_port(rig->server));
+    struct th_str peers[] = {th_str_of(url)};
+    th_relay_set_peers(rig->relay, peers, 1);
+    rig->program = grpc_wire_open("127.0.0.1", th_rpc_endpoint_port(rig->endpoint), NULL);
+    assert_non_null(rig->program);
+    rig->work = grpc_client_unary(rig->program->client, SERVICE "GetWorkItems", NULL, TH_STR(""));
+    grpc_wire_until(rig->program, figure(&peer.streams) == 1);
+}
+
+static void rig_stop(struct rig *rig)
+{
+    grpc_wire_close(rig->program);
+    th_relay_stop(rig->relay);
+    th_rpc_endpoint_stop(rig->endpoint);
+    th_rpc_hub_free(rig->hub);
+    th_grpc_unref(peer.stream);
+    peer.stream = NULL;
+    peer.streams = peer.answers = 0;
+    th_grpc_server_stop(rig->server, 0);
+}
+
+/* The program takes what it was sent, and has done it. */
+static void do_work(struct rig *rig)
+{
+    struct th_str item = {0};
+    TH_ARENA arena = {0};
+    struct th_error error;
+    grpc_wire_until(rig->program, item.len > 0 || (item = grpc_reply_next(rig->work)).len > 0);
+    const WorkItem *work = th_rpc_unpack(&arena, &work_item__descriptor, item, &error);
+    assert_non_null(work);
+    ActivityResponse response;
+    activity_response__init(&response);
+    response.instance_id = (char *)"one";
+    response.completion_token = work->completion_token;
+    struct th_blob *message = th_rpc_pack(&response.base);
+    struct grpc_reply *reply = grpc_client_unary(
+        rig->program->client, SERVICE "CompleteActivityTask", NULL, th_blob_view(message));
+    th_blob_unref(message);
+    assert_true(grpc_wire_finish(rig->program, reply));
+    assert_int_equal(reply->status, TH_GRPC_OK);
+}
+
+/* ---- tests ---- */
+
+static void an_answer_gets_back(void **state)
+{
+    struct rig rig;
+    set_status(TH_GRPC_OK);
+    rig_start(&rig);
+    send_activity();
+    do_work(&rig);
+    grpc_wire_until(rig.program, figure(&peer.answers) == 1);
+    send_activity();
+    do_work(&rig);
+    grpc_wire_until(rig.program, figure(&peer.answers) == 2);
+    assert_int_equal(figure(&peer.streams), 1);
+    rig_stop(&rig);
+}
+
+/* The peer would wait for ever for work that it believes to be here: with the stream it learns that
+ * it is not. */
+static void a_lost_answer_ends_the_stream(void **state)
+{
+    struct rig rig;
+    set_status(TH_GRPC_UNAVAILABLE);
+    rig_start(&rig);
+    send_activity();
+    do_work(&rig);
+    grpc_wire_until(rig.program, figure(&peer.streams) == 2);
+    set_status(TH_GRPC_OK);
+    send_activity();
+    do_work(&rig);
+    grpc_wire_until(rig.program, figure(&peer.answers) == 2);
+    rig_stop(&rig);
+}
+
+/* It came, and made no sense; the peer has dealt with it. */
+static void a_refused_answer_does_not(void **state)
+{
+    struct rig rig;
+    set_status(TH_GRPC_INVALID_ARGUMENT);
+    rig_start(&rig);
+    send_activity();
+    do_work(&rig);
+    send_activity();
+    do_work(&rig);
+    grpc_wire_until(rig.program, figure(&peer.answers) == 2);
+    assert_int_equal(figure(&peer.streams), 1);
+    rig_stop(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_answer_gets_back),
+        cmocka_unit_test(a_lost_answer_ends_the_stream),
+        cmocka_unit_test(a_refused_answer_does_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
