@@ -18,8 +18,20 @@ void hub_lock(struct th_rpc_hub *hub)
     pthread_mutex_lock(&hub->lock);
 }
 
+static bool is_busy(const struct th_rpc_hub *hub)
+{
+    struct th_dispatch_stats stats;
+    size_t under_way = hub->answers;
+    th_dispatch_get_stats(hub->dispatch, &stats);
+    for (size_t kind = 0; kind < TH_DISPATCH_KINDS; kind++)
+        under_way += stats.under_way[kind];
+    return under_way > 0;
+}
+
 void hub_unlock(struct th_rpc_hub *hub)
 {
+    if (hub->quiet && !is_busy(hub))
+        pthread_cond_signal(&hub->finished);
     th_time next = th_dispatch_deadline(hub->dispatch);
     bool earlier = next != TH_TIME_NONE && (hub->due == TH_TIME_NONE || next < hub->due);
     if (earlier)
@@ -353,16 +365,6 @@ size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner
     size_t count = th_dispatch_under_way(hub->dispatch, owner, 0) + hub->answers;
     hub_unlock(hub);
     return count;
-}
-
-static bool is_busy(const struct th_rpc_hub *hub)
-{
-    struct th_dispatch_stats stats;
-    size_t under_way = hub->answers;
-    th_dispatch_get_stats(hub->dispatch, &stats);
-    for (size_t kind = 0; kind < TH_DISPATCH_KINDS; kind++)
-        under_way += stats.under_way[kind];
-    return under_way > 0;
 }
 
 void th_rpc_quiet(struct th_rpc_hub *hub, th_time deadline)

@@ -1,7 +1,9 @@
-/* A relay between a peer that the test plays and a hub with one program, on real sockets. */
+/* A relay between a peer that the test plays and a hub with one program, on real sockets; and how
+ * that hub comes to rest. */
 #include "rpc/relay.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "unit/base_test.h"
@@ -140,13 +142,19 @@ static void rig_stop(struct rig *rig)
     th_grpc_server_stop(rig->server, 0);
 }
 
-/* The program takes what it was sent, and has done it. */
-static void do_work(struct rig *rig)
+/* What the program was sent; until more comes for it. */
+static struct th_str take_item(struct rig *rig)
 {
     struct th_str item = {0};
+    grpc_wire_until(rig->program, item.len > 0 || (item = grpc_reply_next(rig->work)).len > 0);
+    return item;
+}
+
+/* The program has done it. */
+static void answer(struct rig *rig, struct th_str item)
+{
     TH_ARENA arena = {0};
     struct th_error error;
-    grpc_wire_until(rig->program, item.len > 0 || (item = grpc_reply_next(rig->work)).len > 0);
     const WorkItem *work = th_rpc_unpack(&arena, &work_item__descriptor, item, &error);
     assert_non_null(work);
     ActivityResponse response;
@@ -161,7 +169,12 @@ static void do_work(struct rig *rig)
     assert_int_equal(reply->status, TH_GRPC_OK);
 }
 
-/* ---- tests ---- */
+static void do_work(struct rig *rig)
+{
+    answer(rig, take_item(rig));
+}
+
+/* ---- answers ---- */
 
 static void an_answer_gets_back(void **state)
 {
@@ -210,12 +223,84 @@ static void a_refused_answer_does_not(void **state)
     rig_stop(&rig);
 }
 
+/* ---- rest ---- */
+
+struct rest {
+    struct rig *rig;
+    pthread_t thread;
+    atomic_bool over;
+};
+
+static void *rest_main(void *argument)
+{
+    struct rest *rest = argument;
+    th_rpc_quiet(rest->rig->hub, th_monotonic() + 3600 * TH_SECOND);
+    atomic_store(&rest->over, true);
+    return NULL;
+}
+
+static bool is_quiet(struct th_rpc_hub *hub)
+{
+    struct th_blob *functions = th_rpc_functions(hub);
+    th_blob_unref(functions);
+    return !functions;
+}
+
+/* From now on th_rpc_quiet waits for what the program has. */
+static void rest_begin(struct rest *rest, struct rig *rig)
+{
+    *rest = (struct rest){.rig = rig};
+    assert_int_equal(pthread_create(&rest->thread, NULL, rest_main, rest), 0);
+    grpc_wire_until(rig->program, is_quiet(rig->hub));
+    assert_false(atomic_load(&rest->over));
+}
+
+static void rest_end(struct rest *rest)
+{
+    grpc_wire_until(rest->rig->program, atomic_load(&rest->over));
+    pthread_join(rest->thread, NULL);
+}
+
+static void a_relayed_answer_is_the_last(void **state)
+{
+    struct rig rig;
+    struct rest rest;
+    set_status(TH_GRPC_OK);
+    rig_start(&rig);
+    send_activity();
+    struct th_str item = take_item(&rig);
+    rest_begin(&rest, &rig);
+    answer(&rig, item);
+    rest_end(&rest);
+    rig_stop(&rig);
+}
+
+static void canceled_work_is_the_last(void **state)
+{
+    static const struct th_rpc_owner owner;
+    const struct th_activity_work work = {
+        .token = 1, .name = TH_STR("work"), .instance_id = TH_STR("two"), .task_id = 0};
+    struct rig rig;
+    struct rest rest;
+    rig_start(&rig);
+    th_rpc_join(rig.hub, &owner);
+    th_rpc_activity(rig.hub, &owner, &work);
+    take_item(&rig);
+    rest_begin(&rest, &rig);
+    th_rpc_activity_canceled(rig.hub, &owner, work.token);
+    rest_end(&rest);
+    th_rpc_leave(rig.hub, &owner);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_gets_back),
         cmocka_unit_test(a_lost_answer_ends_the_stream),
         cmocka_unit_test(a_refused_answer_does_not),
+        cmocka_unit_test(a_relayed_answer_is_the_last),
+        cmocka_unit_test(canceled_work_is_the_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
