@@ -23,7 +23,7 @@ static const struct th_grpc_metadata none;
 static struct {
     pthread_mutex_t mutex;
     struct th_grpc_call *stream; /* the last one; referenced */
-    unsigned streams, answers;
+    unsigned streams, ended, answers;
     enum th_grpc_status status; /* of the next answer */
 } peer = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -47,7 +47,14 @@ static void on_answer(struct th_grpc_call *call, struct th_blob *message)
     pthread_mutex_unlock(&peer.mutex);
 }
 
-static const struct th_grpc_handler streams = {.message = on_stream};
+static void on_ended(struct th_grpc_call *call, enum th_grpc_end why)
+{
+    pthread_mutex_lock(&peer.mutex);
+    peer.ended++;
+    pthread_mutex_unlock(&peer.mutex);
+}
+
+static const struct th_grpc_handler streams = {.message = on_stream, .ended = on_ended};
 static const struct th_grpc_handler answers = {.message = on_answer};
 static const struct th_grpc_method methods[] = {
     {.path = SERVICE "GetWorkItems", .handler = &streams, .single_request = true},
@@ -106,6 +113,26 @@ struct rig {
     struct grpc_reply *work;
 };
 
+/* A program that takes this activity, and nothing else. */
+static struct grpc_reply *ask_for_work(struct rig *rig, const char *name)
+{
+    GetWorkItemsRequest request;
+    WorkItemFilters filters;
+    ActivityFilter filter, *one = &filter;
+    get_work_items_request__init(&request);
+    work_item_filters__init(&filters);
+    activity_filter__init(&filter);
+    filter.name = (char *)name;
+    filters.activities = &one;
+    filters.n_activities = 1;
+    request.work_item_filters = &filters;
+    struct th_blob *message = th_rpc_pack(&request.base);
+    struct grpc_reply *reply = grpc_client_unary(rig->program->client, SERVICE "GetWorkItems", NULL,
+                                                 th_blob_view(message));
+    th_blob_unref(message);
+    return reply;
+}
+
 static void rig_start(struct rig *rig)
 {
     struct th_error error = {0};
@@ -126,7 +153,7 @@ static void rig_start(struct rig *rig)
     th_relay_set_peers(rig->relay, peers, 1);
     rig->program = grpc_wire_open("127.0.0.1", th_rpc_endpoint_port(rig->endpoint), NULL);
     assert_non_null(rig->program);
-    rig->work = grpc_client_unary(rig->program->client, SERVICE "GetWorkItems", NULL, TH_STR(""));
+    rig->work = ask_for_work(rig, "work");
     grpc_wire_until(rig->program, figure(&peer.streams) == 1);
 }
 
@@ -137,9 +164,9 @@ static void rig_stop(struct rig *rig)
     th_rpc_endpoint_stop(rig->endpoint);
     th_rpc_hub_free(rig->hub);
     th_grpc_unref(peer.stream);
-    peer.stream = NULL;
-    peer.streams = peer.answers = 0;
     th_grpc_server_stop(rig->server, 0);
+    peer.stream = NULL;
+    peer.streams = peer.ended = peer.answers = 0;
 }
 
 /* What the program was sent; until more comes for it. */
@@ -223,6 +250,45 @@ static void a_refused_answer_does_not(void **state)
     rig_stop(&rig);
 }
 
+/* What a program has in hand goes on when others come: one like it needs nothing of the peer, and
+ * one of another kind has a stream of its own. */
+static void other_programs_change_nothing(void **state)
+{
+    struct rig rig;
+    set_status(TH_GRPC_OK);
+    rig_start(&rig);
+    send_activity();
+    struct th_str item = take_item(&rig);
+    struct grpc_reply *more = ask_for_work(&rig, "work");
+    grpc_wire_until(rig.program, more->http == 200);
+    ask_for_work(&rig, "other");
+    grpc_wire_until(rig.program, figure(&peer.streams) == 2);
+    assert_int_equal(figure(&peer.ended), 0);
+    answer(&rig, item);
+    grpc_wire_until(rig.program, figure(&peer.answers) == 1);
+    assert_int_equal(figure(&peer.ended), 0);
+    rig_stop(&rig);
+}
+
+/* The stream for a program that is gone ends, and not before what it is still needed for. */
+static void a_program_that_goes_takes_its_stream_along(void **state)
+{
+    struct rig rig;
+    set_status(TH_GRPC_OK);
+    rig_start(&rig);
+    struct grpc_reply *other = ask_for_work(&rig, "other");
+    grpc_wire_until(rig.program, figure(&peer.streams) == 2);
+    send_activity(); /* by the other's stream */
+    struct th_str item = take_item(&rig);
+    grpc_client_reset(other, NGHTTP2_CANCEL);
+    struct grpc_reply *third = ask_for_work(&rig, "third");
+    grpc_wire_until(rig.program, third->http == 200 && figure(&peer.streams) == 3);
+    assert_int_equal(figure(&peer.ended), 0);
+    answer(&rig, item);
+    grpc_wire_until(rig.program, figure(&peer.answers) == 1 && figure(&peer.ended) == 1);
+    rig_stop(&rig);
+}
+
 /* ---- rest ---- */
 
 struct rest {
@@ -241,9 +307,12 @@ static void *rest_main(void *argument)
 
 static bool is_quiet(struct th_rpc_hub *hub)
 {
-    struct th_blob *functions = th_rpc_functions(hub);
-    th_blob_unref(functions);
-    return !functions;
+    size_t count;
+    struct th_blob **functions = th_rpc_functions(hub, &count);
+    for (size_t i = 0; i < count; i++)
+        th_blob_unref(functions[i]);
+    free(functions);
+    return count == 0;
 }
 
 /* From now on th_rpc_quiet waits for what the program has. */
@@ -299,6 +368,8 @@ int main(void)
         cmocka_unit_test(an_answer_gets_back),
         cmocka_unit_test(a_lost_answer_ends_the_stream),
         cmocka_unit_test(a_refused_answer_does_not),
+        cmocka_unit_test(other_programs_change_nothing),
+        cmocka_unit_test(a_program_that_goes_takes_its_stream_along),
         cmocka_unit_test(a_relayed_answer_is_the_last),
         cmocka_unit_test(canceled_work_is_the_last),
     };
