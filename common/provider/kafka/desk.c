@@ -27,16 +27,6 @@ static bool passes(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT;
 }
 
-/* librdkafka asks the leader it knows, again and again, and is refused: it learns of another one
- * only when it asks for it. */
-static void learn_leaders(struct th_kafka *kafka)
-{
-    const struct rd_kafka_metadata *metadata;
-    if (rd_kafka_metadata(kafka->logs.rk, 0, NULL, &metadata, 1000) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_metadata_destroy(metadata);
-    }
-}
-
 static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
                       int64_t *start, int64_t *end, struct th_error *error)
 {
@@ -45,11 +35,14 @@ static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_
     th_time deadline = th_monotonic() + patience;
     th_kafka_topic_name(topic, kafka->hub.record.name, name);
     rd_kafka_resp_err_t code;
-    while (passes(code = rd_kafka_query_watermark_offsets(kafka->logs.rk, name, (int32_t)partition,
-                                                          start, end,
-                                                          th_kafka_milliseconds(patience))) &&
-           th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
-        learn_leaders(kafka);
+    for (;;) {
+        /* Whoever asks a leader that is dead waits for minutes, whatever the time-out. */
+        th_kafka_client_learn(&kafka->logs, name);
+        code = rd_kafka_query_watermark_offsets(kafka->logs.rk, name, (int32_t)partition, start,
+                                                end, th_kafka_milliseconds(patience));
+        if (!passes(code) || th_monotonic() >= deadline || atomic_load(&kafka->desk.stopping)) {
+            break;
+        }
         th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
     }
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
