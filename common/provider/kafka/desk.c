@@ -45,10 +45,12 @@ static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_
         }
         th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
     }
+    /* A hub that was found has its partitions, whatever a broker that is just up knows of them. */
+    enum th_code why =
+        code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ? TH_UNAVAILABLE : th_kafka_code(code);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
-           th_fail(error, th_kafka_code(code), "the ends of topic %s, partition %u, at %s: %s",
-                   name, (unsigned)partition, kafka->options.cluster.brokers,
-                   rd_kafka_err2str(code));
+           th_fail(error, why, "the ends of topic %s, partition %u, at %s: %s", name,
+                   (unsigned)partition, kafka->options.cluster.brokers, rd_kafka_err2str(code));
 }
 
 static void answer_state(struct th_kafka *kafka, struct th_kafka_item *item)
