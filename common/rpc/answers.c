@@ -178,7 +178,6 @@ static void give(struct th_rpc_hub *hub, struct answer *a)
         else
             owner->ran(owner->argument, a->ticket, &a->arena, &a->actions);
     }
-    pthread_cond_signal(&hub->finished);
     hub_unlock(hub);
 }
 

@@ -153,9 +153,11 @@ bool th_dispatch_abandon(struct th_dispatch *d, const struct th_dispatch_key *ke
 th_time th_dispatch_step(struct th_dispatch *d, th_time now);
 th_time th_dispatch_deadline(const struct th_dispatch *d);
 
-/* Which functions streams take that are no relays, in `arena`; the same one perhaps twice. */
-void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
-                           struct th_dispatch_filter out[TH_DISPATCH_KINDS]);
+/* What each stream takes that is no relay. */
+void th_dispatch_programs(const struct th_dispatch *d,
+                          void (*visit)(void *argument,
+                                        const struct th_dispatch_filter filters[TH_DISPATCH_KINDS]),
+                          void *argument);
 
 /* Which activities of this owner wait because no stream takes them; the same one perhaps twice. */
 void th_dispatch_unserved(const struct th_dispatch *d, const void *owner,

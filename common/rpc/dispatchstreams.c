@@ -177,31 +177,15 @@ th_time th_dispatch_step(struct th_dispatch *d, th_time now)
     return d->due;
 }
 
-static void add_functions(struct th_arena *arena, struct th_dispatch_filter *out,
-                          const struct th_dispatch_filter *more)
-{
-    struct th_dispatch_function *all =
-        TH_ARENA_ARRAY(arena, struct th_dispatch_function, out->count + more->count);
-    struct th_dispatch_filter added = *more;
-    copy_filter(arena, &added);
-    if (out->count > 0)
-        memcpy(all, out->functions, out->count * sizeof *all);
-    if (more->count > 0)
-        memcpy(all + out->count, added.functions, more->count * sizeof *all);
-    out->functions = all;
-    out->count += more->count;
-    out->everything |= more->everything;
-}
-
-void th_dispatch_functions(const struct th_dispatch *d, struct th_arena *arena,
-                           struct th_dispatch_filter out[TH_DISPATCH_KINDS])
+void th_dispatch_programs(const struct th_dispatch *d,
+                          void (*visit)(void *argument,
+                                        const struct th_dispatch_filter filters[TH_DISPATCH_KINDS]),
+                          void *argument)
 {
     const struct th_dispatch_stream *stream;
-    memset(out, 0, TH_DISPATCH_KINDS * sizeof *out);
     DL_FOREACH(d->streams, stream)
-        for (unsigned kind = FIRST_KIND; kind <= LAST_KIND; kind++)
-            if (!stream->quiet && !stream->options.relay)
-                add_functions(arena, &out[kind], &stream->options.filters[kind]);
+        if (!stream->quiet && !stream->options.relay)
+            visit(argument, stream->options.filters);
 }
 
 static size_t waiting_of(const struct line *line, const void *owner)

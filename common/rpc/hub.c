@@ -18,8 +18,20 @@ void hub_lock(struct th_rpc_hub *hub)
     pthread_mutex_lock(&hub->lock);
 }
 
+static bool is_busy(const struct th_rpc_hub *hub)
+{
+    struct th_dispatch_stats stats;
+    size_t under_way = hub->answers;
+    th_dispatch_get_stats(hub->dispatch, &stats);
+    for (size_t kind = 0; kind < TH_DISPATCH_KINDS; kind++)
+        under_way += stats.under_way[kind];
+    return under_way > 0;
+}
+
 void hub_unlock(struct th_rpc_hub *hub)
 {
+    if (hub->quiet && !is_busy(hub))
+        pthread_cond_signal(&hub->finished);
     th_time next = th_dispatch_deadline(hub->dispatch);
     bool earlier = next != TH_TIME_NONE && (hub->due == TH_TIME_NONE || next < hub->due);
     if (earlier)
@@ -337,14 +349,36 @@ bool th_rpc_relay(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, uint
     return unpacked ? th_fail(error, TH_INVALID, "a work item of no kind that is known") : false;
 }
 
-struct th_blob *th_rpc_functions(struct th_rpc_hub *hub)
+struct gathering {
+    struct th_blob **blobs;
+    size_t count, capacity;
+};
+
+static void gather(void *argument, const struct th_dispatch_filter filters[TH_DISPATCH_KINDS])
 {
+    struct gathering *g = argument;
     TH_ARENA arena = {0};
-    struct th_dispatch_filter filters[TH_DISPATCH_KINDS];
+    struct th_blob *blob = stream_request(&arena, filters);
+    if (!blob)
+        return;
+    for (size_t i = 0; i < g->count; i++) {
+        if (th_str_eq(th_blob_view(g->blobs[i]), th_blob_view(blob))) {
+            th_blob_unref(blob);
+            return;
+        }
+    }
+    g->blobs = th_grow(g->blobs, &g->capacity, g->count + 1, sizeof *g->blobs);
+    g->blobs[g->count++] = blob;
+}
+
+struct th_blob **th_rpc_functions(struct th_rpc_hub *hub, size_t *count)
+{
+    struct gathering g = {0};
     hub_lock(hub);
-    th_dispatch_functions(hub->dispatch, &arena, filters);
+    th_dispatch_programs(hub->dispatch, gather, &g);
     hub_unlock(hub);
-    return stream_request(&arena, filters);
+    *count = g.count;
+    return g.blobs;
 }
 
 void th_rpc_unserved(struct th_rpc_hub *hub, const struct th_rpc_owner *owner,
@@ -362,16 +396,6 @@ size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner
     size_t count = th_dispatch_under_way(hub->dispatch, owner, 0) + hub->answers;
     hub_unlock(hub);
     return count;
-}
-
-static bool is_busy(const struct th_rpc_hub *hub)
-{
-    struct th_dispatch_stats stats;
-    size_t under_way = hub->answers;
-    th_dispatch_get_stats(hub->dispatch, &stats);
-    for (size_t kind = 0; kind < TH_DISPATCH_KINDS; kind++)
-        under_way += stats.under_way[kind];
-    return under_way > 0;
 }
 
 void th_rpc_quiet(struct th_rpc_hub *hub, th_time deadline)

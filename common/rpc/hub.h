@@ -86,8 +86,9 @@ size_t th_rpc_under_way(struct th_rpc_hub *hub, const struct th_rpc_owner *owner
  * taken over). False: INVALID, it is none. */
 bool th_rpc_relay(struct th_rpc_hub *hub, const struct th_rpc_owner *owner, uint64_t ticket,
                   struct th_blob *item, struct th_error *error);
-/* What the programs here take, as a packed GetWorkItemsRequest. NULL: there are none. */
-struct th_blob *th_rpc_functions(struct th_rpc_hub *hub);
+/* What the programs here take, as packed GetWorkItemsRequests: one for all that take the same. The
+ * blobs and the array are the caller's; the order may be another one each time. */
+struct th_blob **th_rpc_functions(struct th_rpc_hub *hub, size_t *count);
 
 /* ---- stopping, and looks ---- */
 

@@ -28,9 +28,9 @@ struct th_rpc_hub {
     struct th_dispatch *dispatch;
     const struct th_rpc_owner **owners;
     size_t owner_count, owner_capacity;
-    size_t answers;          /* on their way to their owners */
-    pthread_cond_t finished; /* one of them arrived, or a stream is gone */
+    size_t answers; /* on their way to their owners */
     bool quiet;
+    pthread_cond_t finished; /* it is quiet, and no program has anything any more */
     struct stream *streams;
     th_time due; /* when the thread wakes up, monotonic; TH_TIME_NONE: only when told */
     bool stop;
@@ -51,7 +51,7 @@ struct route {
 /* ---- hub.c ---- */
 
 void hub_lock(struct th_rpc_hub *hub);
-/* Also sees to it that what is due by now is done in time. */
+/* Also sees to it that what is due by now is done in time, and tells whoever waits for rest. */
 void hub_unlock(struct th_rpc_hub *hub);
 /* Lock held: tells the owners that a stream came or went. */
 void hub_changed(struct th_rpc_hub *hub, bool more);

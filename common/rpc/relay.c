@@ -1,6 +1,9 @@
 /*
  * One thread with libcurl, which speaks HTTP/2 to all peers. Answers of programs arrive on the
  * endpoint's thread and lie in the outbox until this one sends them.
+ *
+ * Each other process is a peer once per kind of program here, with a stream of its own: when
+ * programs of one kind come or go, the others' work stays with them.
  */
 #include "rpc/relay.h"
 
@@ -20,7 +23,8 @@
 #define PREFIX       5 /* of a message in gRPC: a byte for compression, four for the length */
 #define FIRST_PAUSE  (50 * TH_MILLISECOND) /* before a lost connection is made again; doubles */
 #define LAST_PAUSE   (2 * TH_SECOND)
-#define SILENCE_S    100L /* the other side speaks every 30 s */
+#define SILENCE_S    100L             /* the other side speaks every 30 s */
+#define LINGER       (30 * TH_SECOND) /* for what is in hand when a stream is no longer wanted */
 #define FAREWELL     TH_SECOND
 #define MESSAGE_MAX  (256u << 20)
 
@@ -35,7 +39,8 @@ struct token {
 /* A call to a peer: its stream, or an answer. */
 struct post {
     struct post *prev, *next;
-    struct peer *peer; /* NULL: an answer to one that is no longer known */
+    struct peer *peer;   /* NULL: an answer to one that is no longer known */
+    uint64_t connection; /* the peer's at that time */
     CURL *easy;
     struct curl_slist *headers;
     struct th_buffer body;
@@ -49,10 +54,12 @@ struct peer {
     struct th_relay *relay;
     struct th_rpc_owner owner;
     char *url;
-    struct post *stream;   /* NULL: not connected */
-    size_t answers;        /* on their way */
-    struct th_blob *asked; /* what the stream asked for */
+    struct th_blob *functions; /* what its stream asks for */
+    struct post *stream;       /* NULL: not connected */
+    uint64_t connection;       /* its number */
+    atomic_size_t open;        /* its work that is here, and answers that are not yet there */
     th_time retry_at, pause;
+    th_time wanted_at; /* for the last time */
     bool wanted;
 };
 
@@ -68,6 +75,7 @@ struct th_relay {
     struct th_relay_options options;
     pthread_t thread;
     CURLM *multi;
+    struct th_rpc_owner watch; /* hears of changes */
     atomic_bool stop, changed;
 
     pthread_mutex_t lock; /* of the following */
@@ -79,6 +87,8 @@ struct th_relay {
 
     /* The thread's own. */
     uint64_t tickets;
+    char **known; /* the others' URLs */
+    size_t known_count;
     struct peer *peers;
     struct post *posts;
 };
@@ -94,6 +104,7 @@ static uint64_t token_keep(struct peer *peer, const struct th_blob *item)
     memcpy(token->text, item->data + item->len - TOKEN_LENGTH, TOKEN_LENGTH);
     pthread_mutex_lock(&relay->lock);
     HASH_ADD(hh, relay->tokens, ticket, sizeof token->ticket, token);
+    peer->open++;
     pthread_mutex_unlock(&relay->lock);
     return token->ticket;
 }
@@ -102,6 +113,7 @@ static uint64_t token_keep(struct peer *peer, const struct th_blob *item)
 static void token_drop(struct th_relay *relay, struct token *token)
 {
     HASH_DELETE(hh, relay->tokens, token);
+    token->peer->open--;
     free(token);
 }
 
@@ -126,6 +138,7 @@ static void mail(struct peer *peer, const char *method, struct th_blob *message)
     *letter = (struct letter){.peer = peer, .method = method, .message = message};
     *relay->outbox_end = letter;
     relay->outbox_end = &letter->next;
+    peer->open++;
     curl_multi_wakeup(relay->multi);
 }
 
@@ -176,9 +189,9 @@ static void on_back(void *argument, uint64_t ticket)
 
 static void on_changed(void *argument)
 {
-    struct peer *peer = argument;
-    atomic_store(&peer->relay->changed, true);
-    curl_multi_wakeup(peer->relay->multi);
+    struct th_relay *relay = argument;
+    atomic_store(&relay->changed, true);
+    curl_multi_wakeup(relay->multi);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -262,6 +275,7 @@ static struct post *post_send(struct peer *peer, const char *method, struct th_s
     struct post *post = TH_NEW(struct post);
     post->easy = curl_easy_init();
     post->peer = peer;
+    post->connection = peer->connection;
     post->is_stream = is_stream;
     frame(&post->body, message);
     add_header(post, "content-type", "application/grpc");
@@ -346,27 +360,25 @@ static void peer_disconnect(struct peer *peer)
         return;
     post_free(relay, peer->stream);
     peer->stream = NULL;
-    th_blob_unref(peer->asked);
-    peer->asked = NULL;
     th_rpc_leave(relay->options.hub, &peer->owner);
     tokens_drop(peer);
     th_rpc_join(relay->options.hub, &peer->owner);
 }
 
-static void peer_connect(struct peer *peer, struct th_blob *functions)
+static void peer_connect(struct peer *peer)
 {
-    peer->asked = th_blob_ref(functions);
-    peer->stream = post_send(peer, "GetWorkItems", th_blob_view(functions), true);
+    peer->connection++;
+    peer->stream = post_send(peer, "GetWorkItems", th_blob_view(peer->functions), true);
 }
 
-static struct peer *peer_new(struct th_relay *relay, const char *url)
+static struct peer *peer_new(struct th_relay *relay, const char *url, struct th_blob *functions)
 {
     struct peer *peer = TH_NEW(struct peer);
     peer->relay = relay;
     peer->url = th_str_dup(th_str_of(url));
+    peer->functions = th_blob_ref(functions);
     peer->pause = FIRST_PAUSE;
-    peer->owner = (struct th_rpc_owner){
-        .argument = peer, .back = on_back, .answered = on_answered, .changed = on_changed};
+    peer->owner = (struct th_rpc_owner){.argument = peer, .back = on_back, .answered = on_answered};
     th_rpc_join(relay->options.hub, &peer->owner);
     DL_APPEND(relay->peers, peer);
     return peer;
@@ -410,17 +422,19 @@ static void peer_free(struct peer *peer)
     peer_forget(peer);
     DL_DELETE(relay->peers, peer);
     free(peer->url);
+    th_blob_unref(peer->functions);
     free(peer);
 }
 
-static void want(struct th_relay *relay, const char *url)
+static void want(struct th_relay *relay, const char *url, struct th_blob *functions)
 {
     struct peer *peer;
     DL_FOREACH(relay->peers, peer)
-        if (strcmp(peer->url, url) == 0)
+        if (strcmp(peer->url, url) == 0 &&
+            th_str_eq(th_blob_view(peer->functions), th_blob_view(functions)))
             break;
     if (!peer)
-        peer = peer_new(relay, url);
+        peer = peer_new(relay, url, functions);
     peer->wanted = true;
 }
 
@@ -431,9 +445,8 @@ static void free_urls(char **urls, size_t count)
     free(urls);
 }
 
-static void take_peers(struct th_relay *relay)
+static void take_urls(struct th_relay *relay)
 {
-    struct peer *peer, *next;
     pthread_mutex_lock(&relay->lock);
     char **urls = relay->urls;
     size_t count = relay->url_count;
@@ -441,40 +454,48 @@ static void take_peers(struct th_relay *relay)
     pthread_mutex_unlock(&relay->lock);
     if (!urls)
         return;
-    DL_FOREACH(relay->peers, peer)
-        peer->wanted = false;
-    for (size_t i = 0; i < count; i++)
-        want(relay, urls[i]);
-    free_urls(urls, count);
-    DL_FOREACH_SAFE(relay->peers, peer, next)
-        if (!peer->wanted)
-            peer_free(peer);
+    free_urls(relay->known, relay->known_count);
+    relay->known = urls;
+    relay->known_count = count;
     atomic_store(&relay->changed, true);
 }
 
-static bool same(const struct th_blob *a, const struct th_blob *b)
+/* What is in hand is finished first, or it would be done again. */
+static void drop_unwanted(struct th_relay *relay, th_time now)
 {
-    return a && b && th_str_eq(th_blob_view(a), th_blob_view(b));
+    struct peer *peer, *next;
+    DL_FOREACH_SAFE(relay->peers, peer, next) {
+        bool busy = peer->stream && peer->open > 0 && now - peer->wanted_at < LINGER;
+        if (!peer->wanted && !busy)
+            peer_free(peer);
+    }
 }
 
-/* Connects those that are not, and those anew that were asked for something else; but answers go
- * first, or what was done would be done again. */
+static void choose_peers(struct th_relay *relay)
+{
+    size_t count;
+    struct th_blob **functions = th_rpc_functions(relay->options.hub, &count);
+    struct peer *peer;
+    DL_FOREACH(relay->peers, peer)
+        peer->wanted = false;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t n = 0; n < relay->known_count; n++)
+            want(relay, relay->known[n], functions[i]);
+        th_blob_unref(functions[i]);
+    }
+    free(functions);
+}
+
 static void keep_connected(struct th_relay *relay, th_time now)
 {
-    struct th_blob *functions = th_rpc_functions(relay->options.hub);
     struct peer *peer;
     DL_FOREACH(relay->peers, peer) {
-        bool asks_else = peer->stream && !same(peer->asked, functions);
-        if (asks_else && peer->answers > 0)
-            atomic_store(&relay->changed, true);
-        else if (asks_else)
-            peer_disconnect(peer);
-        if (!functions)
-            peer->retry_at = 0;
-        else if (!peer->stream && peer->retry_at <= now)
-            peer_connect(peer, functions);
+        if (!peer->wanted)
+            continue;
+        peer->wanted_at = now;
+        if (!peer->stream && peer->retry_at <= now)
+            peer_connect(peer);
     }
-    th_blob_unref(functions);
 }
 
 static th_time next_retry(const struct th_relay *relay)
@@ -482,7 +503,7 @@ static th_time next_retry(const struct th_relay *relay)
     const struct peer *peer;
     th_time next = TH_TIME_NONE;
     DL_FOREACH(relay->peers, peer)
-        if (!peer->stream && peer->retry_at != 0 && (next == TH_TIME_NONE || peer->retry_at < next))
+        if (!peer->stream && peer->wanted && (next == TH_TIME_NONE || peer->retry_at < next))
             next = peer->retry_at;
     return next;
 }
@@ -498,12 +519,19 @@ static void send_outbox(struct th_relay *relay)
     pthread_mutex_unlock(&relay->lock);
     for (struct letter *next; letter; letter = next) {
         next = letter->next;
-        if (letter->peer->stream) { /* else the work was given to somebody else */
+        if (letter->peer->stream)
             post_send(letter->peer, letter->method, th_blob_view(letter->message), false);
-            letter->peer->answers++;
-        }
+        else /* the work was given to somebody else */
+            letter->peer->open--;
         letter_free(letter);
     }
+}
+
+static void peer_lost(struct peer *peer, th_time now)
+{
+    peer->retry_at = now + peer->pause;
+    peer->pause = peer->pause * 2 < LAST_PAUSE ? peer->pause * 2 : LAST_PAUSE;
+    peer_disconnect(peer);
 }
 
 static void stream_over(struct post *post, CURLcode result, th_time now)
@@ -511,20 +539,33 @@ static void stream_over(struct post *post, CURLcode result, th_time now)
     struct peer *peer = post->peer;
     th_log(peer->relay->options.log, TH_LOG_DEBUG, "rpc.relay", "%s: %s%s%s", peer->url,
            curl_easy_strerror(result), post->status[0] ? ", status" : "", post->status);
-    peer->retry_at = now + peer->pause;
-    peer->pause = peer->pause * 2 < LAST_PAUSE ? peer->pause * 2 : LAST_PAUSE;
-    peer_disconnect(peer);
+    peer_lost(peer, now);
 }
 
-static void answer_over(struct th_relay *relay, struct post *post, CURLcode result)
+/* One that made no sense arrived, too. */
+static bool arrived(const struct post *post, CURLcode result)
 {
-    if (result != CURLE_OK || atoi(post->status) != TH_GRPC_OK)
+    int status = post->status[0] ? atoi(post->status) : TH_GRPC_UNKNOWN;
+    return result == CURLE_OK && (status == TH_GRPC_OK || status == TH_GRPC_INVALID_ARGUMENT);
+}
+
+/* Without its answer the peer would believe for ever that the work is done here: it learns by the
+ * end of the stream that it is not. */
+static void answer_over(struct th_relay *relay, struct post *post, CURLcode result, th_time now)
+{
+    struct peer *peer = post->peer;
+    bool lost = !arrived(post, result);
+    uint64_t connection = post->connection;
+    if (lost)
         th_log(relay->options.log, TH_LOG_WARN, "rpc.relay",
                "an answer did not get back to where the work came from: %s, status%s",
                curl_easy_strerror(result), post->status);
-    if (post->peer)
-        post->peer->answers--;
     post_free(relay, post);
+    if (!peer)
+        return;
+    peer->open--;
+    if (lost && peer->stream && peer->connection == connection)
+        peer_lost(peer, now);
 }
 
 static void end_posts(struct th_relay *relay, th_time now)
@@ -540,7 +581,7 @@ static void end_posts(struct th_relay *relay, th_time now)
         if (post->is_stream)
             stream_over(post, result, now);
         else
-            answer_over(relay, post, result);
+            answer_over(relay, post, result, now);
     }
 }
 
@@ -574,10 +615,11 @@ static void *relay_main(void *argument)
         send_outbox(relay);
         if (stop && (now >= deadline || !has_answers(relay)))
             return NULL;
-        take_peers(relay);
-        th_time retry = next_retry(relay);
-        if (atomic_exchange(&relay->changed, false) || (retry != TH_TIME_NONE && retry <= now))
-            keep_connected(relay, now);
+        take_urls(relay);
+        if (atomic_exchange(&relay->changed, false))
+            choose_peers(relay);
+        drop_unwanted(relay, now);
+        keep_connected(relay, now);
         curl_multi_perform(relay->multi, &running);
         end_posts(relay, now);
         poll_until(relay, next_retry(relay), now);
@@ -622,8 +664,12 @@ struct th_relay *th_relay_start(const struct th_relay_options *options, struct t
         curl_multi_setopt(relay->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
         curl_multi_setopt(relay->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 10000L);
     }
-    if (relay->multi && pthread_create(&relay->thread, NULL, relay_main, relay) == 0)
+    relay->watch = (struct th_rpc_owner){.argument = relay, .changed = on_changed};
+    if (relay->multi && pthread_create(&relay->thread, NULL, relay_main, relay) == 0) {
+        th_rpc_join(o->hub, &relay->watch);
+        on_changed(relay);
         return relay;
+    }
     relay_free(relay);
     th_fail(error, TH_INTERNAL, "cannot start the thread that relays work");
     return NULL;
@@ -649,6 +695,7 @@ void th_relay_stop(struct th_relay *relay)
     struct post *post, *next_post;
     if (!relay)
         return;
+    th_rpc_leave(relay->options.hub, &relay->watch);
     atomic_store(&relay->stop, true);
     curl_multi_wakeup(relay->multi);
     pthread_join(relay->thread, NULL);
@@ -662,5 +709,6 @@ void th_relay_stop(struct th_relay *relay)
     }
     if (relay->urls)
         free_urls(relay->urls, relay->url_count);
+    free_urls(relay->known, relay->known_count);
     relay_free(relay);
 }

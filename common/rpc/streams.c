@@ -295,7 +295,6 @@ static void close_stream(struct stream *stream, bool broken)
     DL_DELETE(hub->streams, stream);
     th_dispatch_close(hub->dispatch, stream->dispatched, broken, th_monotonic());
     hub_changed(hub, false);
-    pthread_cond_signal(&hub->finished);
     hub_unlock(hub);
     th_log(hub->options.log, stream->relay ? TH_LOG_DEBUG : TH_LOG_INFO, "rpc",
            "a program takes no more work: %s", stream->agent);

@@ -5,7 +5,7 @@ import collections
 import json
 import os
 
-from load import ACCOUNTS, expected, may_wait, read_ledger
+from load import ACCOUNTS, expected, may_wait, of, read_ledger
 from topics import EPISODE, PURGE, Cluster, Letter, Log, Redis
 
 COMPLETED, TERMINATED = 1, 5
@@ -14,9 +14,30 @@ COMPLETED, TERMINATED = 1, 5
 class Instance:
     def __init__(self):
         self.scheduled, self.answered = collections.Counter(), collections.Counter()
-        self.raised = []
+        self.raised, self.results = [], []
         self.status, self.result, self.ends, self.starts = None, None, 0, 0
         self.tasks = 0
+
+
+class Counter:
+    """What an entity has to have counted."""
+
+    def __init__(self):
+        self.asked, self.acknowledged, self.in_order = [], [], []
+
+    def compare(self, seen):
+        times = collections.Counter(seen)
+        for what in self.acknowledged:
+            if times[what] == 0:
+                yield "has lost", what
+        for what, count in times.items():
+            if what not in self.asked:
+                yield "has counted", what, "which nobody sent"
+            elif count > 1:
+                yield "has counted", what, count, "times"
+        ordered = [what for what in seen if what in self.in_order]
+        if ordered != sorted(ordered):
+            yield "has counted out of order:", ordered
 
 
 class Audit:
@@ -90,6 +111,8 @@ class Audit:
                 one.answered[event.related] += 1
                 if one.answered[event.related] > one.scheduled[event.related]:
                     self.complain(record.instance, event.kind, event.related, "is recorded twice")
+                if event.kind == "TaskCompleted":
+                    one.results.append(event.data)
                 if event.kind == "TaskFailed":
                     self.complain(record.instance, "an activity failed:", event.data)
             elif event.kind == "EventRaised":
@@ -153,7 +176,7 @@ class Audit:
             return
         if one.ends == 0:
             self.complain(instance, "has not ended")
-        elif one.ends > 1 or (kind != "generations" and one.starts > 1):
+        elif one.ends > 1 or (of(kind) != "generations" and one.starts > 1):
             self.complain(instance, "ran", one.starts, "times and ended", one.ends, "times")
         elif instance in self.terminated and instance in self.may_wait:
             return  # it was asked to end, but whether it heard is not known
@@ -180,7 +203,7 @@ class Audit:
                 asked[rest[2]["peer"]][rest[2]["n"]] += 1
         for instance, (kind, work) in self.kinds.items():
             one = self.instances.get(instance)
-            if kind != "collect" or not one:
+            if of(kind) != "collect" or not one:
                 continue
             seen = [json.loads(data) for data in one.raised]
             for n, count in collections.Counter(seen).items():
@@ -194,30 +217,45 @@ class Audit:
                 self.complain(instance, "got its events out of order:", seen)
 
     def check_executions(self):
-        began, ended = collections.Counter(), collections.Counter()
+        began, ended, marks = collections.Counter(), collections.Counter(), set()
         for name in os.listdir(self.executions):
             with open(os.path.join(self.executions, name), encoding="utf-8") as lines:
                 for line in lines:
-                    what, key, _ = line.split(" ")
+                    what, key, mark = line.split()
                     (began if what == "begin" else ended)[key] += 1
+                    if what == "end":
+                        marks.add((key, mark))
         per_instance = collections.Counter(key.rsplit("/", 1)[0] for key in ended)
         for instance, one in self.instances.items():
             if one.ends and one.status == COMPLETED and per_instance[instance] != one.tasks:
                 self.complain(instance, "recorded", one.tasks, "activities, but", per_instance[instance],
                               "of them ended in the world outside")
+            self.check_results(instance, one, marks)
         self.facts["activities"] = len(ended)
         self.facts["activities run again"] = sum(began.values()) - len(began)
 
+    def check_results(self, instance, one, marks):
+        """Results of programs with an SDK say which execution they are of."""
+        for result in one.results:
+            result = json.loads(result)
+            if isinstance(result, dict):
+                key = f"{instance}/{result['n'] - 1}"
+                self.facts["results of programs"] = self.facts.get("results of programs", 0) + 1
+                if (key, result["by"]) not in marks:
+                    self.complain(instance, "has the result", result, "which no execution gave")
+
     # ---- the bank ----
 
-    def check_bank(self, read_account):
-        """`read_account` gives an account's balance, over the API."""
+    def check_bank(self, read_entity):
+        """`read_entity` gives the state of an entity by name and key, over the API."""
+        def read_account(key):
+            return read_entity("account", key) or 0
         balances = {key: read_account(key) for key in ACCOUNTS}
         wanted = dict.fromkeys(ACCOUNTS, 0)
         counters, asked, acknowledged = (collections.Counter() for _ in range(3))
         for instance, (kind, work) in self.kinds.items():
             one = self.instances.get(instance)
-            if one and one.status == COMPLETED and kind == "transfer":
+            if one and one.status == COMPLETED and of(kind) == "transfer":
                 wanted[work["from"]] -= work["amount"]
                 wanted[work["to"]] += work["amount"]
             if one and one.status == COMPLETED and kind == "counter_user":
@@ -237,7 +275,45 @@ class Audit:
             if not acknowledged[key] <= read_account(key) <= most:
                 self.complain("counter", key, "holds", read_account(key), "of", acknowledged[key],
                               "acknowledged and", most, "asked for")
-        self.facts["transfers"] = sum(1 for k, _ in self.kinds.values() if k == "transfer")
+        self.facts["transfers"] = sum(1 for k, _ in self.kinds.values() if of(k) == "transfer")
+
+    # ---- programs with an SDK ----
+
+    def check_seen(self):
+        """What a client was told of an end while everything died."""
+        seen = [rest for word, *rest in self.ledger if word == "seen"]
+        for instance, status, output in seen:
+            one = self.instances.get(instance)
+            if not one or status != "COMPLETED" or one.status != COMPLETED:
+                self.complain("a client saw", instance, "end with", status)
+            elif output != json.loads(one.result or b"null"):
+                self.complain("a client saw", instance, "give", output, "instead of", one.result)
+        if seen:
+            self.facts["ends seen"] = len(seen)
+
+    def check_counters(self, read_entity):
+        """They keep what they have counted. Each attempt of a client has a number of its own."""
+        counters = collections.defaultdict(Counter)
+        for instance, (kind, work) in self.kinds.items():
+            one = self.instances.get(instance)
+            if of(kind) != kind and of(kind) == "counter_user" and one and one.status == COMPLETED:
+                counter = counters[work["counter"], work["key"]]
+                counter.asked += [f"{instance}/{n}" for n in range(work["times"])]
+                counter.acknowledged += [f"{instance}/{n}" for n in range(work["times"])]
+                if json.loads(one.result) < work["times"]:
+                    self.complain(instance, "counted", one.result, "after its own", work["times"])
+        for word, *rest in self.ledger:
+            if word == "signal":
+                counters[rest[0], rest[1]].asked.append(rest[2])
+            elif word == "signaled":
+                counter = counters[rest[0], rest[1]]
+                counter.acknowledged.append(rest[2])
+                counter.in_order.append(rest[2])
+        for (name, key), counter in counters.items():
+            for words in counter.compare(read_entity(name, key) or []):
+                self.complain(name, key, *words)
+        if counters:
+            self.facts["signals counted"] = sum(len(c.acknowledged) for c in counters.values())
 
     # ---- Redis ----
 
@@ -260,13 +336,17 @@ class Audit:
         for word, *rest in self.ledger:
             if word in ("asked", "unsure") and rest[-1] == 404:
                 self.complain("the API answered 404:", word, rest)
+            if word == "unsure" and isinstance(rest[-1], str):
+                self.complain("RPC answered", rest)
 
-    def run(self, read_account):
+    def run(self, read_entity):
         self.check_traffic()
         self.check_starts()
         self.check_events()
         self.check_executions()
         self.check_rows()
         self.check_answers()
-        self.check_bank(read_account)
+        self.check_bank(read_entity)
+        self.check_seen()
+        self.check_counters(read_entity)
         return self.wrong

@@ -1,7 +1,9 @@
 """A fleet on real Kafka and Redis under load while it is killed, paused and wiped; then everything is
 compared with everything.
 
-    chaos_test.py [--seed N] [--seconds N] [--version V] [--nodes N] [--workers N] [--only FAULT,...]
+    chaos_test.py [--seed N] [--seconds N] [--version V] [--nodes N] [--workers N] [--only FAULT,...] [--sdk]
+
+With --sdk programs with a Durable Task SDK, in Python and in JavaScript, take part in the work, and suffer.
 
 Prints its seed; with --seed, or TASKHUB_SEED, the same faults follow each other again. The machine's
 timing is not repeated. TASKHUB_KEEP keeps the directory with logs and ledgers.
@@ -24,6 +26,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 
 from audit import Audit  # noqa: E402
 from harness import API, TASKHUB, until  # noqa: E402
+from packages import run_within  # noqa: E402
+from sdk.languages import python_environment  # noqa: E402
 from load import Load, may_wait, read_ledger  # noqa: E402
 from world import Chaos, World, say  # noqa: E402
 
@@ -44,6 +48,8 @@ def arguments():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--pause", type=float, default=0.02, help="of a client between requests")
     parser.add_argument("--patience", type=float, default=120, help="until all has ended")
+    parser.add_argument("--sdk", action="store_true", help="programs with an SDK, too")
+    parser.add_argument("--programs", type=int, default=2, help="of each language")
     parser.add_argument("--only", help="faults, with commas")
     return parser.parse_args()
 
@@ -117,21 +123,22 @@ def await_ends(world, waiting, patience):
     return []
 
 
-def account_reader(world):
-    def read(key):
+def entity_reader(world):
+    """Gives an entity's state; None: it has none."""
+    def read(name, key):
         def look():
             for server in world.servers():
                 try:
-                    code, _, state = server.http("GET", f"{API}/entities/account/{key}?taskHub={world.hub}",
+                    code, _, state = server.http("GET", f"{API}/entities/{name}/{key}?taskHub={world.hub}",
                                                  timeout=20)
                 except (OSError, http.client.HTTPException, ValueError):
                     continue
                 if code == 200:
                     return (state,)
                 if code == 404:
-                    return (0,)
+                    return (None,)
             return None
-        return until(look, f"the balance of {key}")[0]
+        return until(look, f"the state of {name} {key}")[0]
     return read
 
 
@@ -159,7 +166,7 @@ def examine(world, load, options):
     until(lambda: world.workers[0].is_ready() or None, "a worker that is ready", 60)
     wrong += report("doctor, running", *doctor(world), waiting)
     audit = Audit(world, load)
-    wrong += audit.run(account_reader(world))
+    wrong += audit.run(entity_reader(world))
     say(", ".join(f"{value} {name}" for name, value in audit.facts.items()))
     for worker in world.workers:
         world.end(worker, signal.SIGTERM)
@@ -167,14 +174,20 @@ def examine(world, load, options):
     return wrong
 
 
+def sdk_load():
+    """Where the SDK is there."""
+    from sdkload import SdkLoad  # pylint: disable=import-outside-toplevel
+    return SdkLoad
+
+
 def run(options, directory):
     world = World(directory, f"Chaos{options.seed}", options.version, options.nodes, options.workers,
-                  options.coordinators, options.partitions)
+                  options.coordinators, options.partitions, options.programs if options.sdk else 0)
     load, rounds = None, Rounds(world)
     try:
         world.start()
         load = Load(os.path.join(directory, "promises"), world.hub, options.seed, world.servers, options.clients,
-                    options.pause)
+                    options.pause, sdk_load() if options.sdk else None)
         chaos = Chaos(world, options.seed, options.minutes * 60 or options.seconds,
                       options.only.split(",") if options.only else None)
         load.start()
@@ -184,6 +197,8 @@ def run(options, directory):
         load.stop()
         say("answers to starts:", load.codes, "faults:", chaos.done, "doctor's exit codes:",
             rounds.codes)
+        if options.sdk:
+            say("programs that ended by themselves:", world.programs.facts())
         return wrong + examine(world, load, options)
     finally:
         if load and not load.ending:
@@ -194,6 +209,8 @@ def run(options, directory):
 
 def main():
     options = arguments()
+    if options.sdk:
+        run_within(python_environment())
     print(f"seed {options.seed}: Kafka {options.version}, {options.nodes} brokers", file=sys.stderr,
           flush=True)
     directory = tempfile.mkdtemp(prefix="taskhub-chaos-", dir=os.environ.get("TMPDIR", "/var/tmp"))

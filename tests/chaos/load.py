@@ -36,8 +36,14 @@ def read_ledger(path):
         return [json.loads(line) for line in lines]
 
 
+def of(kind):
+    """What an orchestrator does, whichever language it is in: those with an SDK have a prefix."""
+    return kind[3:] if kind.startswith(("py_", "js_")) else kind
+
+
 def expected(kind, work):
     """What an instance gives that completes; None: it follows from more than its input."""
+    kind = of(kind)
     if kind == "chain":
         return work["steps"]
     if kind == "fan":
@@ -60,9 +66,9 @@ def may_wait(ledger):
     nobody is known to have sent, and timers of an hour that nobody is known to have terminated."""
     missing = {}
     for word, *rest in ledger:
-        if word == "start" and rest[1] == "collect":
+        if word == "start" and of(rest[1]) == "collect":
             missing[rest[0]] = set(range(rest[2]["events"]))
-        elif word == "start" and rest[1] == "sleeper" and rest[2]["ms"] == HOUR:
+        elif word == "start" and of(rest[1]) == "sleeper" and rest[2]["ms"] == HOUR:
             missing[rest[0]] = {0}
     works = {rest[0]: rest[2] for word, *rest in ledger if word == "start" and rest[1] == "sender"}
     for word, *rest in ledger:
@@ -70,7 +76,7 @@ def may_wait(ledger):
             missing[rest[1]].discard(rest[2])
         elif word == "started" and rest[0] in works:
             missing[works[rest[0]]["peer"]].discard(works[rest[0]]["n"])
-    return {instance: "timer" if instance.startswith("sleeper") else "an event"
+    return {instance: "timer" if of(instance).startswith("sleeper") else "an event"
             for instance, numbers in missing.items() if numbers}
 
 
@@ -81,6 +87,7 @@ class Client:
         self.load, self.number = load, number
         self.random = random.Random(f"{load.seed}/{number}")
         self.count = 0
+        self.programs = load.programs(self) if load.programs else None
         self.thread = threading.Thread(target=self.run)
 
     # ---- requests ----
@@ -160,6 +167,9 @@ class Client:
             "POST", f"{API}/entities/account/s{self.number}?op=add", 1))
 
     def one(self):
+        if self.programs and self.random.random() < 0.6:
+            self.programs.one()
+            return
         ms = self.random.choice((0, 0, 1, 5, 20, 100))
         choose = self.random.random()
         if choose < 0.2:
@@ -194,7 +204,10 @@ class Client:
 
 
 class Load:
-    def __init__(self, path, hub, seed, servers, clients=6, pause=0.02):
+    """`programs`: makes what a client does with programs of an SDK; None: there are none."""
+
+    def __init__(self, path, hub, seed, servers, clients=6, pause=0.02, programs=None):
+        self.programs = programs
         self.path, self.hub, self.seed, self.servers, self.pause = path, hub, seed, servers, pause
         self.ledger = Ledger(path)
         self.stopping = self.ending = False

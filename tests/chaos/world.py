@@ -13,6 +13,7 @@ import time
 
 from harness import APPS, Fleet, Worker, until
 from fleethub import Coordinator
+from programs import Programs
 
 SINGLE = ()
 CLUSTER = ("default.replication.factor=3", "min.insync.replicas=2",
@@ -25,7 +26,7 @@ def say(*words):
 
 
 class World:
-    def __init__(self, directory, hub, version, nodes, workers, coordinators, partitions):
+    def __init__(self, directory, hub, version, nodes, workers, coordinators, partitions, programs=0):
         self.directory, self.hub, self.nodes = directory, hub, nodes
         self.began = time.monotonic()
         self.forgot = float("-inf")  # when parts of a projection were taken away
@@ -39,17 +40,23 @@ class World:
         self.fleet = Fleet(directory, *options)
         self.lock = threading.Lock()
         self.coordinators = [Coordinator(self.fleet, hub, "--partitions", str(partitions),
-                                         "--log-level", "debug", name=f"coordinator-{n}")
+                                         "--log-level", "debug", name=f"coordinator-{n}",
+                                         **({"TASKHUB_RPC_PORT": "0"} if programs else {}))
                              for n in range(coordinators)]
         self.workers = [Worker(self.fleet, hub, os.path.join(APPS, "chaos.so"), "--log-level",
                                "debug", "--activities", ("2", "8")[n % 2], name=f"worker-{n}",
                                TASKHUB_STATE=os.path.join(directory, f"state-{n}"))
                         for n in range(workers)]
         self.paused = {}
+        self.programs = Programs(self, programs)
 
     def servers(self):
         return [s for s in self.coordinators + self.workers
                 if s.process and s.url and s.process.poll() is None]
+
+    def endpoints(self):
+        """Of workers, for programs."""
+        return [s.rpc for s in self.servers() if s in self.workers and s.rpc]
 
     def start(self):
         for some in self.coordinators[:1], self.coordinators[1:] + self.workers:
@@ -58,9 +65,11 @@ class World:
             for server in some:
                 until(lambda s=server: s.url, f"{server.log} to serve")
         until(self.workers[0].is_ready, "an owner for each partition", 120)
+        self.programs.start()
 
     def down(self):
         self.wake_all()
+        self.programs.down()
         for server in self.coordinators + self.workers:
             if server.process:
                 server.kill()
@@ -110,7 +119,7 @@ class World:
 
     def relaunch(self, server):
         """It says by itself when it is there; nobody waits for it meanwhile."""
-        server.url, server.port = None, "0"  # another program may have its port by now
+        server.url, server.rpc, server.port = None, None, "0"  # another program may have its port by now
         server.launch()
         threading.Thread(target=self.listen, args=(server,), daemon=True).start()
 
@@ -118,9 +127,11 @@ class World:
         process = server.process
         try:
             for line in process.stdout:
-                found = re.match(r"\s+API\s+(http://\S+)", line)
-                if found:
-                    server.url = found.group(1)
+                found = re.match(r"\s+(API|RPC)\s+(http://|port )(\S+)", line)
+                if found and found.group(1) == "API":
+                    server.url = "http://" + found.group(3)
+                elif found:
+                    server.rpc = "127.0.0.1:" + found.group(3).rsplit(":", 1)[-1]
         except ValueError:
             pass  # closed meanwhile
 
@@ -188,6 +199,28 @@ class World:
         self.pause(coordinator.process.pid, choose.uniform(0.3, 5))
         return coordinator.log
 
+    def kill_program(self, choose):
+        program = choose.choice(self.programs.all)
+        program.kill(choose.uniform(0, 2))
+        return program.name
+
+    def kill_all_programs(self, choose):
+        """Nobody has these functions until they are back."""
+        for program in self.programs.all:
+            program.kill(0)
+        return "all"
+
+    def pause_program(self, choose):
+        program = choose.choice(self.programs.all)
+        self.pause(program.process.pid, choose.uniform(0.3, 6))
+        return program.name
+
+    def cut_program(self, choose):
+        """Its connections break, it lives on."""
+        program = choose.choice(self.programs.all)
+        program.road.cut()
+        return program.name
+
     def kill_broker(self, choose):
         node = str(choose.randint(1, self.nodes))
         self.fleet.script("kill", "--node", node)
@@ -248,7 +281,8 @@ def is_zombie(pid):
 FAULTS = ({"kill_worker": 6, "kill_child": 5, "stop_worker": 3, "pause_worker": 5,
            "kill_all_workers": 1, "kill_coordinator": 2, "pause_coordinator": 1},
           {"kill_broker": 3, "stop_broker": 1, "pause_broker": 2, "flush_redis": 3,
-           "restart_redis": 3, "pause_redis": 1, "forget_some": 2})
+           "restart_redis": 3, "pause_redis": 1, "forget_some": 2},
+          {"kill_program": 6, "kill_all_programs": 1, "pause_program": 4, "cut_program": 4})
 
 
 class Storm(threading.Thread):
@@ -283,14 +317,14 @@ class Storm(threading.Thread):
 
 
 class Chaos:
-    """What happens to programs and what happens to brokers and Redis, at once."""
+    """What happens to servers, to brokers and Redis, and to programs with an SDK, at once."""
 
     def __init__(self, world, seed, seconds, only=None):
         until_then = time.monotonic() + seconds
         faults = [{name: often for name, often in some.items() if not only or name in only}
                   for some in FAULTS]
         self.storms = [Storm(world, f"{seed}/{n}", until_then, some)
-                       for n, some in enumerate(faults) if some]
+                       for n, some in enumerate(faults) if some and (n < 2 or world.programs.all)]
 
     def run(self):
         for storm in self.storms:

@@ -338,6 +338,16 @@ rd_kafka_resp_err_t th_kafka_client_ends(struct th_kafka_client *client, const c
                : code;
 }
 
+void th_kafka_client_learn(struct th_kafka_client *client, const char *topic)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client->rk, topic, NULL);
+    if (rd_kafka_metadata(client->rk, 0, handle, &metadata, 1000) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(metadata);
+    }
+    rd_kafka_topic_destroy(handle);
+}
+
 rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,
                                         struct th_error *error)
 {

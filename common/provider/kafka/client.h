@@ -85,6 +85,10 @@ th_time th_kafka_patience(const struct th_kafka_cluster *cluster);
 enum th_code th_kafka_code(rd_kafka_resp_err_t error);
 /* UNAVAILABLE, "no broker answers at …: why"; false. Serves the queue to learn why. */
 bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *error);
+/* Asks who leads the topic's partitions now: librdkafka asks whom it knows, is refused, and learns
+ * by itself of another leader only where it reads the topic or writes to it. Of a consumer, which
+ * makes no topic by asking. Blocks for a second at most. */
+void th_kafka_client_learn(struct th_kafka_client *client, const char *topic);
 /* The result of an administrative request on `queue`, which the caller destroys, or NULL with an
  * error. Blocks up to twice the patience. */
 rd_kafka_event_t *th_kafka_client_await(struct th_kafka_client *client, rd_kafka_queue_t *queue,

@@ -28,16 +28,6 @@ static bool passes(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
-/* librdkafka asks the leader it knows, again and again, and is refused: it learns of another one
- * only when it asks for it. */
-static void learn_leaders(struct th_kafka *kafka)
-{
-    const struct rd_kafka_metadata *metadata;
-    if (rd_kafka_metadata(kafka->logs.rk, 0, NULL, &metadata, 1000) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_metadata_destroy(metadata);
-    }
-}
-
 /* In several short questions: between them it is noticed that the provider is to be closed. */
 static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
                       int64_t *start, int64_t *end, struct th_error *error)
@@ -50,13 +40,15 @@ static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_
     while (passes(code = th_kafka_client_ends(&kafka->logs, name, (int32_t)partition, start, end,
                                               patience / 4)) &&
            th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
-        learn_leaders(kafka);
+        th_kafka_client_learn(&kafka->logs, name);
         th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
     }
+    /* A hub that was found has its partitions, whatever a broker that is just up knows of them. */
+    enum th_code why =
+        code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ? TH_UNAVAILABLE : th_kafka_code(code);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
-           th_fail(error, th_kafka_code(code), "the ends of topic %s, partition %u, at %s: %s",
-                   name, (unsigned)partition, kafka->options.cluster.brokers,
-                   rd_kafka_err2str(code));
+           th_fail(error, why, "the ends of topic %s, partition %u, at %s: %s", name,
+                   (unsigned)partition, kafka->options.cluster.brokers, rd_kafka_err2str(code));
 }
 
 static void answer_state(struct th_kafka *kafka, struct th_kafka_item *item)

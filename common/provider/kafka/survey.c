@@ -143,9 +143,16 @@ static rd_kafka_resp_err_t ask_bounds(struct th_kafka_survey *survey, enum th_ka
 static bool bounds(struct th_kafka_survey *survey, enum th_kafka_topic topic, int64_t which,
                    int64_t *out, struct th_error *error)
 {
+    char name[TH_KAFKA_TOPIC_NAME];
     th_time deadline = th_monotonic() + th_kafka_patience(survey->talk.client.cluster);
     rd_kafka_resp_err_t code;
-    while (passes(code = ask_bounds(survey, topic, which, out)) && th_monotonic() < deadline) {
+    th_kafka_topic_name(topic, survey->hub.record.name, name);
+    for (;;) {
+        th_kafka_client_learn(&survey->talk.client, name);
+        code = ask_bounds(survey, topic, which, out);
+        if (!passes(code) || th_monotonic() >= deadline) {
+            break;
+        }
         rd_kafka_poll(survey->talk.client.rk, th_kafka_milliseconds(AGAIN));
     }
     return code == RD_KAFKA_RESP_ERR_NO_ERROR || refused(survey, topic, code, "the ends", error);

@@ -175,15 +175,17 @@ def kind():
 class Proxy:
     """A road to an endpoint that can be cut: `cut` breaks all connections, new ones may come."""
 
-    def __init__(self, endpoint):
-        host, port = endpoint.rsplit(":", 1)
-        self.upstream = host, int(port)
+    def __init__(self, endpoint=None):
+        self.upstream = endpoint
         self.lock = threading.Lock()
         self.sockets = set()
         self.accepted = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.accept, daemon=True).start()
+
+    def connect(self):
+        return socket.create_connection(self.upstream.rsplit(":", 1))
 
     def accept(self):
         while True:
@@ -192,7 +194,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                far = socket.create_connection(self.upstream)
+                far = self.connect()
             except OSError:
                 near.close()
                 continue
