@@ -49,13 +49,14 @@ static void apply_own(const struct th_shared *shared, struct activities *part)
 /* Where the topic begins and ends; a commit that lies elsewhere is of another topic's time. */
 static bool into_bounds(struct th_shared *shared, struct activities *part, int64_t *position)
 {
-    int64_t low;
-    int64_t high;
-    if (th_kafka_client_ends(&shared->group.client, shared->group.topic, (int32_t)part->partition,
-                             &low, &high, ASK_MS * TH_MILLISECOND) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    struct th_kafka_span span = {.topic = shared->group.topic,
+                                 .partition = (int32_t)part->partition};
+    size_t failed;
+    if (th_kafka_client_spans(&shared->group.client, &span, 1, ASK_MS * TH_MILLISECOND, &failed) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR)
         return false;
-    if (*position < low || *position > high)
-        *position = low;
+    if (*position < span.start || *position > span.end)
+        *position = span.start;
     return true;
 }
 

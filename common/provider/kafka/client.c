@@ -310,15 +310,21 @@ bool th_kafka_client_silent(struct th_kafka_client *client, struct th_error *err
 }
 
 /* `which` is a time that ListOffsets takes for a place: survey.c. */
-static rd_kafka_resp_err_t find_place(struct th_kafka_client *client, const char *topic,
-                                      int32_t partition, int64_t which, int64_t *out, int wait)
+static rd_kafka_resp_err_t find_places(struct th_kafka_client *client, struct th_kafka_span *spans,
+                                       size_t count, int64_t which, int wait, size_t *failed)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = which;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t n = 0; n < count; n++) {
+        rd_kafka_topic_partition_list_add(list, spans[n].topic, spans[n].partition)->offset = which;
+    }
     rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client->rk, list, wait);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        code = list->elems[0].err;
-        *out = list->elems[0].offset;
+    *failed = 0;
+    for (size_t n = 0; n < count && code == RD_KAFKA_RESP_ERR_NO_ERROR; n++) {
+        const rd_kafka_topic_partition_t *found =
+            rd_kafka_topic_partition_list_find(list, spans[n].topic, spans[n].partition);
+        code = found->err;
+        *failed = n;
+        *(which == RD_KAFKA_OFFSET_END ? &spans[n].end : &spans[n].start) = found->offset;
     }
     rd_kafka_topic_partition_list_destroy(list);
     return code;
@@ -326,15 +332,15 @@ static rd_kafka_resp_err_t find_place(struct th_kafka_client *client, const char
 
 /* Not by rd_kafka_query_watermark_offsets: that waits for a broker which does not answer as long as
  * it takes, whatever its time-out is. */
-rd_kafka_resp_err_t th_kafka_client_ends(struct th_kafka_client *client, const char *topic,
-                                         int32_t partition, int64_t *start, int64_t *end,
-                                         th_time patience)
+rd_kafka_resp_err_t th_kafka_client_spans(struct th_kafka_client *client,
+                                          struct th_kafka_span *spans, size_t count,
+                                          th_time patience, size_t *failed)
 {
     int wait = th_kafka_milliseconds(patience);
     rd_kafka_resp_err_t code =
-        find_place(client, topic, partition, RD_KAFKA_OFFSET_BEGINNING, start, wait);
+        find_places(client, spans, count, RD_KAFKA_OFFSET_BEGINNING, wait, failed);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
-               ? find_place(client, topic, partition, RD_KAFKA_OFFSET_END, end, wait)
+               ? find_places(client, spans, count, RD_KAFKA_OFFSET_END, wait, failed)
                : code;
 }
 

@@ -76,10 +76,18 @@ void th_kafka_client_listen(struct th_kafka_client *client, void (*wake)(void *)
 /* Serves the queue if it has something. Does not wait. */
 void th_kafka_client_poll(struct th_kafka_client *client);
 
-/* The ends of one partition. Blocks up to twice the time; any thread. */
-rd_kafka_resp_err_t th_kafka_client_ends(struct th_kafka_client *client, const char *topic,
-                                         int32_t partition, int64_t *start, int64_t *end,
-                                         th_time patience);
+/* What is kept of a partition: its first offset, and that of the next record. */
+struct th_kafka_span {
+    const char *topic;
+    int32_t partition;
+    int64_t start, end;
+};
+
+/* Fills the starts and ends of `count` spans, none of them twice; the first error, and which one it
+ * is of in `*failed`. Blocks up to twice the time; any thread. */
+rd_kafka_resp_err_t th_kafka_client_spans(struct th_kafka_client *client,
+                                          struct th_kafka_span *spans, size_t count,
+                                          th_time patience, size_t *failed);
 
 th_time th_kafka_patience(const struct th_kafka_cluster *cluster);
 enum th_code th_kafka_code(rd_kafka_resp_err_t error);

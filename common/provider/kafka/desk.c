@@ -29,47 +29,67 @@ static bool passes(rd_kafka_resp_err_t code)
 }
 
 /* In several short questions: between them it is noticed that the provider is to be closed. */
-static bool find_ends(struct th_kafka *kafka, enum th_kafka_topic topic, uint32_t partition,
-                      int64_t *start, int64_t *end, struct th_error *error)
+static bool find_spans(struct th_kafka *kafka, struct th_kafka_span *spans, size_t count,
+                       struct th_error *error)
 {
-    char name[TH_KAFKA_TOPIC_NAME];
     th_time patience = th_kafka_patience(&kafka->options.cluster);
     th_time deadline = th_monotonic() + patience;
-    th_kafka_topic_name(topic, kafka->hub.record.name, name);
     rd_kafka_resp_err_t code;
-    while (passes(code = th_kafka_client_ends(&kafka->logs, name, (int32_t)partition, start, end,
-                                              patience / 4)) &&
-           th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
-        th_kafka_client_learn(&kafka->logs, name);
+    size_t failed;
+    while (
+        passes(code = th_kafka_client_spans(&kafka->logs, spans, count, patience / 4, &failed)) &&
+        th_monotonic() < deadline && !atomic_load(&kafka->desk.stopping)) {
+        for (size_t n = 0; n < count; n++) { /* a question as a whole fails by any of them */
+            th_kafka_client_learn(&kafka->logs, spans[n].topic);
+        }
         th_queue_wait(&kafka->desk.patience, th_monotonic() + 20 * TH_MILLISECOND);
     }
     /* A hub that was found has its partitions, whatever a broker that is just up knows of them. */
     enum th_code why =
         code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ? TH_UNAVAILABLE : th_kafka_code(code);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
-           th_fail(error, why, "the ends of topic %s, partition %u, at %s: %s", name,
-                   (unsigned)partition, kafka->options.cluster.brokers, rd_kafka_err2str(code));
+           th_fail(error, why, "the ends of topic %s, partition %u, at %s: %s", spans[failed].topic,
+                   (unsigned)spans[failed].partition, kafka->options.cluster.brokers,
+                   rd_kafka_err2str(code));
+}
+
+static struct th_kafka_span span_of(const struct th_kafka *kafka, enum th_kafka_topic topic,
+                                    uint32_t partition, char name[static TH_KAFKA_TOPIC_NAME])
+{
+    th_kafka_topic_name(topic, kafka->hub.record.name, name);
+    return (struct th_kafka_span){.topic = name, .partition = (int32_t)partition};
 }
 
 static void answer_state(struct th_kafka *kafka, struct th_kafka_item *item)
 {
     struct th_completion *answer = TH_NEW(struct th_completion);
     struct th_error error;
+    char names[2][TH_KAFKA_TOPIC_NAME];
+    struct th_kafka_span spans[] = {
+        span_of(kafka, TH_KAFKA_HISTORY, item->partition, names[0]),
+        span_of(kafka, TH_KAFKA_INSTANCES, item->partition, names[1]),
+    };
     item->answer = answer;
     answer->watermark = TH_WATERMARK_NONE;
-    if (!find_ends(kafka, TH_KAFKA_HISTORY, item->partition, &answer->log_start, &answer->log_end,
-                   &error) ||
-        !find_ends(kafka, TH_KAFKA_INSTANCES, item->partition, &answer->inbox_start,
-                   &answer->inbox_end, &error)) {
+    if (!find_spans(kafka, spans, TH_COUNT(spans), &error)) {
         th_kafka_item_fail(item, error.code, "%s", error.message);
+        return;
     }
+    answer->log_start = spans[0].start;
+    answer->log_end = spans[0].end;
+    answer->inbox_start = spans[1].start;
+    answer->inbox_end = spans[1].end;
 }
 
 static void answer_ends(struct th_kafka *kafka, struct th_kafka_job *job)
 {
     enum th_kafka_topic topic = job->stream->is_log ? TH_KAFKA_HISTORY : TH_KAFKA_INSTANCES;
-    if (!find_ends(kafka, topic, job->stream->partition, &job->start, &job->end, &job->error)) {
-        job->start = job->end = -1;
+    char name[TH_KAFKA_TOPIC_NAME];
+    struct th_kafka_span span = span_of(kafka, topic, job->stream->partition, name);
+    bool found = find_spans(kafka, &span, 1, &job->error);
+    job->start = found ? span.start : -1;
+    job->end = found ? span.end : -1;
+    if (!found) {
         th_log(kafka->options.cluster.log, TH_LOG_WARN, "Kafka", "%s", job->error.message);
     }
 }
