@@ -86,6 +86,7 @@ struct th_partition *node_core_new(struct th_node *node, struct part *part)
         .clean_bytes = o->clean_bytes,
         .max_unacked = 10000,
         .max_rows = o->max_rows,
+        .max_kept_bytes = o->max_kept_bytes / node->part_count,
         .max_payload_bytes = o->max_payload_bytes,
         .max_crashes = o->max_crashes,
         .max_operations = o->max_operations,
@@ -195,6 +196,7 @@ static void defaults(struct th_node_options *o)
         .clean_bytes = 64u << 20,
         .piece_records = 20000,
         .max_rows = 1000,
+        .max_kept_bytes = 16 << 20,
         .max_unprojected = 100000,
         .max_crashes = 3,
         .max_payload_bytes = 16u << 20,
@@ -210,6 +212,7 @@ static void defaults(struct th_node_options *o)
     X(clean_bytes)
     X(piece_records)
     X(max_rows)
+    X(max_kept_bytes)
     X(max_unprojected)
     X(max_crashes)
     X(max_payload_bytes)

@@ -87,6 +87,7 @@ struct th_node_options {
     size_t clean_bytes;        /* least growth of a log before it is cleaned; default 64 MiB */
     size_t piece_records;      /* of a log that are folded at once; default 20,000 */
     size_t max_rows;           /* of one batch for the projection; default 1,000 */
+    size_t max_kept_bytes;     /* of histories of code that runs elsewhere; default 16 MiB */
     size_t max_unprojected;    /* instances whose rows wait, per partition, before its inbox has to
                                   wait, too; default 100,000 */
     uint32_t max_crashes;      /* attempts that may take the process down; default 3 */

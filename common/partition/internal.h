@@ -141,7 +141,9 @@ struct th_instance {
 
     struct chunk *chunks;
     size_t chunk_count, chunk_capacity;
+    size_t kept;         /* bytes of those that are in its row, too */
     bool whole;          /* chunks hold the history from its start */
+    bool replays;        /* the last episode began from the start */
     bool replace_stored; /* stored chunks are out of date as a whole */
     bool replacing;      /* and a row that says so is under way */
     bool purged;
@@ -325,6 +327,7 @@ struct th_partition {
     th_time moved_since;      /* the watermark alone is out of date; NONE: it is not */
     struct th_row *rows;
     size_t row_count, row_capacity;
+    size_t kept_bytes; /* of all instances */
     struct th_watermark watermark, next_watermark;
     struct th_watermark stored; /* what the storage has to have for the next batch: `watermark`, but
                                    for rows that are not believed */
@@ -360,6 +363,8 @@ struct th_str instance_id(const struct th_instance *i);
 void instance_set_info(struct th_instance *i, const struct th_instance_info *info);
 void instance_forget_info(struct th_instance *i); /* back to a stub */
 void instance_drop_chunks(struct th_instance *i);
+/* So many bytes of its history stay in memory though they are in its row. */
+void instance_keeps(struct th_instance *i, size_t bytes);
 void instance_add_chunk(struct th_instance *i, struct th_blob *blob, struct th_str bytes,
                         uint64_t stamp);
 void instance_free(struct th_instance *i);

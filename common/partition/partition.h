@@ -67,6 +67,8 @@ struct th_partition_options {
     size_t clean_bytes;      /* the log is cleaned after at least so many bytes, where it is */
     size_t max_unacked;      /* records in flight before no new episode begins */
     size_t max_rows;         /* of one batch for the projection */
+    size_t max_kept_bytes; /* of histories that stay in memory when they are in rows, because their
+                              code begins from the start each time; 0: none */
     size_t max_payload_bytes;
     uint32_t max_crashes;
     size_t max_operations;     /* of an entity in one episode; 0: any number */

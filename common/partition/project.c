@@ -392,10 +392,27 @@ bool th_partition_project(struct th_partition *p, bool news, th_time until,
 
 /* ---- afterwards ---- */
 
+/* The next episode of code that runs elsewhere would ask for all of it again. */
+static bool keep_chunks(struct th_instance *i)
+{
+    const struct th_partition *p = i->partition;
+    size_t bytes = 0;
+
+    if (!i->replays || !i->whole || i->purged || th_status_terminal(i->info.status))
+        return false;
+    for (size_t n = 0; n < i->chunk_count; n++)
+        bytes += i->chunks[n].blob->len;
+    if (p->kept_bytes - i->kept + bytes > p->options.max_kept_bytes)
+        return false;
+    instance_keeps(i, bytes);
+    return true;
+}
+
 static void drop_stored_chunks(struct th_instance *i)
 {
     size_t kept = 0;
 
+    instance_keeps(i, 0);
     for (size_t n = 0; n < i->chunk_count; n++) {
         if (i->chunks[n].stamp > i->projecting_stamp)
             i->chunks[kept++] = i->chunks[n];
@@ -410,7 +427,7 @@ static void drop_stored_chunks(struct th_instance *i)
 static void projected(struct th_instance *i)
 {
     i->row = i->purged ? 0 : i->projecting_stamp;
-    if (!i->busy)
+    if (!i->busy && !keep_chunks(i))
         drop_stored_chunks(i);
 }
 

@@ -53,11 +53,18 @@ void instance_set_info(struct th_instance *i, const struct th_instance_info *inf
     th_arena_deinit(&old);
 }
 
+void instance_keeps(struct th_instance *i, size_t bytes)
+{
+    i->partition->kept_bytes += bytes - i->kept;
+    i->kept = bytes;
+}
+
 void instance_drop_chunks(struct th_instance *i)
 {
     for (size_t n = 0; n < i->chunk_count; n++)
         th_blob_unref(i->chunks[n].blob);
     i->chunk_count = 0;
+    instance_keeps(i, 0);
 }
 
 void instance_add_chunk(struct th_instance *i, struct th_blob *blob, struct th_str bytes,

@@ -491,6 +491,7 @@ bool th_partition_episode(struct th_partition *p, struct th_instance *i, bool hi
                                .fresh_count = t->outcome.fresh.count,
                                .turn_trace = begins ? TH_STR_ABSENT : i->info.turn_trace};
     th_partition_function(i, &out->name, &out->version);
+    i->replays = history && !begins;
     if (begins || !history)
         return true;
     if (!i->whole) {

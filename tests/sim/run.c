@@ -180,6 +180,7 @@ static void process_open(struct run *run, struct process *p)
                                       .clean_bytes = run->plan.clean_bytes,
                                       .piece_records = run->plan.piece_records,
                                       .max_rows = run->plan.max_rows,
+                                      .max_kept_bytes = run->plan.max_kept_bytes,
                                       .max_unprojected = run->plan.max_unprojected,
                                       .max_operations = run->plan.max_operations,
                                       .max_entities = run->plan.max_entities,

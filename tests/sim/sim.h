@@ -49,7 +49,7 @@ struct plan {
     struct th_sim_options world;
     unsigned processes;
     size_t max_instances, max_warm, checkpoint_records, checkpoint_bytes;
-    size_t clean_bytes, piece_records, max_rows, max_unprojected;
+    size_t clean_bytes, piece_records, max_rows, max_unprojected, max_kept_bytes;
     size_t max_operations, max_entities; /* of entities; 0: any number */
     th_time project_interval;
     th_time skew; /* clocks are wrong by up to this much, either way */

@@ -413,6 +413,34 @@ static void test_a_placeholder_stays_until_it_is_stored(void **state)
 /* ---- loads ---- */
 
 /* The answer to a LOAD was read before a row was stored whose chunks memory dropped. */
+/* Code that begins from the start each time has its history loaded once. */
+static void test_a_history_that_is_kept(void **state)
+{
+    (void)state;
+    for (size_t most = 0; most <= 1 << 20; most += 1 << 20) {
+        struct desk d;
+
+        desk_init(&d, 1, code);
+        d.options.max_kept_bytes = most;
+        desk_open(&d);
+        desk_deliver(&d, desk_start("a", "Task"));
+        desk_settle(&d);
+        poke(&d, "a");
+        desk_settle(&d);
+        d.hold_loads = true;
+        poke(&d, "a");
+        assert_int_equal(d.load_count, most == 0);
+        desk_load(&d);
+        d.hold_loads = false;
+        desk_settle(&d);
+        assert_int_equal(d.p->kept_bytes > 0, most > 0);
+        desk_deliver(&d, desk_message("a", TH_EVENT_EXECUTION_TERMINATED));
+        desk_settle(&d);
+        assert_int_equal(d.p->kept_bytes, 0);
+        desk_deinit(&d);
+    }
+}
+
 static void test_an_answer_older_than_the_row(void **state)
 {
     (void)state;
@@ -543,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_the_executor_is_told),
         cmocka_unit_test(test_what_waits_stays),
         cmocka_unit_test(test_a_placeholder_stays_until_it_is_stored),
+        cmocka_unit_test(test_a_history_that_is_kept),
         cmocka_unit_test(test_an_answer_older_than_the_row),
         cmocka_unit_test(test_a_row_that_is_gone),
         cmocka_unit_test(test_a_row_nobody_can_read),
