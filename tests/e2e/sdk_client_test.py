@@ -203,6 +203,18 @@ class Calls(SdkTest):
                 break
         self.assertEqual(sorted(listed), done)
 
+    def test_query_of_large_payloads(self):
+        # All in one message would be more than this client takes.
+        data = "x" * 1000000
+        instances = [self.client.schedule_new_orchestration("echo", input=data, instance_id=f"big-{i}")
+                     for i in range(6)]
+        for instance in instances:
+            self.end(instance)
+        found = self.client.get_all_orchestration_states(
+            OrchestrationQuery(instance_id_prefix="big-", fetch_inputs_and_outputs=True))
+        self.assertEqual([state.instance_id for state in found], instances)
+        self.assertEqual([state.get_output() for state in found], [data] * 6)
+
     def test_purge(self):
         ended = [self.begin("echo", i) for i in range(3)]
         for instance in ended:
