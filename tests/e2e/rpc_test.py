@@ -881,7 +881,7 @@ class Hubs(RpcTest):
 
     def test_hub_by_metadata(self):
         instance = self.peer.begin(self.name)
-        for hub in ("TestHubName", "testhubname", ""):
+        for hub in ("TestHubName", "testhubname", "", "default"):
             with self.named(hub) as peer:
                 self.assertEqual(peer.how(instance), "PENDING", hub)
         with self.named("Elsewhere") as peer:
@@ -995,11 +995,28 @@ class SeveralHubs(RpcTest):
             ends[hub] = peer.end(instance).output.value
         self.assertEqual(ends, {"": '"of "', "Beta": '"of Beta"'})
 
+    def test_default_is_the_first(self):
+        instance = self.peer.begin(self.name)
+        for hub, how in (("default", "PENDING"), ("Alpha", "PENDING"), ("Beta", None)):
+            peer = Peer(self.sidecar.endpoint, [("taskhub", hub)])
+            self.addCleanup(peer.close)
+            self.assertEqual(peer.how(instance) if how else peer.look(instance), how, hub)
+
     def test_an_application_has_one(self):
         end = run("dev", app("semantics"), "--hub", "Alpha,Beta", "--db",
                   os.path.join(self.directory, "other.db"), "--port", "0")
         self.assertEqual(end.returncode, ERROR)
         self.assertIn("--hub", end.stderr)
+
+
+class AHubCalledDefault(RpcTest):
+    options = ("--hub", "Alpha,Default")
+
+    def test_it_is_meant(self):
+        instance = self.peer.begin(self.name)
+        peer = Peer(self.sidecar.endpoint, [("taskhub", "default")])
+        self.addCleanup(peer.close)
+        self.assertIsNone(peer.look(instance))
 
 
 if __name__ == "__main__":
