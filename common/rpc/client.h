@@ -57,6 +57,8 @@ enum th_rpc_step {
 struct th_rpc_exchange {
     struct th_arena arena;
     const struct th_rpc_method *method;
+    bool reuses_ended; /* the caller's: a start without a policy may replace what has ended */
+
     void *request;
 
     struct th_command command; /* points into the arena */

@@ -50,6 +50,7 @@ static bool take_reuse(struct th_rpc_exchange *x, const OrchestrationIdReusePoli
                              TH_STATUS_BIT(TH_STATUS_SUSPENDED);
     uint32_t statuses;
     if (!policy) {
+        x->command.reuse = x->reuses_ended ? TH_REUSE_TERMINAL : TH_REUSE_NEVER;
         return true;
     }
     if (!th_rpc_statuses(x, "orchestrationIdReusePolicy", policy->replaceable_status,

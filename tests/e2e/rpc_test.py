@@ -127,6 +127,20 @@ class Starts(RpcTest):
         self.refused("ALREADY_EXISTS", "StartInstance",
                      pb.CreateInstanceRequest(instanceId="taken", name=self.name))
 
+    def test_restarting_in_java(self):
+        # Its SDK starts the id again, and has no policies.
+        java = Peer(self.sidecar.endpoint, agent="grpc-java-netty/1.59.0")
+        self.addCleanup(java.close)
+        program = self.orchestrator()
+        java.begin(self.name, "java")
+        self.assertEqual(java.code("StartInstance", pb.CreateInstanceRequest(
+            instanceId="java", name=self.name)), "ALREADY_EXISTS")
+        program.turn().reply(raw.complete('"first"'))
+        java.end("java")
+        java.begin(self.name, "java")
+        program.turn().reply(raw.complete('"second"'))
+        self.assertEqual(java.result("java"), '"second"')
+
     def reuse(self, *names):
         return pb.OrchestrationIdReusePolicy(replaceableStatus=[status(name) for name in names])
 

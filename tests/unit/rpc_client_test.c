@@ -192,6 +192,20 @@ static void a_start_is_asked_for(void **state)
 
 static void a_start_may_replace(void **state)
 {
+static void some_clients_need_no_policy_for_what_has_ended(void **state)
+{
+    CreateInstanceRequest r = CREATE_INSTANCE_REQUEST__INIT;
+    OrchestrationIdReusePolicy none = ORCHESTRATION_ID_REUSE_POLICY__INIT;
+    r.name = (char *)"n";
+    for (size_t i = 0; i < 2; i++) {
+        EXCHANGE(x);
+        x.reuses_ended = true;
+        r.orchestration_id_reuse_policy = i ? &none : NULL;
+        assert_int_equal(begin(&x, "StartInstance", &r), TH_RPC_COMMAND);
+        assert_int_equal(x.command.reuse, i ? TH_REUSE_NEVER : TH_REUSE_TERMINAL);
+    }
+}
+
     static const struct {
         OrchestrationStatus statuses[3];
         size_t count;
@@ -818,3 +832,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, free_built);
 }
+        cmocka_unit_test(some_clients_need_no_policy_for_what_has_ended),
