@@ -910,12 +910,9 @@ class Hubs(RpcTest):
             self.assertIn("Elsewhere", caught.exception.details())
 
     def test_managing_hubs(self):
-        """The one that is served exists; it is not taken away under those who use it."""
+        """The one that is served exists."""
         instance = self.peer.begin(self.name)
         self.assertEqual(self.peer.code("CreateTaskHub", pb.CreateTaskHubRequest()), "OK")
-        self.refused("UNIMPLEMENTED", "CreateTaskHub",
-                     pb.CreateTaskHubRequest(recreateIfExists=True), "in use")
-        self.refused("UNIMPLEMENTED", "DeleteTaskHub", pb.DeleteTaskHubRequest(), "in use")
         with self.named("Elsewhere") as peer:
             self.assertEqual(peer.code("CreateTaskHub", pb.CreateTaskHubRequest()), "NOT_FOUND")
         self.assertEqual(self.peer.how(instance), "PENDING")
@@ -1021,6 +1018,32 @@ class SeveralHubs(RpcTest):
                   os.path.join(self.directory, "other.db"), "--port", "0")
         self.assertEqual(end.returncode, ERROR)
         self.assertIn("--hub", end.stderr)
+
+
+class HubsMadeAnew(RpcTest):
+    """A hub that is served is not taken away; deleting it empties it."""
+
+    def test_made_anew(self):
+        for name, request in (("CreateTaskHub", pb.CreateTaskHubRequest(recreateIfExists=True)),
+                              ("DeleteTaskHub", pb.DeleteTaskHubRequest())):
+            with self.subTest(name):
+                self.fill_and_empty(name, request)
+
+    def fill_and_empty(self, name, request):
+        program = self.program([self.name], entities=[self.entity_name])
+        entity = f"@{self.entity_name}@k"
+        self.run_to(program, raw.complete(), instance="ended")
+        self.peer.begin(self.name, "waits")
+        program.turn().reply()
+        self.peer.begin(self.name, "later", scheduledStartTimestamp=raw.later(NEVER))
+        self.peer.signal(entity, "set")
+        program.batch().reply(raw.success(), state='"s"')
+        until(lambda: self.peer.entity(entity), "the entity")
+        self.assertEqual(self.peer.code(name, request), "OK")
+        for instance in ("ended", "waits", "later"):
+            self.assertIsNone(self.peer.look(instance), instance)
+        self.assertIsNone(self.peer.entity(entity))
+        program.break_off()
 
 
 class AHubCalledDefault(RpcTest):

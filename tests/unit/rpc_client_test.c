@@ -63,7 +63,7 @@ static void methods_are_found(void **state)
         assert_ptr_equal(th_rpc_method(th_str_of(th_rpc_method_name(m))), m);
         assert_non_null(th_rpc_method_request(m));
     }
-    assert_int_equal(count, 20);
+    assert_int_equal(count, 22);
     assert_null(th_rpc_method(TH_STR("GetWorkItems")));
     assert_null(th_rpc_method(TH_STR("startinstance")));
 }
@@ -113,6 +113,7 @@ static void errors_become_statuses(void **state)
     static QueryEntitiesRequest entities = QUERY_ENTITIES_REQUEST__INIT;
     static StreamInstanceHistoryRequest history = STREAM_INSTANCE_HISTORY_REQUEST__INIT;
     static DaprListRequest all = DAPR_LIST_REQUEST__INIT;
+    static DeleteTaskHubRequest hub = DELETE_TASK_HUB_REQUEST__INIT;
     create.name = raise.name = signal.name = (char *)"n";
     get.instance_id = raise.instance_id = terminate.instance_id = suspend.instance_id =
         resume.instance_id = rewind.instance_id = restart.instance_id = history.instance_id =
@@ -138,6 +139,7 @@ static void errors_become_statuses(void **state)
         {"GetEntity", &entity, TH_COMMAND_STATUS, {OK, 3, OK, 6, 9, 9, 4, 14}},
         {"QueryEntities", &entities, TH_COMMAND_QUERY, {OK, 3, 5, 6, 9, 9, 4, 14}},
         {"StreamInstanceHistory", &history, TH_COMMAND_STATUS, {OK, 3, 5, 6, 9, 9, 4, 14}},
+        {"DeleteTaskHub", &hub, TH_COMMAND_QUERY, {-1, 3, 5, 6, 9, 9, 4, 14}},
         {"ListInstanceIDs", &all, TH_COMMAND_QUERY, {OK, 3, 5, 6, 9, 9, 4, 14}},
         {"GetInstanceHistory", &history, TH_COMMAND_STATUS, {OK, 3, 5, 6, 9, 9, 4, 14}},
     };
@@ -190,8 +192,6 @@ static void a_start_is_asked_for(void **state)
     assert_string_equal(out->instance_id, "i");
 }
 
-static void a_start_may_replace(void **state)
-{
 static void some_clients_need_no_policy_for_what_has_ended(void **state)
 {
     CreateInstanceRequest r = CREATE_INSTANCE_REQUEST__INIT;
@@ -206,6 +206,8 @@ static void some_clients_need_no_policy_for_what_has_ended(void **state)
     }
 }
 
+static void a_start_may_replace(void **state)
+{
     static const struct {
         OrchestrationStatus statuses[3];
         size_t count;
@@ -643,6 +645,60 @@ static void a_history_in_one_message(void **state)
     assert_int_equal(out->events[1]->task_scheduled->n_tags, 0);
 }
 
+/* ---- hubs ---- */
+
+static void a_hub_that_is_served_exists(void **state)
+{
+    EXCHANGE(x);
+    CreateTaskHubRequest r = CREATE_TASK_HUB_REQUEST__INIT;
+    assert_int_equal(begin(&x, "CreateTaskHub", &r), TH_RPC_DONE);
+    response_of(&x, &create_task_hub_response__descriptor);
+}
+
+static enum th_rpc_step hub_page(struct th_rpc_exchange *x, uint32_t statuses, const char *id,
+                                 const char *continuation)
+{
+    const struct th_instance_info info = {.instance_id = th_str_of(id)};
+    const struct th_reply reply = {
+        .infos = &info, .info_count = 1, .continuation = th_str_of(continuation)};
+    assert_int_equal(x->command.kind, TH_COMMAND_QUERY);
+    assert_int_equal(x->command.query.statuses, statuses);
+    return th_rpc_reply(x, &reply);
+}
+
+static void ends(struct th_rpc_exchange *x, enum th_command_kind kind, const char *id,
+                 enum th_code code)
+{
+    assert_int_equal(x->command.kind, kind);
+    assert_str(x->command.instance_id, id);
+    assert_int_equal(answer(x, code), TH_RPC_COMMAND);
+}
+
+static void a_hub_made_anew_is_emptied(void **state)
+{
+    const uint32_t open = TH_STATUS_BIT(TH_STATUS_RUNNING) | TH_STATUS_BIT(TH_STATUS_PENDING) |
+                          TH_STATUS_BIT(TH_STATUS_SUSPENDED) |
+                          TH_STATUS_BIT(TH_STATUS_CONTINUED_AS_NEW);
+    const uint32_t entities = TH_STATUS_BIT(TH_STATUS_ENTITY);
+    EXCHANGE(x);
+    CreateTaskHubRequest r = CREATE_TASK_HUB_REQUEST__INIT;
+    r.recreate_if_exists = true;
+    assert_int_equal(begin(&x, "CreateTaskHub", &r), TH_RPC_COMMAND);
+    assert_int_equal(hub_page(&x, open, "a", "more"), TH_RPC_COMMAND);
+    ends(&x, TH_COMMAND_TERMINATE, "a", TH_OK);
+    assert_str(x.command.query.continuation, "more");
+    assert_int_equal(hub_page(&x, open, "b", NULL), TH_RPC_COMMAND);
+    ends(&x, TH_COMMAND_TERMINATE, "b", TH_GONE);
+    assert_int_equal(x.command.kind, TH_COMMAND_PURGE_BY);
+    assert_int_equal(x.command.query.statuses, TH_REUSE_TERMINAL);
+    assert_int_equal(answer(&x, TH_OK), TH_RPC_COMMAND);
+    assert_int_equal(hub_page(&x, entities, "@e@k", NULL), TH_RPC_COMMAND);
+    assert_int_equal(x.command.kind, TH_COMMAND_PURGE);
+    assert_str(x.command.instance_id, "@e@k");
+    assert_int_equal(answer(&x, TH_NOT_FOUND), TH_RPC_DONE);
+    response_of(&x, &create_task_hub_response__descriptor);
+}
+
 /* ---- purge ---- */
 
 static const PurgeInstancesResponse *purged(struct th_rpc_exchange *x)
@@ -808,6 +864,7 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_request_are_refused),
         cmocka_unit_test(errors_become_statuses),
         cmocka_unit_test(a_start_is_asked_for),
+        cmocka_unit_test(some_clients_need_no_policy_for_what_has_ended),
         cmocka_unit_test(a_start_may_replace),
         cmocka_unit_test(bad_requests_are_named),
         cmocka_unit_test(a_state_is_shown),
@@ -823,6 +880,8 @@ int main(void)
         cmocka_unit_test(all_ids_are_listed),
         cmocka_unit_test(a_long_list_goes_on_in_another_answer),
         cmocka_unit_test(a_history_in_one_message),
+        cmocka_unit_test(a_hub_that_is_served_exists),
+        cmocka_unit_test(a_hub_made_anew_is_emptied),
         cmocka_unit_test(a_batch_is_purged_one_by_one),
         cmocka_unit_test(a_filter_purges_what_has_ended),
         cmocka_unit_test(a_signal_is_sent),
@@ -832,4 +891,3 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, free_built);
 }
-        cmocka_unit_test(some_clients_need_no_policy_for_what_has_ended),
