@@ -57,7 +57,9 @@ enum th_rpc_step {
 
 /* Zeroed at first. */
 struct th_rpc_exchange {
-    bool reuses_ended; /* the caller's: a start without a policy may replace what has ended */
+    /* The caller's, of a start: without a policy it may replace what has ended; a policy without an
+     * action replaces nothing. */
+    bool reuses_ended, has_actions;
 
     struct th_arena arena;
     const struct th_rpc_method *method;
@@ -81,6 +83,7 @@ struct th_rpc_exchange {
     struct th_str after_id;
     char **ids; /* ListInstanceIDs: all found so far */
     size_t id_count, id_capacity, id_bytes;
+    uint32_t ignored;        /* StartInstance: bits of statuses in which an instance may stay */
     struct th_str next_page; /* CreateTaskHub, DeleteTaskHub: absent when there is none … */
     bool purged;             /* … and whether only entities are left */
 };

@@ -144,6 +144,33 @@ class Starts(RpcTest):
     def reuse(self, *names):
         return pb.OrchestrationIdReusePolicy(replaceableStatus=[status(name) for name in names])
 
+    def test_policies_with_an_action(self):
+        """As Go's SDK has them: field 2, ERROR (which does not travel), IGNORE and TERMINATE."""
+        go = Peer(self.sidecar.endpoint, agent="grpc-go/1.56.3")
+        self.addCleanup(go.close)
+        program = self.orchestrator()
+
+        def start(action, *names):
+            policy = self.reuse(*names).SerializeToString() + action
+            return go.code("StartInstance", pb.CreateInstanceRequest(
+                instanceId="go", name=self.name,
+                orchestrationIdReusePolicy=pb.OrchestrationIdReusePolicy.FromString(policy)))
+        error, ignore, terminate = b"", b"\x10\x01", b"\x10\x02"
+        self.assertEqual(start(error), "OK")
+        program.turn().reply(raw.complete('"first"'))
+        go.end("go")
+        self.assertEqual(start(error, "COMPLETED"), "ALREADY_EXISTS")
+        self.assertEqual(start(ignore, "COMPLETED"), "OK")
+        self.assertEqual(start(ignore, "RUNNING"), "ALREADY_EXISTS")
+        self.assertEqual(start(terminate, "RUNNING"), "ALREADY_EXISTS")
+        self.assertEqual(go.result("go"), '"first"')
+        self.assertEqual(start(terminate, "COMPLETED"), "OK")
+        program.turn().reply(raw.timer(0, raw.later(NEVER)))
+        self.until_how("go", "RUNNING")
+        self.assertEqual(start(terminate, "RUNNING"), "OK")
+        program.turn().reply(raw.complete('"third"'))
+        self.assertEqual(go.result("go"), '"third"')
+
     def test_replacing_what_has_ended(self):
         program = self.orchestrator()
         self.run_to(program, raw.complete('"first"'), instance="again")

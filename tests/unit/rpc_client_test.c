@@ -206,6 +206,70 @@ static void some_clients_need_no_policy_for_what_has_ended(void **state)
     }
 }
 
+/* As Go's SDK sends it: field 2 of the policy. */
+static enum th_rpc_step start_with_action(struct th_rpc_exchange *x, int action,
+                                          OrchestrationStatus status)
+{
+    CreateInstanceRequest r = CREATE_INSTANCE_REQUEST__INIT;
+    OrchestrationIdReusePolicy policy = ORCHESTRATION_ID_REUSE_POLICY__INIT;
+    uint8_t value = (uint8_t)action;
+    ProtobufCMessageUnknownField field = {
+        .tag = 2, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1, .data = &value};
+    r.name = (char *)"n";
+    r.instance_id = (char *)"i";
+    policy.replaceable_status = &status;
+    policy.n_replaceable_status = 1;
+    policy.base.unknown_fields = &field;
+    policy.base.n_unknown_fields = action ? 1 : 0;
+    r.orchestration_id_reuse_policy = &policy;
+    x->has_actions = true;
+    return begin(x, "StartInstance", &r);
+}
+
+static void a_policy_may_have_an_action(void **state)
+{
+    const uint32_t running = TH_STATUS_BIT(TH_STATUS_RUNNING);
+    const uint32_t completed = TH_STATUS_BIT(TH_STATUS_COMPLETED);
+    const uint32_t terminated = TH_STATUS_BIT(TH_STATUS_TERMINATED);
+    static const struct {
+        int action;
+        enum th_status status;
+    } cases[] = {{0, TH_STATUS_COMPLETED},
+                 {1, TH_STATUS_RUNNING},
+                 {2, TH_STATUS_RUNNING},
+                 {2, TH_STATUS_COMPLETED}};
+    const uint32_t reuse[] = {TH_REUSE_NEVER, TH_REUSE_NEVER, running | terminated, completed};
+    for (size_t i = 0; i < TH_COUNT(cases); i++) {
+        EXCHANGE(x);
+        assert_int_equal(
+            start_with_action(&x, cases[i].action, (OrchestrationStatus)cases[i].status),
+            TH_RPC_COMMAND);
+        assert_int_equal(x.command.reuse, reuse[i]);
+    }
+    EXCHANGE(x);
+    assert_int_equal(start_with_action(&x, 3, 0), TH_RPC_DONE);
+    assert_int_equal(x.status, TH_GRPC_INVALID_ARGUMENT);
+}
+
+static void a_start_is_ignored(void **state)
+{
+    static const struct {
+        enum th_status status;
+        int told;
+    } cases[] = {{TH_STATUS_RUNNING, TH_GRPC_OK}, {TH_STATUS_COMPLETED, TH_GRPC_ALREADY_EXISTS}};
+    for (size_t i = 0; i < TH_COUNT(cases); i++) {
+        EXCHANGE(x);
+        const struct th_instance_info info = {.status = cases[i].status};
+        const struct th_reply reply = {.info = &info};
+        assert_int_equal(start_with_action(&x, 1, (OrchestrationStatus)TH_STATUS_RUNNING),
+                         TH_RPC_COMMAND);
+        assert_int_equal(answer(&x, TH_EXISTS), TH_RPC_COMMAND);
+        assert_int_equal(x.command.kind, TH_COMMAND_STATUS);
+        assert_int_equal(th_rpc_reply(&x, &reply), TH_RPC_DONE);
+        assert_int_equal(x.status, cases[i].told);
+    }
+}
+
 static void a_start_may_replace(void **state)
 {
     static const struct {
@@ -866,6 +930,8 @@ int main(void)
         cmocka_unit_test(a_start_is_asked_for),
         cmocka_unit_test(some_clients_need_no_policy_for_what_has_ended),
         cmocka_unit_test(a_start_may_replace),
+        cmocka_unit_test(a_policy_may_have_an_action),
+        cmocka_unit_test(a_start_is_ignored),
         cmocka_unit_test(bad_requests_are_named),
         cmocka_unit_test(a_state_is_shown),
         cmocka_unit_test(what_is_not_there_is_no_error),
