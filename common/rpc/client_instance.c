@@ -117,7 +117,7 @@ enum th_rpc_step th_rpc_ask_start_instance(struct th_rpc_exchange *x)
         .trace = th_rpc_trace_from(&x->arena, r->parent_trace_context),
     };
     if (th_str_present(x->command.instance_id) &&
-        !th_instance_id_check(x->command.instance_id, &error)) {
+        !th_instance_id_check_any(x->command.instance_id, &error)) {
         return th_rpc_fail(x, &error);
     }
     /* JavaScript clients always send a time, 1970 for "now"; a past one is now to the hub. */

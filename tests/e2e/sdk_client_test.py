@@ -67,6 +67,19 @@ class Calls(SdkTest):
         self.assertIsNone(without.serialized_input)
         self.assertIsNone(without.serialized_output)
 
+    def test_any_id(self):
+        for instance in ("orders/42", "a\\b", "what?", "#1", "../x", "注文"):
+            with self.subTest(instance):
+                child = instance + "/child"
+                self.assertEqual(self.client.schedule_new_orchestration(
+                    "parent", input={"child": "echo", "input": 1, "id": child},
+                    instance_id=instance), instance)
+                self.assertEqual(self.output(instance), 1)
+                self.assertEqual(self.output(child), 1)
+                for each in (instance, child):
+                    purged = self.client.purge_orchestration(each, recursive=False)
+                    self.assertEqual(purged.deleted_instance_count, 1)
+
     def test_large_payload(self):
         data = "x" * 1000000
         self.assertEqual(self.output(self.begin("echo", data)), data)

@@ -323,7 +323,7 @@ static void bad_requests_are_named(void **state)
     static ListInstanceIdsRequest bad_key = LIST_INSTANCE_IDS_REQUEST__INIT;
     memset(long_id, 'x', TH_INSTANCE_ID_MAX + 1);
     bad_id.name = bad_time.name = (char *)"n";
-    bad_id.instance_id = (char *)"a/b";
+    bad_id.instance_id = (char *)"@b";
     never.nanos = -1;
     bad_time.scheduled_start_timestamp = &never;
     too_long.instance_id = long_id;
