@@ -134,7 +134,8 @@ static enum th_rpc_step answer_ignored(struct th_rpc_exchange *x, const struct t
 {
     CreateInstanceResponse response = CREATE_INSTANCE_RESPONSE__INIT;
     struct th_error exists;
-    if (reply->error.code == TH_OK && x->ignored & TH_STATUS_BIT(reply->info->status)) {
+    if (reply->error.code == TH_OK && reply->info &&
+        x->ignored & TH_STATUS_BIT(reply->info->status)) {
         response.instance_id = th_rpc_text(&x->arena, x->command.instance_id);
         return th_rpc_respond(x, &response.base);
     }
