@@ -89,11 +89,19 @@ static bool printable(const char *what, struct th_str s, size_t longest, struct 
 }
 
 /* Clients resolve "." and ".." in a path before they send it. */
-static bool path_safe(const char *what, struct th_str s, struct th_error *error)
+static bool no_folder(const char *what, struct th_str s, struct th_error *error)
 {
     if (th_str_eq(s, TH_STR(".")) || th_str_eq(s, TH_STR(".."))) {
         return th_fail(error, TH_INVALID, "%s must not be \"%.*s\", which means a folder in URLs",
                        what, TH_PRI(s));
+    }
+    return true;
+}
+
+static bool path_safe(const char *what, struct th_str s, struct th_error *error)
+{
+    if (!no_folder(what, s, error)) {
+        return false;
     }
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
@@ -186,7 +194,7 @@ void th_hub_names_deinit(struct th_hub_names *names)
     *names = (struct th_hub_names){.count = 0};
 }
 
-bool th_instance_id_check(struct th_str id, struct th_error *error)
+bool th_instance_id_check_any(struct th_str id, struct th_error *error)
 {
     if (!printable("instance id", id, TH_INSTANCE_ID_MAX, error)) {
         return false;
@@ -196,7 +204,12 @@ bool th_instance_id_check(struct th_str id, struct th_error *error)
                        "instance id \"%.*s\" must not start with '@', as the ids of entities do",
                        TH_PRI(id));
     }
-    return path_safe("instance id", id, error);
+    return no_folder("instance id", id, error);
+}
+
+bool th_instance_id_check(struct th_str id, struct th_error *error)
+{
+    return th_instance_id_check_any(id, error) && path_safe("instance id", id, error);
 }
 
 /* ---- entities ---- */

@@ -44,6 +44,9 @@ void th_hub_names_deinit(struct th_hub_names *names);
 /* UTF-8 without control characters or any of / \ # ?, neither "." nor "..", not starting with @ (an
  * entity's id does): an instance id stands in URLs and in messages for people. */
 bool th_instance_id_check(struct th_str id, struct th_error *error);
+/* The same with any of / \ # ?, which URLs can encode: of programs with an SDK, whose other
+ * servers take them. */
+bool th_instance_id_check_any(struct th_str id, struct th_error *error);
 
 /* "@name@key": how entities are called (Durable Functions' EntityId). The name is not empty and in
  * lower case; the key may be empty, and hold any characters. */

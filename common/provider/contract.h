@@ -129,8 +129,9 @@ struct th_query {
     struct th_str id_prefix;              /* absent: any */
     struct th_str name;                   /* absent: any; without regard to case */
     uint32_t limit;                       /* rows per page, 1-1000 */
-    struct th_str continuation;           /* of the previous page; absent: the first */
-    bool payloads;                        /* fill input and output */
+    size_t bytes;               /* of a page's rows, unless it is a single one; 0: 16 MiB */
+    struct th_str continuation; /* of the previous page; absent: the first */
+    bool payloads;              /* fill input and output */
 };
 
 /* ---- completions ---------------------------------------------------------------------------- */

@@ -7,6 +7,9 @@
 #include "base/hash.h"
 #include "base/memory.h"
 
+/* Of a page whose asker has no bound of its own. */
+#define PAGE_BYTES ((size_t)16 << 20)
+
 bool th_watermark_equal(const struct th_watermark *a, const struct th_watermark *b)
 {
     return a->offset == b->offset && a->epoch == b->epoch && a->sequence == b->sequence &&
@@ -268,6 +271,22 @@ bool th_query_matches(const struct th_query *query, const struct th_row *row)
            (!th_str_present(query->id_prefix) ||
             th_str_starts(row->instance_id, query->id_prefix)) &&
            (!th_str_present(query->name) || th_str_eq_nocase(row->name, query->name));
+}
+
+static size_t size_of(const struct th_blob *blob)
+{
+    return blob ? blob->len : 0;
+}
+
+size_t th_query_row_bytes(const struct th_row *row)
+{
+    return size_of(row->info) + size_of(row->input) + size_of(row->output);
+}
+
+bool th_query_page_ends(const struct th_query *query, size_t rows, size_t bytes, size_t next_bytes)
+{
+    size_t most = query->bytes ? query->bytes : PAGE_BYTES;
+    return rows >= query->limit || (rows > 0 && bytes + next_bytes > most);
 }
 
 int th_row_order(const struct th_row *a, const struct th_row *b)

@@ -67,5 +67,9 @@ bool th_cursor_decode(struct th_str token, struct th_cursor *out, struct th_erro
 bool th_query_check(const struct th_query *query, struct th_error *error);
 /* Whether a row meets every condition; the continuation is not one of them. */
 bool th_query_matches(const struct th_query *query, const struct th_row *row);
+/* What a row counts for in a page. */
+size_t th_query_row_bytes(const struct th_row *row);
+/* Whether the page ends before a row of so many bytes; a page holds one row whatever its size. */
+bool th_query_page_ends(const struct th_query *query, size_t rows, size_t bytes, size_t next_bytes);
 /* The order of a query's result: by creation, then by id. As for strcmp. */
 int th_row_order(const struct th_row *a, const struct th_row *b);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "rpc/dapr.h"
 
 struct client_call {
     struct th_grpc_call *call;
@@ -87,6 +88,9 @@ static void on_begin(struct th_grpc_call *call, const struct th_grpc_request *re
     c->call = th_grpc_ref(call);
     c->gateway = route->hub->gateway;
     c->exchange.method = route->client;
+    /* Its restartInstance is a start of the same id; it has no policies. */
+    c->exchange.reuses_ended = th_rpc_agent_has(request->user_agent, TH_STR("grpc-java"));
+    c->exchange.has_actions = th_rpc_agent_has(request->user_agent, TH_STR("grpc-go"));
     c->deadline = wall_clock(request->deadline);
     atomic_init(&c->ticket, 0);
     atomic_init(&c->over, false);

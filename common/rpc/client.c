@@ -163,5 +163,6 @@ struct th_query th_rpc_query(int64_t rows)
         .limit = (uint32_t)(rows <= 0             ? RPC_ROWS_DEFAULT
                             : rows < RPC_ROWS_MAX ? rows
                                                   : RPC_ROWS_MAX),
+        .bytes = RPC_PAGE_BYTES,
     };
 }

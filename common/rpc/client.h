@@ -36,6 +36,8 @@
     X(QueryEntities, query_entities, query_entities_request)                           \
     X(CleanEntityStorage, clean_entity_storage, clean_entity_storage_request)          \
     X(StreamInstanceHistory, stream_instance_history, stream_instance_history_request) \
+    X(CreateTaskHub, create_task_hub, create_task_hub_request)                         \
+    X(DeleteTaskHub, delete_task_hub, delete_task_hub_request)                         \
     X(ListInstanceIDs, list_all_ids, dapr_list_request)                                \
     X(GetInstanceHistory, get_instance_history, stream_instance_history_request)
 
@@ -55,6 +57,10 @@ enum th_rpc_step {
 
 /* Zeroed at first. */
 struct th_rpc_exchange {
+    /* The caller's, of a start: without a policy it may replace what has ended; a policy without an
+     * action replaces nothing. */
+    bool reuses_ended, has_actions;
+
     struct th_arena arena;
     const struct th_rpc_method *method;
     void *request;
@@ -77,6 +83,9 @@ struct th_rpc_exchange {
     struct th_str after_id;
     char **ids; /* ListInstanceIDs: all found so far */
     size_t id_count, id_capacity, id_bytes;
+    uint32_t ignored;        /* StartInstance: bits of statuses in which an instance may stay */
+    struct th_str next_page; /* CreateTaskHub, DeleteTaskHub: absent when there is none … */
+    bool purged;             /* … and whether only entities are left */
 };
 
 /* Takes a request. `deadline`: the call's, by the wall clock; TH_TIME_NONE: none. The bytes are not

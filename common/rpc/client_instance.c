@@ -42,6 +42,40 @@ static enum th_rpc_step answer_empty(struct th_rpc_exchange *x, const struct th_
 
 /* ---- start ---- */
 
+/* Policies once had an action, which says what the statuses are for; Go's SDK still sends it. As an
+ * enumeration's first value, ERROR does not travel. */
+enum { ACTION = 2, ACTION_ERROR = 0, ACTION_IGNORE, ACTION_TERMINATE };
+
+static int action_of(const struct th_rpc_exchange *x, const OrchestrationIdReusePolicy *policy)
+{
+    for (unsigned i = 0; i < policy->base.n_unknown_fields; i++) {
+        const ProtobufCMessageUnknownField *field = &policy->base.unknown_fields[i];
+        if (field->tag == ACTION && field->len == 1) {
+            return field->data[0];
+        }
+    }
+    return x->has_actions ? ACTION_ERROR : -1;
+}
+
+static bool take_action(struct th_rpc_exchange *x, int action, uint32_t statuses)
+{
+    switch (action) {
+    case ACTION_ERROR:
+        return true;
+    case ACTION_IGNORE:
+        x->ignored = statuses;
+        return true;
+    case ACTION_TERMINATE: /* what runs is Terminated on the way */
+        x->command.reuse = statuses & ~TH_REUSE_TERMINAL
+                               ? statuses | TH_STATUS_BIT(TH_STATUS_TERMINATED)
+                               : statuses;
+        return true;
+    default:
+        th_rpc_fail_field(x, "orchestrationIdReusePolicy: %d is no action", action);
+        return false;
+    }
+}
+
 /* Whoever may replace a running instance ends it first, so that it is Terminated on the way. The
  * words are the Durable Task Scheduler's, which clients look for. */
 static bool take_reuse(struct th_rpc_exchange *x, const OrchestrationIdReusePolicy *policy)
@@ -50,11 +84,16 @@ static bool take_reuse(struct th_rpc_exchange *x, const OrchestrationIdReusePoli
                              TH_STATUS_BIT(TH_STATUS_SUSPENDED);
     uint32_t statuses;
     if (!policy) {
+        x->command.reuse = x->reuses_ended ? TH_REUSE_TERMINAL : TH_REUSE_NEVER;
         return true;
     }
     if (!th_rpc_statuses(x, "orchestrationIdReusePolicy", policy->replaceable_status,
                          policy->n_replaceable_status, &statuses)) {
         return false;
+    }
+    int action = action_of(x, policy);
+    if (action >= 0) {
+        return take_action(x, action, statuses);
     }
     if (statuses & running && !(statuses & TH_STATUS_BIT(TH_STATUS_TERMINATED))) {
         th_rpc_fail_field(x, "Invalid reusable statuses: cannot exclude 'Terminated' while also "
@@ -78,7 +117,7 @@ enum th_rpc_step th_rpc_ask_start_instance(struct th_rpc_exchange *x)
         .trace = th_rpc_trace_from(&x->arena, r->parent_trace_context),
     };
     if (th_str_present(x->command.instance_id) &&
-        !th_instance_id_check(x->command.instance_id, &error)) {
+        !th_instance_id_check_any(x->command.instance_id, &error)) {
         return th_rpc_fail(x, &error);
     }
     /* JavaScript clients always send a time, 1970 for "now"; a past one is now to the hub. */
@@ -90,10 +129,30 @@ enum th_rpc_step th_rpc_ask_start_instance(struct th_rpc_exchange *x)
     return th_rpc_submit(x, TH_COMMAND_START);
 }
 
+/* The id is in use; perhaps by an instance that makes the start one to be ignored. */
+static enum th_rpc_step answer_ignored(struct th_rpc_exchange *x, const struct th_reply *reply)
+{
+    CreateInstanceResponse response = CREATE_INSTANCE_RESPONSE__INIT;
+    struct th_error exists;
+    if (reply->error.code == TH_OK && reply->info &&
+        x->ignored & TH_STATUS_BIT(reply->info->status)) {
+        response.instance_id = th_rpc_text(&x->arena, x->command.instance_id);
+        return th_rpc_respond(x, &response.base);
+    }
+    th_fail(&exists, TH_EXISTS, "instance \"%.*s\" already exists", TH_PRI(x->command.instance_id));
+    return th_rpc_fail(x, &exists);
+}
+
 enum th_rpc_step th_rpc_answer_start_instance(struct th_rpc_exchange *x,
                                               const struct th_reply *reply)
 {
     CreateInstanceResponse response = CREATE_INSTANCE_RESPONSE__INIT;
+    if (x->command.kind == TH_COMMAND_STATUS) {
+        return answer_ignored(x, reply);
+    }
+    if (reply->error.code == TH_EXISTS && x->ignored) {
+        return th_rpc_submit(x, TH_COMMAND_STATUS);
+    }
     if (reply->error.code != TH_OK) {
         return th_rpc_fail(x, &reply->error);
     }

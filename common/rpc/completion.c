@@ -45,7 +45,7 @@ static bool check_target(const struct place *at, struct th_str id)
 static bool check_new_id(const struct place *at, struct th_str id)
 {
     struct th_error error;
-    return !th_str_present(id) || th_instance_id_check(id, &error) ||
+    return !th_str_present(id) || th_instance_id_check_any(id, &error) ||
            wrong(at, "instanceId: %s", error.message);
 }
 

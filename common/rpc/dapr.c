@@ -108,10 +108,10 @@ bool th_rpc_dapr(struct th_arena *arena, const ProtobufCMessageDescriptor *kind,
 
 enum { CAPABILITIES = 4 }; /* of Dapr's GetWorkItemsRequest; Microsoft's are number 10 */
 
-static bool contains(struct th_str text, struct th_str word)
+bool th_rpc_agent_has(struct th_str user_agent, struct th_str word)
 {
-    for (size_t i = 0; i + word.len <= text.len; i++) {
-        if (th_str_eq_nocase(th_str_n(text.data + i, word.len), word)) {
+    for (size_t i = 0; i + word.len <= user_agent.len; i++) {
+        if (th_str_eq_nocase(th_str_n(user_agent.data + i, word.len), word)) {
             return true;
         }
     }
@@ -125,5 +125,5 @@ bool th_rpc_is_dapr(const GetWorkItemsRequest *request, struct th_str user_agent
             return true;
         }
     }
-    return contains(user_agent, TH_STR("dapr"));
+    return th_rpc_agent_has(user_agent, TH_STR("dapr"));
 }

@@ -14,6 +14,8 @@
 bool th_rpc_dapr(struct th_arena *arena, const ProtobufCMessageDescriptor *kind,
                  struct th_str bytes, struct th_str *out, struct th_error *error);
 
+/* Whether a program calls itself so; without regard to case. */
+bool th_rpc_agent_has(struct th_str user_agent, struct th_str word);
 /* Whether a worker is one of Dapr's: GetWorkItemsRequest has its `capabilities` (field 4), or it
  * says so as its user agent. */
 bool th_rpc_is_dapr(const GetWorkItemsRequest *request, struct th_str user_agent);

@@ -25,11 +25,6 @@ struct th_rpc_endpoint_options {
     const char *certificate, *private_key, *client_ca; /* as th_grpc_server_options */
     size_t message_bytes;                              /* largest message taken; 0: 32 MiB */
     bool clients_only;                                 /* nothing is run through this process */
-    /* The program's, on the loop's thread, must not block. The hub of the call's metadata. NULL: a
-     * hub that is served exists, so it need not be created; all else is UNIMPLEMENTED. */
-    bool (*create_hub)(void *argument, struct th_str name, bool again, struct th_error *error);
-    bool (*delete_hub)(void *argument, struct th_str name, struct th_error *error);
-    void *argument;
 };
 
 /* NULL: INVALID (an address that is no loopback without a key, a bad address or file), UNAVAILABLE

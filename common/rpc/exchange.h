@@ -6,6 +6,8 @@
 
 #define RPC_ROWS_DEFAULT 100
 #define RPC_ROWS_MAX     1000
+/* Of a page's rows: most SDKs take messages of 4 MiB. */
+#define RPC_PAGE_BYTES ((size_t)3 << 20)
 
 struct th_rpc_method {
     const char *name;

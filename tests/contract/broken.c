@@ -377,6 +377,7 @@ static void break_query(struct broken *b, struct th_query *query, char *prefix)
         query->id_prefix = TH_STR_ABSENT;
     }
     query->limit = b->mutation == MUTATION_NO_LIMIT_ON_PAGES ? 1000 : query->limit;
+    query->bytes = b->mutation == MUTATION_NO_SIZE_OF_PAGES ? 0 : query->bytes;
     query->payloads |= b->mutation == MUTATION_PAYLOADS_UNASKED;
     query->payloads &= b->mutation != MUTATION_NO_PAYLOADS;
 }

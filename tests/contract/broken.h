@@ -65,6 +65,7 @@
     X(LAST_CONDITION_WINS, query_together, "with a name, the prefix is ignored")                 \
     X(PAGE_GAP, query_pages, "the last row of a page is left out")                               \
     X(NO_LIMIT_ON_PAGES, query_pages, "every page holds all rows")                               \
+    X(NO_SIZE_OF_PAGES, query_page_bytes, "a page may be as large as it likes")                  \
     X(PAGE_BY_COUNT, query_pages_while_rows_come, "pages go on by number, not by place")         \
     X(ACCEPT_GARBAGE, query_garbage, "any token is an empty page")                               \
     X(PAYLOADS_UNASKED, query_payloads, "payloads come unasked")                                 \

@@ -68,6 +68,15 @@ struct found {
     size_t count, pages;
 };
 
+static bool has_size(const struct th_completion *page, size_t most)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < page->row_count; i++) {
+        bytes += th_query_row_bytes(&page->rows[i]);
+    }
+    return most == 0 || page->row_count == 1 || bytes <= most;
+}
+
 static bool next_page(struct fixture *f, const struct th_query *query, struct found *all,
                       const char **continuation)
 {
@@ -75,6 +84,7 @@ static bool next_page(struct fixture *f, const struct th_query *query, struct fo
     REQUIRE(f, done && done->error.code == TH_OK);
     REQUIRE(f, done->row_count <= query->limit);
     REQUIRE(f, all->count + done->row_count <= TH_COUNT(all->rows));
+    REQUIRE(f, has_size(done, query->bytes));
     for (size_t i = 0; i < done->row_count; i++) {
         all->rows[all->count++] = done->rows[i];
     }
@@ -289,6 +299,23 @@ void case_query_pages(struct fixture *f)
         EXPECT(f, found_exactly(f, &all, ROWS, any));
         EXPECT(f, all.pages >= (ROWS + limits[i] - 1) / limits[i]);
         EXPECT(f, all.pages <= ROWS / limits[i] + 1);
+    }
+}
+
+/* A page has its size or less, and never less than the next row could have been. */
+void case_query_page_bytes(struct fixture *f)
+{
+    static const size_t sizes[] = {1, 20, 50, 100000};
+    EXPECT(f, fill(f, 0, ROWS, 0));
+    for (size_t i = 0; i < TH_COUNT(sizes); i++) {
+        struct found all;
+        struct th_query query = everything(1000);
+        query.payloads = true;
+        query.bytes = sizes[i];
+        EXPECT(f, find(f, query, &all));
+        EXPECT(f, all.count == ROWS);
+        EXPECT(f, sizes[i] > 1 || all.pages == ROWS);
+        EXPECT(f, sizes[i] < 100000 || all.pages == 1);
     }
 }
 

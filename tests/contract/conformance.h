@@ -237,6 +237,7 @@ bool row_absent(struct fixture *f, uint32_t partition, const char *id);
     X(query_name)                  \
     X(query_together)              \
     X(query_pages)                 \
+    X(query_page_bytes)            \
     X(query_pages_while_rows_come) \
     X(query_garbage)               \
     X(query_payloads)              \

@@ -127,8 +127,49 @@ class Starts(RpcTest):
         self.refused("ALREADY_EXISTS", "StartInstance",
                      pb.CreateInstanceRequest(instanceId="taken", name=self.name))
 
+    def test_restarting_in_java(self):
+        # Its SDK starts the id again, and has no policies.
+        java = Peer(self.sidecar.endpoint, agent="grpc-java-netty/1.59.0")
+        self.addCleanup(java.close)
+        program = self.orchestrator()
+        java.begin(self.name, "java")
+        self.assertEqual(java.code("StartInstance", pb.CreateInstanceRequest(
+            instanceId="java", name=self.name)), "ALREADY_EXISTS")
+        program.turn().reply(raw.complete('"first"'))
+        java.end("java")
+        java.begin(self.name, "java")
+        program.turn().reply(raw.complete('"second"'))
+        self.assertEqual(java.result("java"), '"second"')
+
     def reuse(self, *names):
         return pb.OrchestrationIdReusePolicy(replaceableStatus=[status(name) for name in names])
+
+    def test_policies_with_an_action(self):
+        """As Go's SDK has them: field 2, ERROR (which does not travel), IGNORE and TERMINATE."""
+        go = Peer(self.sidecar.endpoint, agent="grpc-go/1.56.3")
+        self.addCleanup(go.close)
+        program = self.orchestrator()
+
+        def start(action, *names):
+            policy = self.reuse(*names).SerializeToString() + action
+            return go.code("StartInstance", pb.CreateInstanceRequest(
+                instanceId="go", name=self.name,
+                orchestrationIdReusePolicy=pb.OrchestrationIdReusePolicy.FromString(policy)))
+        error, ignore, terminate = b"", b"\x10\x01", b"\x10\x02"
+        self.assertEqual(start(error), "OK")
+        program.turn().reply(raw.complete('"first"'))
+        go.end("go")
+        self.assertEqual(start(error, "COMPLETED"), "ALREADY_EXISTS")
+        self.assertEqual(start(ignore, "COMPLETED"), "OK")
+        self.assertEqual(start(ignore, "RUNNING"), "ALREADY_EXISTS")
+        self.assertEqual(start(terminate, "RUNNING"), "ALREADY_EXISTS")
+        self.assertEqual(go.result("go"), '"first"')
+        self.assertEqual(start(terminate, "COMPLETED"), "OK")
+        program.turn().reply(raw.timer(0, raw.later(NEVER)))
+        self.until_how("go", "RUNNING")
+        self.assertEqual(start(terminate, "RUNNING"), "OK")
+        program.turn().reply(raw.complete('"third"'))
+        self.assertEqual(go.result("go"), '"third"')
 
     def test_replacing_what_has_ended(self):
         program = self.orchestrator()
@@ -881,7 +922,7 @@ class Hubs(RpcTest):
 
     def test_hub_by_metadata(self):
         instance = self.peer.begin(self.name)
-        for hub in ("TestHubName", "testhubname", ""):
+        for hub in ("TestHubName", "testhubname", "", "default"):
             with self.named(hub) as peer:
                 self.assertEqual(peer.how(instance), "PENDING", hub)
         with self.named("Elsewhere") as peer:
@@ -896,12 +937,9 @@ class Hubs(RpcTest):
             self.assertIn("Elsewhere", caught.exception.details())
 
     def test_managing_hubs(self):
-        """The one that is served exists; it is not taken away under those who use it."""
+        """The one that is served exists."""
         instance = self.peer.begin(self.name)
         self.assertEqual(self.peer.code("CreateTaskHub", pb.CreateTaskHubRequest()), "OK")
-        self.refused("UNIMPLEMENTED", "CreateTaskHub",
-                     pb.CreateTaskHubRequest(recreateIfExists=True), "in use")
-        self.refused("UNIMPLEMENTED", "DeleteTaskHub", pb.DeleteTaskHubRequest(), "in use")
         with self.named("Elsewhere") as peer:
             self.assertEqual(peer.code("CreateTaskHub", pb.CreateTaskHubRequest()), "NOT_FOUND")
         self.assertEqual(self.peer.how(instance), "PENDING")
@@ -995,11 +1033,54 @@ class SeveralHubs(RpcTest):
             ends[hub] = peer.end(instance).output.value
         self.assertEqual(ends, {"": '"of "', "Beta": '"of Beta"'})
 
+    def test_default_is_the_first(self):
+        instance = self.peer.begin(self.name)
+        for hub, how in (("default", "PENDING"), ("Alpha", "PENDING"), ("Beta", None)):
+            peer = Peer(self.sidecar.endpoint, [("taskhub", hub)])
+            self.addCleanup(peer.close)
+            self.assertEqual(peer.how(instance) if how else peer.look(instance), how, hub)
+
     def test_an_application_has_one(self):
         end = run("dev", app("semantics"), "--hub", "Alpha,Beta", "--db",
                   os.path.join(self.directory, "other.db"), "--port", "0")
         self.assertEqual(end.returncode, ERROR)
         self.assertIn("--hub", end.stderr)
+
+
+class HubsMadeAnew(RpcTest):
+    """A hub that is served is not taken away; deleting it empties it."""
+
+    def test_made_anew(self):
+        for name, request in (("CreateTaskHub", pb.CreateTaskHubRequest(recreateIfExists=True)),
+                              ("DeleteTaskHub", pb.DeleteTaskHubRequest())):
+            with self.subTest(name):
+                self.fill_and_empty(name, request)
+
+    def fill_and_empty(self, name, request):
+        program = self.program([self.name], entities=[self.entity_name])
+        entity = f"@{self.entity_name}@k"
+        self.run_to(program, raw.complete(), instance="ended")
+        self.peer.begin(self.name, "waits")
+        program.turn().reply()
+        self.peer.begin(self.name, "later", scheduledStartTimestamp=raw.later(NEVER))
+        self.peer.signal(entity, "set")
+        program.batch().reply(raw.success(), state='"s"')
+        until(lambda: self.peer.entity(entity), "the entity")
+        self.assertEqual(self.peer.code(name, request), "OK")
+        for instance in ("ended", "waits", "later"):
+            self.assertIsNone(self.peer.look(instance), instance)
+        self.assertIsNone(self.peer.entity(entity))
+        program.break_off()
+
+
+class AHubCalledDefault(RpcTest):
+    options = ("--hub", "Alpha,Default")
+
+    def test_it_is_meant(self):
+        instance = self.peer.begin(self.name)
+        peer = Peer(self.sidecar.endpoint, [("taskhub", "default")])
+        self.addCleanup(peer.close)
+        self.assertIsNone(peer.look(instance))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,19 @@ class Calls(SdkTest):
         self.assertIsNone(without.serialized_input)
         self.assertIsNone(without.serialized_output)
 
+    def test_any_id(self):
+        for instance in ("orders/42", "a\\b", "what?", "#1", "../x", "注文"):
+            with self.subTest(instance):
+                child = instance + "/child"
+                self.assertEqual(self.client.schedule_new_orchestration(
+                    "parent", input={"child": "echo", "input": 1, "id": child},
+                    instance_id=instance), instance)
+                self.assertEqual(self.output(instance), 1)
+                self.assertEqual(self.output(child), 1)
+                for each in (instance, child):
+                    purged = self.client.purge_orchestration(each, recursive=False)
+                    self.assertEqual(purged.deleted_instance_count, 1)
+
     def test_large_payload(self):
         data = "x" * 1000000
         self.assertEqual(self.output(self.begin("echo", data)), data)
@@ -202,6 +215,18 @@ class Calls(SdkTest):
             if not token:
                 break
         self.assertEqual(sorted(listed), done)
+
+    def test_query_of_large_payloads(self):
+        # All in one message would be more than this client takes.
+        data = "x" * 1000000
+        instances = [self.client.schedule_new_orchestration("echo", input=data, instance_id=f"big-{i}")
+                     for i in range(6)]
+        for instance in instances:
+            self.end(instance)
+        found = self.client.get_all_orchestration_states(
+            OrchestrationQuery(instance_id_prefix="big-", fetch_inputs_and_outputs=True))
+        self.assertEqual([state.instance_id for state in found], instances)
+        self.assertEqual([state.get_output() for state in found], [data] * 6)
 
     def test_purge(self):
         ended = [self.begin("echo", i) for i in range(3)]

@@ -85,7 +85,7 @@ static const struct {
     {&work_item__descriptor, nothing},
 };
 
-enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), METHODS = 20 };
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), METHODS = 22 };
 
 static void exchange(const struct th_rpc_method *method, struct th_str bytes, uint8_t hub)
 {

@@ -104,6 +104,10 @@ static void instance_ids(void **state)
     refused(th_instance_id_check, TH_STR("a\\b"), "must not hold '\\'");
     refused(th_instance_id_check, TH_STR("a#b"), "must not hold '#'");
     refused(th_instance_id_check, TH_STR("a?b"), "must not hold '?'");
+    allowed(th_instance_id_check_any, TH_STR("orders/42?a\\b#c"));
+    refused(th_instance_id_check_any, TH_STR(".."), "folder");
+    refused(th_instance_id_check_any, TH_STR("@a/b"), "must not start with '@'");
+    refused(th_instance_id_check_any, TH_STR("a\nb"), "control characters");
     refused(th_instance_id_check, TH_STR("a\0b"), "control characters");
     refused(th_instance_id_check, TH_STR("a\x7f"), "control characters");
     refused(th_instance_id_check, TH_STR("a\xc2\x85"), "control characters");

@@ -63,7 +63,7 @@ static void methods_are_found(void **state)
         assert_ptr_equal(th_rpc_method(th_str_of(th_rpc_method_name(m))), m);
         assert_non_null(th_rpc_method_request(m));
     }
-    assert_int_equal(count, 20);
+    assert_int_equal(count, 22);
     assert_null(th_rpc_method(TH_STR("GetWorkItems")));
     assert_null(th_rpc_method(TH_STR("startinstance")));
 }
@@ -113,6 +113,7 @@ static void errors_become_statuses(void **state)
     static QueryEntitiesRequest entities = QUERY_ENTITIES_REQUEST__INIT;
     static StreamInstanceHistoryRequest history = STREAM_INSTANCE_HISTORY_REQUEST__INIT;
     static DaprListRequest all = DAPR_LIST_REQUEST__INIT;
+    static DeleteTaskHubRequest hub = DELETE_TASK_HUB_REQUEST__INIT;
     create.name = raise.name = signal.name = (char *)"n";
     get.instance_id = raise.instance_id = terminate.instance_id = suspend.instance_id =
         resume.instance_id = rewind.instance_id = restart.instance_id = history.instance_id =
@@ -138,6 +139,7 @@ static void errors_become_statuses(void **state)
         {"GetEntity", &entity, TH_COMMAND_STATUS, {OK, 3, OK, 6, 9, 9, 4, 14}},
         {"QueryEntities", &entities, TH_COMMAND_QUERY, {OK, 3, 5, 6, 9, 9, 4, 14}},
         {"StreamInstanceHistory", &history, TH_COMMAND_STATUS, {OK, 3, 5, 6, 9, 9, 4, 14}},
+        {"DeleteTaskHub", &hub, TH_COMMAND_QUERY, {-1, 3, 5, 6, 9, 9, 4, 14}},
         {"ListInstanceIDs", &all, TH_COMMAND_QUERY, {OK, 3, 5, 6, 9, 9, 4, 14}},
         {"GetInstanceHistory", &history, TH_COMMAND_STATUS, {OK, 3, 5, 6, 9, 9, 4, 14}},
     };
@@ -188,6 +190,84 @@ static void a_start_is_asked_for(void **state)
     assert_int_equal(answer(&x, TH_OK), TH_RPC_DONE);
     const CreateInstanceResponse *out = response_of(&x, &create_instance_response__descriptor);
     assert_string_equal(out->instance_id, "i");
+}
+
+static void some_clients_need_no_policy_for_what_has_ended(void **state)
+{
+    CreateInstanceRequest r = CREATE_INSTANCE_REQUEST__INIT;
+    OrchestrationIdReusePolicy none = ORCHESTRATION_ID_REUSE_POLICY__INIT;
+    r.name = (char *)"n";
+    for (size_t i = 0; i < 2; i++) {
+        EXCHANGE(x);
+        x.reuses_ended = true;
+        r.orchestration_id_reuse_policy = i ? &none : NULL;
+        assert_int_equal(begin(&x, "StartInstance", &r), TH_RPC_COMMAND);
+        assert_int_equal(x.command.reuse, i ? TH_REUSE_NEVER : TH_REUSE_TERMINAL);
+    }
+}
+
+/* As Go's SDK sends it: field 2 of the policy. */
+static enum th_rpc_step start_with_action(struct th_rpc_exchange *x, int action,
+                                          OrchestrationStatus status)
+{
+    CreateInstanceRequest r = CREATE_INSTANCE_REQUEST__INIT;
+    OrchestrationIdReusePolicy policy = ORCHESTRATION_ID_REUSE_POLICY__INIT;
+    uint8_t value = (uint8_t)action;
+    ProtobufCMessageUnknownField field = {
+        .tag = 2, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1, .data = &value};
+    r.name = (char *)"n";
+    r.instance_id = (char *)"i";
+    policy.replaceable_status = &status;
+    policy.n_replaceable_status = 1;
+    policy.base.unknown_fields = &field;
+    policy.base.n_unknown_fields = action ? 1 : 0;
+    r.orchestration_id_reuse_policy = &policy;
+    x->has_actions = true;
+    return begin(x, "StartInstance", &r);
+}
+
+static void a_policy_may_have_an_action(void **state)
+{
+    const uint32_t running = TH_STATUS_BIT(TH_STATUS_RUNNING);
+    const uint32_t completed = TH_STATUS_BIT(TH_STATUS_COMPLETED);
+    const uint32_t terminated = TH_STATUS_BIT(TH_STATUS_TERMINATED);
+    static const struct {
+        int action;
+        enum th_status status;
+    } cases[] = {{0, TH_STATUS_COMPLETED},
+                 {1, TH_STATUS_RUNNING},
+                 {2, TH_STATUS_RUNNING},
+                 {2, TH_STATUS_COMPLETED}};
+    const uint32_t reuse[] = {TH_REUSE_NEVER, TH_REUSE_NEVER, running | terminated, completed};
+    for (size_t i = 0; i < TH_COUNT(cases); i++) {
+        EXCHANGE(x);
+        assert_int_equal(
+            start_with_action(&x, cases[i].action, (OrchestrationStatus)cases[i].status),
+            TH_RPC_COMMAND);
+        assert_int_equal(x.command.reuse, reuse[i]);
+    }
+    EXCHANGE(x);
+    assert_int_equal(start_with_action(&x, 3, 0), TH_RPC_DONE);
+    assert_int_equal(x.status, TH_GRPC_INVALID_ARGUMENT);
+}
+
+static void a_start_is_ignored(void **state)
+{
+    static const struct {
+        enum th_status status;
+        int told;
+    } cases[] = {{TH_STATUS_RUNNING, TH_GRPC_OK}, {TH_STATUS_COMPLETED, TH_GRPC_ALREADY_EXISTS}};
+    for (size_t i = 0; i < TH_COUNT(cases); i++) {
+        EXCHANGE(x);
+        const struct th_instance_info info = {.status = cases[i].status};
+        const struct th_reply reply = {.info = &info};
+        assert_int_equal(start_with_action(&x, 1, (OrchestrationStatus)TH_STATUS_RUNNING),
+                         TH_RPC_COMMAND);
+        assert_int_equal(answer(&x, TH_EXISTS), TH_RPC_COMMAND);
+        assert_int_equal(x.command.kind, TH_COMMAND_STATUS);
+        assert_int_equal(th_rpc_reply(&x, &reply), TH_RPC_DONE);
+        assert_int_equal(x.status, cases[i].told);
+    }
 }
 
 static void a_start_may_replace(void **state)
@@ -243,7 +323,7 @@ static void bad_requests_are_named(void **state)
     static ListInstanceIdsRequest bad_key = LIST_INSTANCE_IDS_REQUEST__INIT;
     memset(long_id, 'x', TH_INSTANCE_ID_MAX + 1);
     bad_id.name = bad_time.name = (char *)"n";
-    bad_id.instance_id = (char *)"a/b";
+    bad_id.instance_id = (char *)"@b";
     never.nanos = -1;
     bad_time.scheduled_start_timestamp = &never;
     too_long.instance_id = long_id;
@@ -629,6 +709,60 @@ static void a_history_in_one_message(void **state)
     assert_int_equal(out->events[1]->task_scheduled->n_tags, 0);
 }
 
+/* ---- hubs ---- */
+
+static void a_hub_that_is_served_exists(void **state)
+{
+    EXCHANGE(x);
+    CreateTaskHubRequest r = CREATE_TASK_HUB_REQUEST__INIT;
+    assert_int_equal(begin(&x, "CreateTaskHub", &r), TH_RPC_DONE);
+    response_of(&x, &create_task_hub_response__descriptor);
+}
+
+static enum th_rpc_step hub_page(struct th_rpc_exchange *x, uint32_t statuses, const char *id,
+                                 const char *continuation)
+{
+    const struct th_instance_info info = {.instance_id = th_str_of(id)};
+    const struct th_reply reply = {
+        .infos = &info, .info_count = 1, .continuation = th_str_of(continuation)};
+    assert_int_equal(x->command.kind, TH_COMMAND_QUERY);
+    assert_int_equal(x->command.query.statuses, statuses);
+    return th_rpc_reply(x, &reply);
+}
+
+static void ends(struct th_rpc_exchange *x, enum th_command_kind kind, const char *id,
+                 enum th_code code)
+{
+    assert_int_equal(x->command.kind, kind);
+    assert_str(x->command.instance_id, id);
+    assert_int_equal(answer(x, code), TH_RPC_COMMAND);
+}
+
+static void a_hub_made_anew_is_emptied(void **state)
+{
+    const uint32_t open = TH_STATUS_BIT(TH_STATUS_RUNNING) | TH_STATUS_BIT(TH_STATUS_PENDING) |
+                          TH_STATUS_BIT(TH_STATUS_SUSPENDED) |
+                          TH_STATUS_BIT(TH_STATUS_CONTINUED_AS_NEW);
+    const uint32_t entities = TH_STATUS_BIT(TH_STATUS_ENTITY);
+    EXCHANGE(x);
+    CreateTaskHubRequest r = CREATE_TASK_HUB_REQUEST__INIT;
+    r.recreate_if_exists = true;
+    assert_int_equal(begin(&x, "CreateTaskHub", &r), TH_RPC_COMMAND);
+    assert_int_equal(hub_page(&x, open, "a", "more"), TH_RPC_COMMAND);
+    ends(&x, TH_COMMAND_TERMINATE, "a", TH_OK);
+    assert_str(x.command.query.continuation, "more");
+    assert_int_equal(hub_page(&x, open, "b", NULL), TH_RPC_COMMAND);
+    ends(&x, TH_COMMAND_TERMINATE, "b", TH_GONE);
+    assert_int_equal(x.command.kind, TH_COMMAND_PURGE_BY);
+    assert_int_equal(x.command.query.statuses, TH_REUSE_TERMINAL);
+    assert_int_equal(answer(&x, TH_OK), TH_RPC_COMMAND);
+    assert_int_equal(hub_page(&x, entities, "@e@k", NULL), TH_RPC_COMMAND);
+    assert_int_equal(x.command.kind, TH_COMMAND_PURGE);
+    assert_str(x.command.instance_id, "@e@k");
+    assert_int_equal(answer(&x, TH_NOT_FOUND), TH_RPC_DONE);
+    response_of(&x, &create_task_hub_response__descriptor);
+}
+
 /* ---- purge ---- */
 
 static const PurgeInstancesResponse *purged(struct th_rpc_exchange *x)
@@ -794,7 +928,10 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_request_are_refused),
         cmocka_unit_test(errors_become_statuses),
         cmocka_unit_test(a_start_is_asked_for),
+        cmocka_unit_test(some_clients_need_no_policy_for_what_has_ended),
         cmocka_unit_test(a_start_may_replace),
+        cmocka_unit_test(a_policy_may_have_an_action),
+        cmocka_unit_test(a_start_is_ignored),
         cmocka_unit_test(bad_requests_are_named),
         cmocka_unit_test(a_state_is_shown),
         cmocka_unit_test(what_is_not_there_is_no_error),
@@ -809,6 +946,8 @@ int main(void)
         cmocka_unit_test(all_ids_are_listed),
         cmocka_unit_test(a_long_list_goes_on_in_another_answer),
         cmocka_unit_test(a_history_in_one_message),
+        cmocka_unit_test(a_hub_that_is_served_exists),
+        cmocka_unit_test(a_hub_made_anew_is_emptied),
         cmocka_unit_test(a_batch_is_purged_one_by_one),
         cmocka_unit_test(a_filter_purges_what_has_ended),
         cmocka_unit_test(a_signal_is_sent),

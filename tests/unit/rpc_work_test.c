@@ -417,7 +417,7 @@ static void bad_child_id(struct turn *t)
 {
     CreateSubOrchestrationAction *child = ADD_CHILD(t, 4);
     child->name = (char *)"o";
-    child->instance_id = (char *)"a/b";
+    child->instance_id = (char *)"@b";
 }
 
 static void no_time(struct turn *t)
@@ -629,7 +629,7 @@ static void a_bad_batch_is_named(void **state)
         {NULL, NEW(&arena, OperationAction, operation_action), "unknown kind"},
         {NULL, signal_of(&arena, "counter", "add"), "sendSignal: instanceId"},
         {NULL, signal_of(&arena, "@c@k", ""), "sendSignal: name"},
-        {NULL, start_of(&arena, "a/b", "o"), "startNewOrchestration: instanceId"},
+        {NULL, start_of(&arena, "@b", "o"), "startNewOrchestration: instanceId"},
         {NULL, start_of(&arena, "ab", ""), "startNewOrchestration: name"},
     };
     for (size_t i = 0; i < TH_COUNT(cases); i++) {

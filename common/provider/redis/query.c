@@ -15,8 +15,6 @@
 #include "base/memory.h"
 #include "provider/redis/internal.h"
 
-/* A page ends when its rows are this large. */
-#define PAGE_BYTES ((size_t)16 << 20)
 /* Limits of a step: rows wanted; rows looked at, where their columns decide and where the index
  * does (a thousand take Redis 2 ms and 0.7 ms); bytes answered. */
 enum {
@@ -316,30 +314,29 @@ static struct stream *first_stream(const struct search *q, bool askable)
     return first;
 }
 
-static size_t size_of(const struct th_blob *blob)
-{
-    return blob ? blob->len : 0;
-}
-
 static void take_row(struct search *q, struct stream *s)
 {
     struct th_completion *done = &q->done;
     done->rows = th_grow(done->rows, &q->capacity, done->row_count + 1, sizeof(*done->rows));
     struct th_row *row = &done->rows[done->row_count++];
     *row = s->rows[s->first++];
-    q->bytes += size_of(row->info) + size_of(row->input) + size_of(row->output);
+    q->bytes += th_query_row_bytes(row);
 }
 
 /* Takes rows as long as it is known which comes next; true when the page is complete. */
 static bool take_rows(struct search *q)
 {
-    while (q->done.row_count < q->query.limit && q->bytes < PAGE_BYTES) {
+    while (q->done.row_count < q->query.limit) {
         struct stream *first = first_stream(q, false);
         if (!first) {
             return true;
         }
         if (!has_rows(first)) {
             return false;
+        }
+        if (th_query_page_ends(&q->query, q->done.row_count, q->bytes,
+                               th_query_row_bytes(&first->rows[first->first]))) {
+            return true;
         }
         take_row(q, first);
     }

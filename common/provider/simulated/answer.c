@@ -150,6 +150,26 @@ static void copy_for_query(struct th_row *to, const struct th_row *from, bool pa
     th_row_copy(to, &lean);
 }
 
+static void fill_page(const struct th_query *query, const struct matches *found,
+                      struct th_completion *done)
+{
+    size_t most = found->count < query->limit ? found->count : query->limit;
+    size_t bytes = 0;
+    done->rows = th_alloc(most * sizeof(struct th_row));
+    for (size_t i = 0; i < found->count; i++) {
+        struct th_row row;
+        copy_for_query(&row, found->rows[i], query->payloads);
+        size_t row_bytes = th_query_row_bytes(&row);
+        if (th_query_page_ends(query, i, bytes, row_bytes)) {
+            th_row_deinit(&row);
+            done->continuation = th_cursor_encode(found->rows[i - 1]);
+            return;
+        }
+        done->rows[done->row_count++] = row;
+        bytes += row_bytes;
+    }
+}
+
 static void answer_query(struct th_sim_world *world, const struct sim_op *op,
                          struct th_completion *done)
 {
@@ -161,15 +181,7 @@ static void answer_query(struct th_sim_world *world, const struct sim_op *op,
         return;
     }
     struct matches found = find_matches(world, query, &cursor);
-    size_t count = found.count < query->limit ? found.count : query->limit;
-    done->rows = th_alloc(count * sizeof(struct th_row));
-    done->row_count = count;
-    for (size_t i = 0; i < count; i++) {
-        copy_for_query(&done->rows[i], found.rows[i], query->payloads);
-    }
-    if (count < found.count) {
-        done->continuation = th_cursor_encode(found.rows[count - 1]);
-    }
+    fill_page(query, &found, done);
     done->watermarks = th_alloc(world->options.partitions * sizeof(struct th_watermark));
     for (uint32_t p = 0; p < world->options.partitions; p++) {
         done->watermarks[p] = world->partitions[p].projection.watermark;

@@ -10,9 +10,6 @@
 #include "provider/provider.h"
 #include "provider/sqlite/internal.h"
 
-/* A page ends early when its payloads are this large. */
-#define PAGE_BYTES ((size_t)16 << 20)
-
 enum {
     Q_HUB = 1,
     Q_AFTER,
@@ -106,11 +103,6 @@ static void bind(sqlite3_stmt *s, int64_t hub, const struct th_query *query,
     th_sqlite_bind_str(s, Q_NAME, query->name);
 }
 
-static size_t size_of(const struct th_blob *blob)
-{
-    return blob ? blob->len : 0;
-}
-
 static bool read_row(const struct th_sqlite_db *db, sqlite3_stmt *values, sqlite3_stmt *s,
                      const struct th_query *query, struct th_row *row, struct th_error *error)
 {
@@ -120,6 +112,13 @@ static bool read_row(const struct th_sqlite_db *db, sqlite3_stmt *values, sqlite
              th_sqlite_value(db, values, s, TH_COLUMNS + 1, TH_VALUE_OUTPUT, &row->output, error)));
 }
 
+/* The page ends before the row that was read last. */
+static void end_page(struct th_completion *out)
+{
+    th_row_deinit(&out->rows[--out->row_count]);
+    out->continuation = th_cursor_encode(&out->rows[out->row_count - 1]);
+}
+
 static bool collect(const struct th_sqlite_db *db, sqlite3_stmt *values, sqlite3_stmt *s,
                     const struct th_query *query, struct th_completion *out, struct th_error *error)
 {
@@ -127,7 +126,7 @@ static bool collect(const struct th_sqlite_db *db, sqlite3_stmt *values, sqlite3
     size_t bytes = 0;
     int result;
     while ((result = sqlite3_step(s)) == SQLITE_ROW) {
-        if (out->row_count == query->limit || bytes >= PAGE_BYTES) {
+        if (out->row_count == query->limit) {
             out->continuation = th_cursor_encode(&out->rows[out->row_count - 1]);
             return true;
         }
@@ -136,7 +135,12 @@ static bool collect(const struct th_sqlite_db *db, sqlite3_stmt *values, sqlite3
         if (!read_row(db, values, s, query, row, error)) {
             return false;
         }
-        bytes += size_of(row->info) + size_of(row->input) + size_of(row->output);
+        size_t row_bytes = th_query_row_bytes(row);
+        if (th_query_page_ends(query, out->row_count - 1, bytes, row_bytes)) {
+            end_page(out);
+            return true;
+        }
+        bytes += row_bytes;
     }
     return result == SQLITE_DONE || th_sqlite_fail(error, db, "read");
 }

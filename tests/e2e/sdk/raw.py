@@ -160,9 +160,11 @@ def filters(orchestrations=(), activities=(), entities=()):
 class Peer:
     """A channel, and the calls that tests make most often."""
 
-    def __init__(self, endpoint, metadata=None, limit=NO_LIMIT, credentials=None):
+    def __init__(self, endpoint, metadata=None, limit=NO_LIMIT, credentials=None, agent=None):
         options = [*OWN, ("grpc.max_receive_message_length", limit),
                    ("grpc.max_send_message_length", NO_LIMIT)]
+        if agent:
+            options.append(("grpc.primary_user_agent", agent))
         self.channel = (grpc.secure_channel(endpoint, credentials, options) if credentials
                         else grpc.insecure_channel(endpoint, options))
         self.stub = stubs.TaskHubSidecarServiceStub(self.channel)
