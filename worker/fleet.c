@@ -15,6 +15,7 @@
 
 /* For what is under way in a partition that is given up to become durable. */
 #define RELEASE_MS 500
+#define LEAVE_TIME (15 * TH_SECOND) /* of groups; th_kafka_client_leave gives up before */
 /* Messages of shared activities that are taken ahead, by thread that runs them. */
 #define TAKEN_AHEAD     8
 #define LEAST_AHEAD     32
@@ -40,6 +41,7 @@ struct th_fleet_worker {
     struct th_http_reports reports; /* the monitor's */
     struct th_http *http;
     pthread_mutex_t lock; /* of `hosts`, while they come and go */
+    bool stuck;           /* a group did not let go */
 };
 
 const char *th_fleet_worker_name(const struct th_fleet_worker *worker)
@@ -611,8 +613,13 @@ void th_fleet_worker_leave(struct th_fleet_worker *worker)
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
     th_shared_begin_leaving(worker->shared);
-    th_lease_leave(worker->lease);
-    th_shared_leave(worker->shared);
+    th_time deadline = th_monotonic() + LEAVE_TIME;
+    bool left = th_lease_leave(worker->lease, deadline);
+    left = th_shared_leave(worker->shared, deadline) && left;
+    if (!left && !worker->stuck)
+        th_log(worker->options.host.log, TH_LOG_WARN, "worker",
+               "a consumer does not leave its group: the brokers notice when this process ends");
+    worker->stuck = !left;
 }
 
 void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline)
@@ -629,7 +636,7 @@ bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
     close_doors(worker);
     th_fleet_rpc_close(worker->rpc, deadline);
     int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
-    bool ended = stop_hosts(worker, left > 0 ? left : 0);
+    bool ended = stop_hosts(worker, left > 0 ? left : 0) && !worker->stuck;
     if (!ended) { /* their threads may still come back */
         th_control_close(worker->control);
         return false;

@@ -56,7 +56,8 @@ struct th_http *th_fleet_worker_http(struct th_fleet_worker *worker); /* NULL: i
 const char *th_fleet_worker_rpc_url(const struct th_fleet_worker *worker);
 struct th_gateway *th_fleet_worker_gateway(struct th_fleet_worker *worker);
 
-/* Hands its partitions over at once and leaves the groups. To be stopped then. */
+/* Hands its partitions over at once and leaves the groups, or says so when one does not let go. To
+ * be stopped then. */
 void th_fleet_worker_leave(struct th_fleet_worker *worker);
 /* Programs of a worker that has left are given nothing more, and may finish what they have until
  * `deadline` (monotonic). Blocks. */
@@ -64,6 +65,6 @@ void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline);
 /*
  * Hands its partitions over at once and leaves the groups; then gives what runs up to `drain_ms` to
  * end and to become durable; says farewell. False: activities are still in the application's code,
- * and others will run them again; leave the process with _exit.
+ * and others will run them again, or a group does not let go; leave the process with _exit.
  */
 bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms);

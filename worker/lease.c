@@ -302,19 +302,20 @@ struct th_lease *th_lease_open(const struct th_lease_options *options, struct th
     return NULL;
 }
 
-void th_lease_leave(struct th_lease *lease)
+bool th_lease_leave(struct th_lease *lease, th_time deadline)
 {
-    if (!lease || atomic_exchange(&lease->left, true))
-        return;
+    if (!lease || lease->left)
+        return true;
+    const struct timespec until = th_timespec(deadline);
     atomic_store(&lease->leaving, true);
     th_queue_wake(&lease->wake);
-    pthread_join(lease->thread, NULL);
+    return lease->left = pthread_clockjoin_np(lease->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
 void th_lease_free(struct th_lease *lease)
 {
     if (!lease)
         return;
-    th_lease_leave(lease);
+    th_lease_leave(lease, INT64_MAX);
     lease_free(lease);
 }

@@ -46,6 +46,7 @@ void th_lease_wake(struct th_lease *lease);
 bool th_lease_is_settled(struct th_lease *lease, struct th_error *error);
 
 /* Gives all up and leaves the group: the others have the partitions within a moment. Blocks, a
- * second perhaps; no callback comes after it. */
-void th_lease_leave(struct th_lease *lease);
+ * second perhaps, or until `deadline` (monotonic); no callback comes after it. False: librdkafka
+ * does not let go; never free it then. */
+bool th_lease_leave(struct th_lease *lease, th_time deadline);
 void th_lease_free(struct th_lease *lease); /* leaves first; NULL is fine */

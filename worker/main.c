@@ -328,7 +328,7 @@ static void stop(struct program *program, int64_t drain_ms, int code)
     if (stop_all(program, th_monotonic() + drain_ms * TH_MILLISECOND))
         return;
     th_log(&program->setup.log, TH_LOG_WARN, "worker",
-           "stopped while activities were running; other workers run them again");
+           "stopped before all had come to its end; other workers go on with it");
     fflush(NULL);
     _exit(code);
 }

@@ -1,5 +1,6 @@
 #include "worker/sharedinternal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -338,21 +339,23 @@ void th_shared_begin_leaving(struct th_shared *shared)
     th_queue_wake(&shared->wake);
 }
 
-void th_shared_leave(struct th_shared *shared)
+bool th_shared_leave(struct th_shared *shared, th_time deadline)
 {
     if (!shared || shared->has_left)
-        return;
+        return true;
+    const struct timespec until = th_timespec(deadline);
     th_shared_begin_leaving(shared);
-    while (sem_wait(&shared->left) != 0) {
-    }
-    shared->has_left = true;
+    while (sem_clockwait(&shared->left, CLOCK_MONOTONIC, &until) != 0)
+        if (errno != EINTR)
+            return false;
+    return shared->has_left = true;
 }
 
 void th_shared_free(struct th_shared *shared)
 {
     if (!shared)
         return;
-    th_shared_leave(shared);
+    th_shared_leave(shared, INT64_MAX);
     atomic_store(&shared->stopping, true);
     th_queue_wake(&shared->wake);
     pthread_join(shared->thread, NULL);

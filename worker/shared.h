@@ -42,9 +42,10 @@ struct th_shared *th_shared_open(const struct th_shared_options *options, struct
 /* Something about others changed: any thread. */
 void th_shared_wake(struct th_shared *shared);
 
-/* Leaves the group; what runs goes on and is heard of. Blocks, a second perhaps, or as
- * th_kafka_client_leave; to begin it does not. */
+/* Leaves the group; what runs goes on and is heard of. Blocks, a second perhaps, or until
+ * `deadline` (monotonic); to begin it does not. False: librdkafka does not let go; never free it
+ * then. */
 void th_shared_begin_leaving(struct th_shared *shared);
-void th_shared_leave(struct th_shared *shared);
+bool th_shared_leave(struct th_shared *shared, th_time deadline);
 /* After the hosts have stopped. Leaves first; NULL is fine. */
 void th_shared_free(struct th_shared *shared);

@@ -24,6 +24,12 @@ th_time th_monotonic(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+struct timespec th_timespec(th_time time)
+{
+    const th_time t = time > 0 ? time : 0;
+    return (struct timespec){.tv_sec = t / TH_SECOND, .tv_nsec = t % TH_SECOND * 1000};
+}
+
 /*
  * Days since 1970-01-01 and the proleptic Gregorian calendar. Years begin in March here, so that
  * the leap day is the last one, and 400 of them (146097 days) repeat. The method is Howard

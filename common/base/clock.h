@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
 #include "base/str.h"
 
@@ -16,6 +17,8 @@ typedef int64_t th_time;
 
 th_time th_now(void);       /* wall clock */
 th_time th_monotonic(void); /* for measuring; its zero is arbitrary */
+/* For calls that take an absolute time; what lies before zero is zero. */
+struct timespec th_timespec(th_time time);
 
 /* "2026-11-22T10:19:42Z" (fraction digits 0, 3, 6 or 7); `out` holds at least 40 bytes. */
 void th_time_format(th_time t, int fraction_digits, char out[static 40]);

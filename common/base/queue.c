@@ -86,8 +86,7 @@ static bool sleep_until(struct th_queue *q, th_time deadline)
     if (deadline == TH_TIME_NONE) {
         result = pthread_cond_wait(&q->filled, &q->mutex);
     } else {
-        th_time t = deadline > 0 ? deadline : 0;
-        struct timespec until = {.tv_sec = t / TH_SECOND, .tv_nsec = t % TH_SECOND * 1000};
+        const struct timespec until = th_timespec(deadline);
         result = pthread_cond_timedwait(&q->filled, &q->mutex, &until);
     }
     q->waiting = false;
