@@ -35,7 +35,6 @@ static void draw_common(struct plan *plan, struct th_random *random)
     plan->clean_bytes = between(random, 500, 20000);
     plan->piece_records = between(random, 1, 100);
     plan->max_rows = between(random, 1, 20);
-    plan->max_kept_bytes = th_random_below(random, 2) == 0 ? 1 : between(random, 1, 30000);
     plan->max_unprojected = between(random, 2, 40);
     plan->max_operations = between(random, 0, 4);
     plan->max_entities = between(random, 0, 2);

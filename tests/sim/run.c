@@ -673,6 +673,15 @@ static void plan_crash(struct plan *plan)
     w->lose_project_ack = w->fail_answer = w->duplicate_send = w->lose_trim = w->lose_word = 0;
 }
 
+/* With a generator of its own, so that each seed's run is as long as it was without. */
+static size_t draw_kept_bytes(uint64_t seed)
+{
+    struct th_random random;
+
+    th_random_seed(&random, ~seed);
+    return th_random_below(&random, 2) == 0 ? 1 : 1 + (size_t)th_random_below(&random, 30000);
+}
+
 static void open_run(struct run *run)
 {
     const struct sim_options *o = run->options;
@@ -680,6 +689,7 @@ static void open_run(struct run *run)
 
     th_random_seed(&run->random, o->seed);
     o->profile->draw(&run->plan, &run->random);
+    run->plan.max_kept_bytes = draw_kept_bytes(o->seed);
     if (o->crash_at > 0)
         plan_crash(&run->plan);
     run->world = th_sim_world_new(th_random_next(&run->random), &run->plan.world);
