@@ -41,7 +41,8 @@ struct th_fleet_worker {
     struct th_http_reports reports; /* the monitor's */
     struct th_http *http;
     pthread_mutex_t lock; /* of `hosts`, while they come and go */
-    bool stuck;           /* a group did not let go */
+    bool left;            /* the groups, or told them so */
+    bool stuck;           /* one of them did not let go */
 };
 
 const char *th_fleet_worker_name(const struct th_fleet_worker *worker)
@@ -610,16 +611,18 @@ static void worker_free(struct th_fleet_worker *worker)
 
 void th_fleet_worker_leave(struct th_fleet_worker *worker)
 {
+    th_time deadline = th_monotonic() + LEAVE_TIME;
+    if (worker->left)
+        return;
+    worker->left = true;
     th_report_drains(worker->report);
     th_report_publish(worker->report, true);
     th_shared_begin_leaving(worker->shared);
-    th_time deadline = th_monotonic() + LEAVE_TIME;
-    bool left = th_lease_leave(worker->lease, deadline);
-    left = th_shared_leave(worker->shared, deadline) && left;
-    if (!left && !worker->stuck)
+    worker->stuck = !th_lease_leave(worker->lease, deadline);
+    worker->stuck |= !th_shared_leave(worker->shared, deadline);
+    if (worker->stuck)
         th_log(worker->options.host.log, TH_LOG_WARN, "worker",
                "a consumer does not leave its group: the brokers notice when this process ends");
-    worker->stuck = !left;
 }
 
 void th_fleet_worker_quiet(struct th_fleet_worker *worker, th_time deadline)
@@ -637,11 +640,9 @@ bool th_fleet_worker_stop(struct th_fleet_worker *worker, int64_t drain_ms)
     th_fleet_rpc_close(worker->rpc, deadline);
     int64_t left = (deadline - th_monotonic()) / TH_MILLISECOND;
     bool ended = stop_hosts(worker, left > 0 ? left : 0) && !worker->stuck;
-    if (!ended) { /* their threads may still come back */
-        th_control_close(worker->control);
-        return false;
-    }
     th_control_close(worker->control);
+    if (!ended) /* their threads may still come back */
+        return false;
     th_lease_free(worker->lease);
     th_shared_free(worker->shared);
     worker_free(worker);

@@ -3,24 +3,23 @@
  * process's own core may have been fenced without knowing it. So the projection answers, and these
  * rules make its answers as good as an owner's:
  *
- *   - Nothing that was shown is taken back: rows at a watermark below one that this process has
- * seen are not believed, nor are rows that are being made again.
+ *   - Nothing that was shown is taken back: rows at a watermark below one that was seen by this
+ *     process are not believed, nor are rows that are being made again.
  *   - A row that is not there does not exist if the projection has followed the inbox as far as it
  *     reached when the question was asked. Where it has not, with no worker up perhaps, the rest of
  *     the inbox is looked through for the start: an accepted start is never "not found".
- *   - An entity, or a list, is shown as it was when the question was asked, or later: whoever has
- * seen what followed from an operation sees its effect. An instance tells of its end as it ends.
+ *   - An entity, or a list, is shown as it was when the question was asked, or later: who has seen
+ *     what followed from an operation sees its effect. An instance tells of its end as it ends.
  *   - Who waits is told by the news that a row brings with it; a look now and then is the fallback.
  */
 #include <stdio.h>
 
 #include "node/internal.h"
 
-#define LOOK_AGAIN  (10 * TH_MILLISECOND)
-#define FOLLOW_TIME (300 * TH_MILLISECOND) /* an owner that is there follows its inbox in less */
-#define PRESENT_TIME \
-    (1 * TH_SECOND) /* what has to be of now waits for owners that begin just now */
-#define BELIEVE_TIME (1 * TH_SECOND) /* before a projection is said to be unusable */
+#define LOOK_AGAIN   (10 * TH_MILLISECOND)
+#define FOLLOW_TIME  (300 * TH_MILLISECOND) /* an owner that is there follows its inbox in less */
+#define PRESENT_TIME (1 * TH_SECOND)        /* what has to be of now waits for owners that begin */
+#define BELIEVE_TIME (1 * TH_SECOND)        /* before a projection is said to be unusable */
 #define POLL_TIME    (2 * TH_SECOND)
 #define KEEP_TIME    (10 * TH_SECOND) /* news and inboxes are kept open for the next who asks */
 
